@@ -139,16 +139,6 @@ def cancel(config: Path, name: str, *, as_json: bool) -> int:
     return of_any(config, ids_of([name])[0], as_json=as_json)
 
 
-def compromise(
-    config: Path, name: str, version: int, *, reason: str, confirmed: str | None, as_json: bool
-) -> int:
-    """Carry out ``certrotd keys compromise``; the exit code."""
-    words = f"version {version} of {name} never encrypts again"
-    _confirm(name, words, confirmed)
-    wanted = partial(rotation.compromise, version, reason)
-    return of_keyring(config, name, "compromise", wanted, as_json=as_json)
-
-
 def enable(config: Path, name: str, version: int, *, reason: str, as_json: bool) -> int:
     """Carry out ``certrotd keys enable``; the exit code."""
     wanted = partial(rotation.restore, version, reason)
@@ -209,7 +199,7 @@ def one_keyring(config: Path, name: str, command: str) -> Iterator[tuple[Configu
         yield next(each for each in wing.keyrings if each.policy.id == subject.id), site
 
 
-def _confirm(name: str, words: str, typed: str | None) -> None:
+def confirm(name: str, words: str, typed: str | None) -> None:
     """Have the name typed for what cannot be undone; raises UsageError."""
     if typed is None and sys.stdin.isatty():
         say(f"{words}, and nothing undoes that. Type the name of the keyring to go on:")

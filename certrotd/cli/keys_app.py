@@ -179,8 +179,15 @@ def keys_cancel(
 def keys_compromise(
     context: typer.Context,
     name: Name,
-    version: Version,
+    version: Annotated[
+        int | None,
+        typer.Argument(metavar="[VERSION]", min=1, help="The version (default: the active one)."),
+    ] = None,
+    *,
     reason: Reason,
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="It was a mistake; only before it is replaced.")
+    ] = False,
     confirm: Annotated[
         str | None,
         typer.Option("--confirm", metavar="NAME", help="The name again, instead of typing it."),
@@ -190,13 +197,17 @@ def keys_compromise(
 ) -> None:
     """Replace a key that others may know, at once.
 
-    One that no longer encrypts is marked.
+    One that no longer encrypts is marked. A re-encryption gives way to it; what cannot be done now
+    is remembered, and done later.
 
     Example: certrotd keys compromise orders 3 --reason "laptop stolen"
     """
-    from certrotd.cli.keys import compromise as carry_out
+    from certrotd.cli.key_compromise import compromise as carry_out
+    from certrotd.cli.key_compromise import withdraw as carry_back
 
     path = path_of(context, config)
+    if withdraw:
+        end(carry_back(path, name, version, reason=reason))
     end(carry_out(path, name, version, reason=reason, confirmed=confirm, as_json=as_json))
 
 

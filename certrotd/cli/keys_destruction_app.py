@@ -53,6 +53,25 @@ def keys_release(
     end(carry_out(path_of(context, config), name, version, why=reason, as_json=as_json))
 
 
+@keys_app.command("exposure")
+def keys_exposure(
+    context: typer.Context,
+    name: Name,
+    version: Version,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Report what a key protected, for when others know it.
+
+    Since when, by whom and how often it was used, and which secrets are to be changed elsewhere.
+
+    Example: certrotd keys exposure orders 2
+    """
+    from certrotd.cli.key_exposure import exposure as carry_out
+
+    end(carry_out(path_of(context, config), name, version, as_json=as_json))
+
+
 @keys_app.command("scan")
 def keys_scan(
     context: typer.Context,

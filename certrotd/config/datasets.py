@@ -24,7 +24,7 @@ from certrotd.config.codecs import (
     codec_name,
 )
 from certrotd.config.durations import Duration
-from certrotd.config.file_datasets import FilesDatasetEntry
+from certrotd.config.file_datasets import Contains, FilesDatasetEntry
 from certrotd.config.looks import library, program
 from certrotd.config.secrets import Environment, SecretRef
 from certrotd.errors import InvalidInput
@@ -45,6 +45,7 @@ class CommandDatasetEntry(Entry):
         default=timedelta(minutes=5), description="How long the program may take."
     )
     environment: Environment = Field(default={}, description="More variables for it.")
+    contains: Contains = ()
 
     def examine(self) -> EntryFindings:
         """Whether the program exists; it is not run."""
@@ -133,6 +134,7 @@ class SqlDatasetEntry(Entry):
     where: Text | None = Field(
         default=None, description="A condition in SQL: other rows are no concern (null: all rows)."
     )
+    contains: Contains = ()
     plaintext: Literal["refuse", "encrypt", "leave"] = Field(
         default="refuse",
         description="What is done about readable text that is no ciphertext: refuse stops the "

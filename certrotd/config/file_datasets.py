@@ -24,6 +24,16 @@ Pattern = Annotated[Text, AfterValidator(_pattern)]
 Patterns = Annotated[Items[Pattern], Field(max_length=100)]
 
 
+Contains = Annotated[
+    Items[Text],
+    Field(
+        max_length=100,
+        description="The secrets in it that would have to be changed at the other end if others "
+        "could read them, such as passwords of SMTP relays.",
+    ),
+]
+
+
 class FilesDatasetEntry(Entry):
     """Files below directories, which certrotd counts and re-encrypts."""
 
@@ -53,6 +63,7 @@ class FilesDatasetEntry(Entry):
         description="Of stream: keep wraps the key of each file anew, and replaces it only if it "
         "may be known to others; replace encrypts all content anew at each rotation.",
     )
+    contains: Contains = ()
     plaintext: Literal["refuse", "encrypt", "leave"] = Field(
         default="refuse",
         description="What is done about files that are no ciphertext: refuse stops the "

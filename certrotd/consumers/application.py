@@ -9,6 +9,7 @@ from pathlib import Path
 from certrotd.clock import Clock, Deadline
 from certrotd.config.cutover import CutoverEntry, ReadProbeEntry
 from certrotd.config.environment import reveal
+from certrotd.config.secrets import Environment
 from certrotd.consumers.http import asked
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.process import environment, require, run, succeed
@@ -57,21 +58,23 @@ class Units:
 
 @dataclass(frozen=True)
 class Commands:
-    """Switched, by programs of the operator's, each in ``timeout`` seconds."""
+    """Switched, by programs of the operator's, each in ``timeout`` seconds.
+
+    The secrets of ``environment`` are read when one is run.
+    """
 
     to_stop: Sequence[str]
     to_start: Sequence[str]
     tells: Sequence[str] | None
     timeout: float
     clock: Clock
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Environment = field(default_factory=dict, repr=False)
 
     def check(self) -> None:
         """As Application.check: as far as it can be told without stopping it."""
         for argv in (self.to_stop, self.to_start, self.tells):
             if argv:
-                path = environment(self.environment)["PATH"]
-                require(argv[0], what="the program", path=path)
+                require(argv[0], what="the program", path=self._variables["PATH"])
         if self.stopped():
             raise NeedsOperator("the application is stopped already", hint="start it")
 
@@ -99,7 +102,7 @@ class Commands:
 
     @property
     def _variables(self) -> Mapping[str, str]:
-        return environment(self.environment)
+        return environment(reveal(self.environment))
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ class SwitchedApplication:
 
 
 def build(entry: CutoverEntry, clock: Clock) -> SwitchedApplication:
-    """The application of a configuration entry; its secrets are read here."""
+    """The application of a configuration entry."""
     return SwitchedApplication(
         _switched(entry, clock), _reading(entry.probe, clock), entry.probe.within.total_seconds()
     )
@@ -184,8 +187,7 @@ def _switched(entry: CutoverEntry, clock: Clock) -> Units | Commands:
     timeout = entry.timeout.total_seconds()
     if entry.stop is None or entry.start is None:
         return Units(entry.units, timeout, clock)
-    variables = reveal(entry.environment)
-    return Commands(entry.stop, entry.start, entry.stopped, timeout, clock, variables)
+    return Commands(entry.stop, entry.start, entry.stopped, timeout, clock, entry.environment)
 
 
 def _reading(entry: ReadProbeEntry, clock: Clock) -> HttpReading | CommandReading:

@@ -143,6 +143,16 @@ class Version:
         first = self.transitions[0]
         return None if first.to is State.PRE_ACTIVE and not self.was(State.ACTIVE) else first.at
 
+    @property
+    def counted_from(self) -> datetime | None:
+        """From when on a count shows what is left under it: as others came to know it, anew.
+
+        What was wrapped by it before, and by another key since, counts again.
+        """
+        until = self.encrypted_until
+        known = (each.at for each in self.transitions if each.code is Code.COMPROMISED)
+        return max([until, *known]) if until is not None else None
+
     def was(self, state: State) -> bool:
         """Whether it is, or ever was, in ``state``."""
         return any(each.to is state for each in self.transitions)
@@ -306,7 +316,7 @@ class Versions:
         if version.state is State.DESTROYED:
             raise NotAllowed(f"version {number} is destroyed already")
         gone = version.moved(Transition(State.DESTROYED, at, Code.DESTROYED, f"{why} ({evidence})"))
-        lacking = missing(evidence, fresh, encrypted_until=version.encrypted_until, now=at)
+        lacking = missing(evidence, fresh, encrypted_until=version.counted_from, now=at)
         if found := tuple(lacking):
             raise NotProven(number, found)
         return self._put(gone)

@@ -66,6 +66,19 @@ class Case:
         dated = [(at or self.now, words) for _, at, words in self.limits]
         return min(dated, key=lambda each: each[0], default=None)
 
+    @property
+    def suspects(self) -> tuple[Version, ...]:
+        """The versions that somebody said others may know, and that are not marked so yet."""
+        said, active = self.standing.suspects, self.active
+        undone = self.attempts.suspect
+        return tuple(
+            each
+            for each in self.versions.all
+            if not each.compromised
+            and (each.number in said or (active == each and undone == each.number))
+            and (self.staged is None or self.staged.number != each.number)
+        )
+
     def use(self, number: int) -> Use:
         return self.standing.uses.get(number, Use())
 
@@ -109,7 +122,7 @@ class Case:
             return ()
         found: dict[str, Version] = {}
         for version in self.versions.in_state(*_READABLE):
-            since = version.encrypted_until
+            since = version.counted_from
             for name in sorted(self.policy.reencrypted) if since else ():
                 count = self.standing.census.get(version.number, {}).get(name)
                 if since and (count is None or count.left or count.at < since):
@@ -118,7 +131,7 @@ class Case:
 
     def lacking(self, version: Version) -> tuple[Missing, ...]:
         """What is not shown yet of a version that is to be destroyed."""
-        until, now, fresh = version.encrypted_until, self.now, self.policy.fresh
+        until, now, fresh = version.counted_from, self.now, self.policy.fresh
         return tuple(missing(self.evidence(version), fresh, encrypted_until=until, now=now))
 
 

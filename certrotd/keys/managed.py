@@ -53,10 +53,12 @@ from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.outlets import AnyOutlet, outlets_of
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.proof import Proof
+from certrotd.keys.rules import decide
 from certrotd.keys.scanning import Residues, scans_in
 from certrotd.keys.stored_data import StoredData
+from certrotd.keys.suspicions import Suspicions
 from certrotd.keys.world import Application, Applied, Consumer, Inlets, Proving, World
-from certrotd.lifecycle.decision import DAEMON, Decision
+from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision
 from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
 from certrotd.outputs.build import Chance
@@ -70,10 +72,11 @@ if TYPE_CHECKING:
 KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
 CENSUS, COUNTS, DRILLS, CONSENT, SCANS = "census", "counts", "drills", "consent", "scans"
+SUSPECTS = "suspects"
 HEARTBEATS, WRITTEN = "heartbeats", "written"
 """Where a keyring, its highest revision, its last counts, scan and drill, what people said of
-destroying its keys, what its outputs took the place of and last wrote, and the heartbeats of its
-processes are kept, each under its name."""
+destroying its keys, which of these others may know, what its outputs took the place of and last
+wrote, and the heartbeats of its processes are kept, each under its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -204,6 +207,17 @@ class ConfiguredKeyring:
         return KeptConsent(self._premises.state.document(f"{CONSENT}/{self._name}"))
 
     @cached_property
+    def suspicions(self) -> Suspicions:
+        """Which of its keys others may know, as people said."""
+        return Suspicions(self._premises.state.document(f"{SUSPECTS}/{self._name}"))
+
+    def _overtaken(self) -> bool:
+        """Whether a compromised key is to be replaced, and can be."""
+        now, asked = self.clock.now(), Asked(by_hand=True, named=True)
+        decision = decide(self.policy, self.look(), self.attempts(), asked, now=now)
+        return isinstance(decision, Action) and decision.code == "compromised"
+
+    @cached_property
     def residues(self) -> Residues:
         """Where undeclared ciphertext is looked for."""
         kept = scans_in(self._premises.state.document(f"{SCANS}/{self._name}"))
@@ -228,6 +242,7 @@ class ConfiguredKeyring:
             window=self.entry.window,
             escrow=self.back_up if self.entry.backup else None,
             evidence=self._evidence,
+            overtaken=self._overtaken,
             record=lambda happened: self._premises.audit().record(happened),
         )
 
@@ -288,6 +303,7 @@ class ConfiguredKeyring:
             failed=census.failed,
             drilled=self._drilled(),
             scan=self.residues.still(self.residues.kept.peek()),
+            suspects=self.suspicions.read(),
             holds=consent.holds,
             confirmed=consent.confirmed,
         )

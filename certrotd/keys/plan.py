@@ -127,6 +127,7 @@ def _rotation(case: Case, why: str, compromised: int | None) -> Plan[World]:
     policy, staged = case.policy, case.staged
     version = staged.number if staged else case.versions.next_number
     activate = Activate(version, why, tuple(sorted(policy.custodians)))
+    at_once = compromised is not None
     made: list[Plan[World]] = []
     if staged is None:
         made.append((Generate(version, why),))
@@ -137,9 +138,9 @@ def _rotation(case: Case, why: str, compromised: int | None) -> Plan[World]:
     else:
         if staged is None or staged.state is State.PRE_ACTIVE:
             made.append((DeliverBack(), Distribute(version, why)))
-        made.append(_told(policy, "secondary"))
+        made.append(_told(policy, "secondary", at_once=at_once))
         made.append((DISTRIBUTED, DeliverBack(), activate))
-    made.append(_told(policy, "active"))
+    made.append(_told(policy, "active", at_once=at_once))
     if compromised is not None:
         made.append((FORWARD, Move("compromise", compromised, why)))
     return tuple(item for part in made for item in part)
@@ -167,15 +168,16 @@ def _cut_over(case: Case, action: Rotate) -> Plan[World]:
     )
 
 
-def _told(policy: Policy, stage: str) -> Plan[World]:
+def _told(policy: Policy, stage: str, *, at_once: bool = False) -> Plan[World]:
     """The outputs written, and each wave of consumers told and waited for.
 
     Those of the waves before are asked again: while a later one was waited for, one of them may
-    have begun anew with old keys.
+    have begun anew with old keys. ``at_once``: nobody waits for an earlier wave.
     """
     waves: list[Step[World]] = []
     told: tuple[str, ...] = ()
-    for wave in policy.waves:
+    every = tuple(name for wave in policy.waves for name in wave)
+    for wave in (every,) if at_once and every else policy.waves:
         told += wave
         waves += [*(Apply(name) for name in wave), Await(told, stage)]
     written = (DeliverStep(stage),) if policy.outputs else ()

@@ -90,7 +90,8 @@ class Standing:
     paths nothing is, ``strange`` what is wrong with others, in words. ``present``: an application
     has a key already that certrotd has not taken over. ``backups`` is where backups of it are that
     was never written, empty if there are none. ``census`` has the last count of every dataset by
-    version, ``failed`` why one could not be counted since. ``holds`` and ``confirmed`` are what
+    version, ``failed`` why one could not be counted since. ``suspects`` are the versions
+    that others may know, and why. ``holds`` and ``confirmed`` are what
     people said of the destruction of each version.
     """
 
@@ -107,6 +108,7 @@ class Standing:
     failed: Mapping[str, NotCounted] = field(default_factory=dict)
     drilled: datetime | None = None
     scan: Scan | None = None
+    suspects: Mapping[int, str] = field(default_factory=dict)
     holds: Mapping[int, Hold] = field(default_factory=dict)
     confirmed: Mapping[int, tuple[Confirmation, ...]] = field(default_factory=dict)
 

@@ -26,7 +26,12 @@ KEEP_EVERY = 1.0
 ADVISED = 10
 """So often during a pass the dataset is asked what people should do for it."""
 AGAIN = timedelta(minutes=2)
+_SET_ASIDE = Done({"set aside": "a compromised key is replaced first; then it goes on"})
 Open = Callable[[], AbstractContextManager["Opened"]]
+
+
+class Overtaken(Exception):  # nothing is wrong
+    """Something more urgent waits; what was re-encrypted stays so."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,16 @@ class Reencrypt(Journaled):
         if "kept" not in ledger.facts:
             ledger.note(kept="what was re-encrypted stays so")
         try:
+            if world.overtaken():
+                return _SET_ASIDE
             with place.open() as opened:
                 check(self.dataset, opened)
                 keyring = world.keyring()
-                passes = Passes(world, ledger, self.dataset, opened, place, keyring.key_set())
+                keys = keyring.key_set()
+                passes = Passes(world, ledger, self.dataset, opened, place, keys, gives_way=True)
                 return passes.all(keyring.every_key())
+        except Overtaken:
+            return _SET_ASIDE
         except (Stopped, Later):
             raise
         except Transient as failure:
@@ -81,7 +91,8 @@ def check(name: str, opened: Opened, *, room: bool = False) -> None:
 class Passes:
     """Passes over an ``opened`` dataset, until a census finds nothing but what ``keys`` encrypt.
 
-    ``goes_on``: also once the process was told to stop, as an undo does.
+    ``goes_on``: also once the process was told to stop, as an undo does. ``gives_way``: it
+    raises Overtaken where something more urgent waits.
     """
 
     world: World
@@ -91,6 +102,7 @@ class Passes:
     place: Reencryptable
     keys: KeySet
     goes_on: bool = False
+    gives_way: bool = False
 
     def all(self, every: KeySet) -> Done:
         """As many as it takes; ``every`` key is what the census knows. Raises Failure, or Later."""
@@ -135,9 +147,15 @@ class Passes:
         from certrotd.datasets.reencryption import Pass, Position
 
         world, ledger, keys, opened = self.world, self.ledger, self.keys, self.opened
+        looked = world.clock.monotonic()
 
         def before() -> None:
+            nonlocal looked
             world.fence()
+            if self.gives_way and world.clock.monotonic() - looked >= KEEP_EVERY:
+                looked = world.clock.monotonic()
+                if world.overtaken():
+                    raise Overtaken
             if world.clock.stopping() and not self.goes_on:
                 raise Stopped("the process was told to stop")
 

@@ -13,7 +13,16 @@ from datetime import datetime
 from certrotd.keyring.evidence import Lacking, Missing
 from certrotd.keyring.states import State, Version
 from certrotd.keys.case import Case
-from certrotd.keys.decision import RECHECK, Deliver, Destroy, Disable, Reencrypt, Retire, Rotate
+from certrotd.keys.decision import (
+    RECHECK,
+    Compromise,
+    Deliver,
+    Destroy,
+    Disable,
+    Reencrypt,
+    Retire,
+    Rotate,
+)
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.gate import Gate
@@ -109,13 +118,16 @@ def _first(case: Case) -> Rotate | None:
     return Rotate("there is no key yet") if case.standing.versions is None else None
 
 
-def _suspect(case: Case) -> Rotate | None:
-    """What replaced a key that others may know was undone: the reason for it stands."""
-    active, suspect = case.active, case.attempts.suspect
-    if active is None or suspect != active.number:
-        return None
-    why = f"version {suspect} is compromised, and not replaced yet"
-    return Rotate(why, compromised=suspect, urgent=True)
+def _suspect(case: Case) -> Rotate | Compromise | None:
+    """What others may know is replaced; what was undone or refused before is tried again."""
+    for version in case.suspects:
+        number = version.number
+        said = case.standing.suspects.get(number)
+        if version == case.active:
+            why = f"version {number} is compromised, and not replaced yet"
+            return Rotate(f"{why}: {said}" if said else why, compromised=number, urgent=True)
+        return Compromise(said or "its replacement was undone", version=number)
+    return None
 
 
 def _staged(case: Case) -> Rotate | None:
@@ -291,7 +303,9 @@ def _free_at(case: Case, version: Version) -> datetime:
 
 
 def _window_closed(case: Case, due: Action) -> Postpone | None:
-    if isinstance(due, Reencrypt | Retire | Destroy) or (isinstance(due, Rotate) and due.urgent):
+    if isinstance(due, Reencrypt | Retire | Destroy | Compromise) or (
+        isinstance(due, Rotate) and due.urgent
+    ):
         return None
     return outside_window(case.policy.window, case.asked, due, now=case.now)
 
@@ -315,7 +329,7 @@ RULES = (
     Rule("backups", _backups, says("no backup is of a keyring that is gone")),
     Rule("adopt", _adopt, says("no application has a key that certrotd does not know")),
     Rule("first", _first, says("there is a key")),
-    Rule("compromised", _suspect, says("nobody says that others know the active key")),
+    Rule("compromised", _suspect, says("nobody says that others know a key")),
     Rule("forced", _forced, says("not forced")),
     Rule("staged", _staged, says("no version is staged")),
     Rule("inactive", _inactive, says("a version is active")),

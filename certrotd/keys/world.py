@@ -159,8 +159,9 @@ class World:
 
     ``escrow`` backs the keyring up, and says where; None without a backup. ``evidence`` is what is
     known of a version that is to be destroyed; ``record`` writes into the audit log. What is cut
-    over is ``application``, within ``window``. ``patience`` is how many seconds an acknowledgement
-    is waited for before the rotation is parked.
+    over is ``application``, within ``window``. ``overtaken``: something more urgent waits for what
+    takes hours. ``patience`` is how many seconds an acknowledgement is waited for before the
+    rotation is parked.
     """
 
     name: str
@@ -175,6 +176,7 @@ class World:
     escrow: Callable[[Keyring], str] | None = None
     evidence: Callable[[Version], tuple[Evidence, Freshness]] = _nothing_shown
     record: Callable[[Happened], None] = lambda _happened: None
+    overtaken: Callable[[], bool] = lambda: False
     fence: Callable[[], None] = lambda: None
     patience: float = 5.0
 

@@ -30,6 +30,7 @@ _SHARED = (
         "counts",
         "drills",
         "scans",
+        "suspects",
         "heartbeats",
         "written",
         "managed-keys",

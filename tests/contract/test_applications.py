@@ -160,6 +160,14 @@ def test_without_a_program_that_tells_nobody_knows_whether_it_is_stopped(tmp_pat
         _built(stop=[str(tmp_path / "none")], start=["/bin/true"]).check()
 
 
+def test_a_secret_that_cannot_be_read_is_said_before_anything_is_stopped(tmp_path: Path) -> None:
+    """Whoever only looks at the keyring needs none."""
+    programs = {"stop": ["/bin/true"], "start": ["/bin/true"]}
+    application = _built(**programs, environment={"TOKEN": {"file": str(tmp_path / "none")}})
+    with pytest.raises(Failure):
+        application.check()
+
+
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         status, text = (200, b"readable") if self.path == "/good" else (503, b"readable")

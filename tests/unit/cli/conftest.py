@@ -39,6 +39,7 @@ COMMANDS = (
                 "confirm",
                 "prove",
                 "scan",
+                "exposure",
                 "reencrypt",
                 "encrypt",
                 "decrypt",

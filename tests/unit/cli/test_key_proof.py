@@ -156,3 +156,26 @@ def test_undeclared_ciphertext_keeps_a_key_until_it_is_declared_or_gone(
     until(withheld, "destroyed")
     withheld.orders["residue"] = {"enabled": False}
     assert "nothing to scan" in withheld.refused("scan", "orders", code=1)
+
+
+def test_what_a_key_protected_is_reported(withheld: Host) -> None:
+    """Of the active one too; with the secrets to change elsewhere, and what nobody declared."""
+    withheld.orders["datasets"]["rows"]["contains"] = ["passwords of SMTP relays"]
+    withheld.orders["datasets"]["logs"] = {"census": ["/bin/false"]}
+    withheld.orders["custodians"] = ["ann"]
+    told = withheld.json("exposure", "orders", "2")
+    assert (told["state"], told["encrypted"]["until"]) == ("active", None)
+    rows = {each["name"]: each for each in told["datasets"]}
+    assert (rows["rows"]["left"], rows["rows"]["place"]) == (0, "t (secret)")
+    assert rows["logs"]["left"] is None
+    assert told["custodians"] == ["ann"]
+    shown = withheld.keys("exposure", "orders", "1")
+    assert "version 1 is disabled" in shown
+    assert "it encrypted from" in shown
+    assert "change at the other end: passwords of SMTP relays (in rows)" in shown
+    assert "nobody declared which secrets logs contains" in shown
+    assert "cookies hold ciphertext of it until" in shown
+    (withheld.place / "app.db").rename(withheld.place / "away.db")
+    shown = withheld.keys("exposure", "orders", "1")
+    assert "find out what is left in rows" in shown
+    assert "no version 7" in withheld.refused("exposure", "orders", "7", code=1)

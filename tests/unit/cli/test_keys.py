@@ -348,6 +348,35 @@ class TestCompromise:
         host("keys", "compromise", "orders", "0", *REASON, "--confirm", "orders")
         assert host.code == 2
 
+    def test_without_a_version_the_active_key_is_meant(self, host: Host) -> None:
+        """And what is done is not remembered any more."""
+        both(host)
+        host.keys("compromise", "orders", *REASON, "--confirm", "orders")
+        assert host.states() == {1: "compromised", 2: "active"}
+        refused = host.refused("compromise", "orders", "--withdraw", *REASON, code=1)
+        assert "nothing is remembered of version 2" in refused
+
+    def test_what_cannot_be_done_now_is_remembered(self, host: Host) -> None:
+        """While another rotation waits for an application; unless it was a mistake."""
+        both(host)
+        program = host.place / "confirms"
+        host.orders["consumers"] = {"app": {"acknowledge": {"command": [str(program)]}}}
+        program.write_text("#!/bin/sh\nexit 1\n")
+        program.chmod(0o700)
+        host("keys", "rotate", "orders", *REASON)
+        stolen = ("compromise", "orders", "1", *REASON, "--confirm", "orders")
+        assert "a rotation of orders is in flight" in host.failed(*stolen)
+        assert "it is remembered" in host.err
+        host.keys("compromise", "orders", "1", "--withdraw", "--reason", "a mistake")
+        host.failed(*stolen)
+        program.write_text("#!/bin/sh\nexit 0\n")
+        for _ in range(4):
+            host("rotate", "key/orders")
+        assert host.states() == {1: "compromised", 2: "active"}
+        log = (host.place / "state/audit/audit.jsonl").read_text()
+        assert log.count('"keyring.compromise_reported"') == 2
+        assert log.count('"keyring.compromise_withdrawn"') == 1
+
     @pytest.mark.parametrize(("typed", "done"), [("orders\n", True), ("y\n", False), ("", False)])
     def test_on_a_terminal_the_name_is_typed(
         self, host: Host, monkeypatch: pytest.MonkeyPatch, typed: str, done: bool

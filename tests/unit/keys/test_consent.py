@@ -11,6 +11,7 @@ from certrotd.keyring.consent import Consent
 from certrotd.keyring.evidence import Confirmation, Hold
 from certrotd.keyring.states import NotAllowed, Versions
 from certrotd.keys.consent import KeptConsent
+from certrotd.keys.suspicions import Suspicions
 from tests.fakes.state import MemoryState
 
 NOW = datetime(2027, 3, 4, tzinfo=UTC)
@@ -73,3 +74,19 @@ def test_what_cannot_be_said_is_refused() -> None:
     withheld = again.disable(1, at=NOW + DAY, why="grace").version(1)
     assert once.of(withheld) == ()
     once.confirming(withheld, Confirmation("ann", NOW + DAY))
+
+
+def test_what_others_may_know_is_remembered_until_it_is_dealt_with() -> None:
+    """A damaged document is never taken for nothing."""
+    document = MemoryState().document("suspects/orders")
+    kept = Suspicions(document)
+    assert kept.read() == {}
+    kept.add(1, "stolen")
+    kept.add(2, "sold")
+    assert kept.read() == {1: "stolen", 2: "sold"}
+    assert (kept.drop(1), kept.drop(1)) == (True, False)
+    assert kept.read() == {2: "sold"}
+    for data in (b"{half", b"[]", b'{"one": "x"}', b'{"1": 2}'):
+        document.write(data)
+        with pytest.raises(NeedsOperator, match="cannot be read"):
+            kept.read()

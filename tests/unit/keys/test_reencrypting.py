@@ -252,3 +252,57 @@ def test_the_daemon_looks_for_ciphertext_that_no_dataset_has(shop: Shop) -> None
     assert findings() == []
     shop.rings.done()
     assert shop.rings.states()[1] is State.DISABLED
+
+
+def test_a_compromised_key_is_replaced_before_a_re_encryption_goes_on(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lets go of the keyring after its batch; then everything comes under the newest key."""
+    right = SqlDataset.replace
+
+    def leak(self: SqlDataset, changes: Any) -> int:
+        with shop.rings.keyring() as keyring:
+            keyring.suspicions.add(2, "a laptop was stolen")
+        shop.rings.clock.advance(timedelta(seconds=2))
+        return right(self, changes)
+
+    monkeypatch.setattr(SqlDataset, "replace", leak)
+    report = shop.rings.done()
+    monkeypatch.setattr(SqlDataset, "replace", right)
+    assert isinstance(report.outcome, Finished)
+    assert "compromised key is replaced first" in str(report.outcome.facts["set aside"])
+    assert (shop.under(1), shop.under(2)) == (25, 10)
+    report = shop.rings.done()
+    assert report.decision is not None
+    assert report.decision.code == "compromised"
+    assert shop.rings.states() == {
+        1: State.DECRYPT_ONLY, 2: State.COMPROMISED, 3: State.ACTIVE,
+    }  # fmt: skip
+    assert shop.rings.done().decision.act == "re-encrypt"  # type: ignore[union-attr]
+    assert (shop.under(1), shop.under(2), shop.under(3)) == (0, 0, 35)
+
+
+def test_a_compromise_without_room_does_not_stop_the_re_encryption_that_makes_it(
+    shop: Shop,
+) -> None:
+    """Else both would wait for ever; what was refused is remembered."""
+    variables = {"key": "KEY", "previous": "OLD", "capacity": 2}
+    shop.rings.orders["outputs"] = [
+        {"type": "dotenv", "path": str(shop.rings.place / ".env"), **variables}
+    ]
+    shop.rings.orders["grace"] = "0d"
+    with shop.rings.keyring() as keyring:
+        keyring.suspicions.add(2, "a laptop was stolen")
+        assert keyring.policy.capacity == 2
+    acts = []
+    for _ in range(8):
+        shop.rings.clock.advance(timedelta(minutes=1))
+        with shop.rings.keyring() as keyring:
+            keyring.residues.scan()
+        report = shop.rings.rotate()
+        acts.append(report.decision.act if report.decision else "")
+        if shop.rings.states()[2] is State.COMPROMISED:
+            break
+    assert [each for each in acts if each in ("re-encrypt", "retire", "disable", "rotate")] == [
+        "re-encrypt", "retire", "disable", "rotate",
+    ]  # fmt: skip

@@ -14,8 +14,11 @@ from certrotd.keyring.evidence import Confirmation, Count, Hold
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.states import Versions
 from certrotd.keys.case import Case
+from certrotd.keys.decision import Rotate
+from certrotd.keys.plan import plan_of
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.rules import RULES, WAITS, decide, explain
+from certrotd.keys.steps import Await
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Postpone, Wait
 from certrotd.window import Window
 
@@ -304,3 +307,36 @@ def test_a_key_that_begins_in_the_future_by_a_little_is_no_reason_to_rotate() ->
     """Clocks are set back by seconds all the time; by more than a day the age is not known."""
     for ahead, code in ((DAY / 2, "not_due"), (2 * DAY, "clock")):
         assert decide(POLICY, Standing(active(-ahead)), Attempts(), now=NOW).code == code
+
+
+def test_a_key_that_others_may_know_comes_first_whatever_state_it_is_in() -> None:
+    """The active one is replaced; another is marked, whether the window is open or not."""
+    closed = replace(POLICY, window=WAITING["window"][0].window)
+    for number, act in ((2, "rotate"), (1, "compromise")):
+        standing = Standing(rotated(), census=counted(0), suspects={number: "stolen"})
+        decision = decide(closed, standing, Attempts(), now=NOW)
+        assert (decision.code, decision.act) == ("compromised", act)
+        assert "stolen" in decision.why
+    known = replace(standing, versions=rotated().compromise(1, at=NOW, why="stolen"))
+    assert decide(POLICY, known, Attempts(), now=NOW).code != "compromised"
+
+
+def test_after_a_compromise_everything_is_counted_and_re_encrypted_anew() -> None:
+    """A count from before says nothing of what the key protected by way of others."""
+    policy = replace(POLICY, reencrypted=frozenset({"rows"}))
+    leaked = rotated().compromise(1, at=NOW - timedelta(hours=1), why="stolen")
+    before, after = counted(0, NOW - timedelta(hours=2)), counted(0)
+    assert decide(policy, Standing(leaked, census=before), Attempts(), now=NOW).act == "re-encrypt"
+    assert decide(policy, Standing(leaked, census=after), Attempts(), now=NOW).act == "wait"
+
+
+def test_in_an_emergency_no_wave_waits_for_another() -> None:
+    """Each consumer is told, and each has to acknowledge, at each stage."""
+    policy = replace(POLICY, waves=(("canary",), ("web", "worker")))
+    case = Case(policy, Standing(active()), Attempts(), NOW, DAEMON)
+
+    def awaited(action: Rotate) -> list[object]:
+        return [each.consumers for each in plan_of(case, action) if isinstance(each, Await)]
+
+    assert awaited(Rotate("due")) == [("canary",), ("canary", "web", "worker")] * 2
+    assert awaited(Rotate("stolen", compromised=1)) == [("canary", "web", "worker")] * 2

@@ -1,0 +1,85 @@
+"""``certrotd keys exposure``: what others who know a key could read, and what to do about it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from certrotd.cli.keys import ids_of, keyring_of
+from certrotd.cli.output import print_json, print_table, say, stamp
+from certrotd.clock import SystemClock
+from certrotd.daemon.wiring import open_site
+from certrotd.keys.exposure import Report, exposure_of
+from certrotd.keys.managed import ConfiguredKeyring
+
+
+def exposure(config: Path, name: str, number: int, *, as_json: bool) -> int:
+    """Carry out ``certrotd keys exposure``; the exit code."""
+    command = "certrotd keys exposure"
+    with open_site(config, clock=SystemClock(), command=command, dry=True) as site:
+        [subject] = site.inventory.chosen(ids_of([name]))
+        keyring = keyring_of(subject).managed
+        assert isinstance(keyring, ConfiguredKeyring), "it is of a configuration"
+        found = exposure_of(keyring, number)
+    if as_json:
+        print_json({"name": subject.id.name, **_json(found)})
+    else:
+        _print(subject.id.name, found)
+    return 0
+
+
+def _json(found: Report) -> dict[str, object]:
+    return {
+        "version": found.version.number,
+        "state": found.version.state.value,
+        "encrypted": {"since": found.since, "until": found.until},
+        "used": {
+            "messages": found.use.messages,
+            "bytes": found.use.bytes,
+            "first": found.use.first,
+            "last": found.use.last,
+        },
+        "custodians": list(found.custodians),
+        "outputs": list(found.outputs),
+        "consumers": list(found.consumers),
+        "datasets": [
+            {
+                "name": each.name,
+                "place": each.place,
+                "left": each.left,
+                "why": each.why or None,
+                "contains": list(each.contains),
+            }
+            for each in found.datasets
+        ],
+        "drains": [{"what": what, "until": until} for what, until in found.drains],
+        "backups": list(found.backups),
+        "to_do": list(found.to_do()),
+    }
+
+
+def _print(name: str, found: Report) -> None:
+    rows = [
+        (e.name, e.place, "?" if e.left is None else f"{e.left:,}", ", ".join(e.contains) or "-")
+        for e in found.datasets
+    ]
+    print_table(("DATASET", "PLACE", "VALUES NOW", "CONTAINS"), rows)
+
+    def tell(words: str) -> None:
+        say(f"{name}: {words}", sys.stdout)
+
+    tell(f"version {found.version.number} is {found.version.state}")
+    if found.since is None:
+        tell("certrotd never saw it encrypt")
+    else:
+        end = f"until {stamp(found.until)}" if found.until else "and still does"
+        tell(f"it encrypted from {stamp(found.since)} {end}")
+    use = found.use
+    if use.first and use.last:
+        told = f"{use.messages:,} messages of {use.bytes:,} bytes"
+        tell(f"processes told of {told}, first at {stamp(use.first)}, last at {stamp(use.last)}")
+    tell(f"who has the key: {', '.join((*found.outputs, *found.consumers)) or 'nobody named'}")
+    if found.custodians:
+        tell(f"its custodians: {', '.join(found.custodians)}")
+    for words in found.to_do():
+        tell(f"to do: {words}")
