@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from certrotd.cli.keys_app import Name, Reason, Version, keys_app
+from certrotd.cli.keys_adopt_app import keys_app
+from certrotd.cli.keys_app import Name, Reason, Version
 from certrotd.cli.options import ConfigOption, Json, end, path_of
 
 __all__ = ["keys_app"]

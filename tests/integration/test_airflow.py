@@ -42,6 +42,11 @@ with create_session() as session:
     old = session.query(Trigger).filter_by(classpath="old.Trigger").one()
     old.encrypted_kwargs = '{"of": "an Airflow without encryption"}'
 """
+WRITE = """
+from airflow.models import Variable
+
+Variable.set("late", "written during the rotation")
+"""
 READ = """
 import json
 from airflow.models import Connection, Trigger, Variable
@@ -51,7 +56,7 @@ from airflow.utils.session import create_session
 with create_session() as session:
     print(json.dumps([
         sorted([c.conn_id, c.password, c.extra] for c in session.query(Connection)),
-        [v.val for v in session.query(Variable)],
+        sorted(v.val for v in session.query(Variable)),
         [t.kwargs for t in session.query(Trigger).order_by(Trigger.id)],
         [[t.password, t.extra] for t in session.query(ConnectionTestRequest)],
     ]))
@@ -160,7 +165,8 @@ def test_airflow_reads_its_connections_before_during_and_after_the_runbook(tmp_p
     [old] = host.keys()
     [configuration] = re.findall(r"^ +```yaml\n(.*?)^ +```", RUNBOOK, re.M | re.S)
     host.configure(configuration)
-    plan, write, rotate, during, finish = re.findall(r"^```sh\n(.*?)^```", RUNBOOK, re.M | re.S)
+    scripts = re.findall(r"^```sh\n(.*?)^```", RUNBOOK, re.M | re.S)
+    plan, write, scan, rotate, during, finish = scripts
 
     before = host.environment.read_bytes()
     every = {name: [count, 0] for name, count in VALUES.items()}
@@ -169,6 +175,7 @@ def test_airflow_reads_its_connections_before_during_and_after_the_runbook(tmp_p
     assert not (tmp_path / "state" / "keyrings").exists(), "a plan leaves nothing"
     host.shell(write)
     assert host.environment.read_bytes() == before
+    host.shell(scan)  # the profile has forgotten no column of this Airflow
 
     assert "a password" in host.shell(rotate)
     new, second = host.keys()
@@ -176,12 +183,15 @@ def test_airflow_reads_its_connections_before_during_and_after_the_runbook(tmp_p
     seen = [line.removeprefix(f"{VARIABLE}=") for line in host.restarts.read_text().splitlines()]
     assert seen == [f"{old},{new}", f"{new},{old}"], "it was restarted with each"
     assert "a password" in host.shell(during)
+    host.python(WRITE)
+    stored[1] = sorted([*stored[1], "written during the rotation"])
+    every["variables"] = [1, 1]
 
     finished = host.shell(finish)
     assert "a password" in finished
     _, first, last = finished.split("DATASET")
     assert host.counts(first) == every
-    assert host.counts(last) == {name: [0, count] for name, count in VALUES.items()}
+    assert host.counts(last) == {name: [0, sum(counts)] for name, counts in every.items()}
     assert json.loads(host.python(READ, keys=new)) == stored
     host.environment.write_text(f"{VARIABLE}={old}\n")  # the control: by this key nothing opens
     assert "a password" not in host.shell("airflow connections get warehouse || true")
