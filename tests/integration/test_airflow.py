@@ -160,8 +160,7 @@ class Host:
 def test_airflow_reads_its_connections_before_during_and_after_the_runbook(tmp_path: Path) -> None:
     """And with the new key alone all that it stored; with the old one alone nothing."""
     host = Host(tmp_path)
-    host.python(STORE)
-    stored: Any = json.loads(host.python(READ))
+    stored: Any = json.loads(host.python(STORE + READ))
     [old] = host.keys()
     [configuration] = re.findall(r"^ +```yaml\n(.*?)^ +```", RUNBOOK, re.M | re.S)
     host.configure(configuration)
