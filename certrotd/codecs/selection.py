@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from certrotd.codecs.errors import UnknownKey, Unsupported, WrongKey
@@ -25,7 +26,11 @@ def candidates(codec: Codec, ciphertext: bytes, keys: KeySet) -> tuple[DataKey, 
     Raises UnknownKey where it names none of ``keys``, and Unsupported where it names no key and the
     form proves nothing: the caller then says which key it is, as a set of one.
     """
-    key_id = codec.key_id_of(ciphertext)
+    return named_by(codec, codec.key_id_of(ciphertext), keys)
+
+
+def named_by(codec: Codec, key_id: str | None, keys: KeySet) -> tuple[DataKey, ...]:
+    """As candidates, of what the ciphertext names."""
     if key_id is not None:
         named = tuple(key for key in keys if codec.key_id_for(key) == key_id)
         if not named:
@@ -42,7 +47,14 @@ def candidates(codec: Codec, ciphertext: bytes, keys: KeySet) -> tuple[DataKey, 
 
 def decrypt(codec: Codec, ciphertext: bytes, keys: KeySet, associated_data: bytes = b"") -> Opened:
     """The plaintext, by the key of ``keys`` that opens it; raises CodecError."""
-    for key in candidates(codec, ciphertext, keys):
+    return opened_by(codec, ciphertext, candidates(codec, ciphertext, keys), associated_data)
+
+
+def opened_by(
+    codec: Codec, ciphertext: bytes, tried: Iterable[DataKey], associated_data: bytes
+) -> Opened:
+    """The plaintext, by the first key of ``tried`` that opens it; raises CodecError."""
+    for key in tried:
         try:
             return Opened(codec.decrypt(ciphertext, key, associated_data), key)
         except WrongKey:

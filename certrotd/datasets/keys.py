@@ -60,6 +60,11 @@ def _from_json(told: Any) -> Place:
     return _TYPES[name][2](text)
 
 
+def _plain(text: str) -> str:
+    """``text`` as a format gives it."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def _words(value: Place) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
@@ -79,15 +84,17 @@ class AssociatedData:
     def of(self, key: Key, field: int) -> bytes:
         """The associated data of one value."""
         places = list(map(_words, key))
-        own = (self.table, self.fields[field], "/".join(places))
-        names = dict(
-            zip((*self.key_columns, "table", "column", "pk"), (*places, *own), strict=True)
-        )
-        return "".join(
-            text + names[name] if name is not None else text for text, name in self._parts
-        ).encode()
+        return self._formats[field].format(*places, "/".join(places)).encode()
 
     @cached_property
-    def _parts(self) -> Sequence[tuple[str, str | None]]:
-        parts = string.Formatter().parse(self.template)
-        return [(text, name) for text, name, _, _ in parts]
+    def _formats(self) -> Sequence[str]:
+        """The template of each field, with the key's places by number, and the whole key's last."""
+        parts = [(text, name) for text, name, _, _ in string.Formatter().parse(self.template)]
+        numbers = {name: f"{{{n}}}" for n, name in enumerate(self.key_columns)}
+        made = []
+        for field in self.fields:
+            own = {"table": _plain(self.table), "column": _plain(field)}
+            names = {**numbers, **own, "pk": f"{{{len(self.key_columns)}}}"}
+            texts = (_plain(text) + (names[name] if name else "") for text, name in parts)
+            made.append("".join(texts))
+        return made

@@ -217,14 +217,13 @@ class SqlDataset:
 
     def _read(self, connection: Connection, query: sa.Select[Any]) -> list[Row]:
         split = len(self._keys)
-        return [
-            Row(
-                tuple(told[:split]),
-                tuple(map(_bytes, told[split:-1])),
-                Mark(tuple(told[split:-1]), told[-1], self.spec.text),
-            )
-            for told in connection.execute(query).all()
-        ]
+        text = self.spec.text
+        rows = []
+        for told in map(tuple, connection.execute(query).all()):
+            values = told[split:-1]
+            mark = Mark(values, told[-1], text)
+            rows.append(Row(told[:split], tuple(map(_bytes, values)), mark))
+        return rows
 
 
 def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:

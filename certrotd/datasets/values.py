@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as option
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from certrotd.codecs.errors import CodecError, Damaged
 from certrotd.codecs.port import Codec, KeyIds
-from certrotd.codecs.selection import decrypt
+from certrotd.codecs.selection import Opened, named_by, opened_by
 from certrotd.datasets.documents import Place, places, spliced
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import Change, Key, Row
 from certrotd.jsonpath import Path
-from certrotd.keyring.material import KeySet
+from certrotd.keyring.material import DataKey, KeySet
 
 MARK = 4
 """By so many of its first bytes a value that was meant to be ciphertext is known, at most."""
@@ -73,8 +73,7 @@ class Batch:
     quarantined: tuple[Quarantined, ...]
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """What one value is: under ``version``, or (None) plaintext that is let be."""
 
     version: int | None
@@ -111,6 +110,7 @@ class Values:
         self._names_keys = codec.traits.key_id is KeyIds.STRICT
         self._beginning = codec.traits.beginning
         self._mark = self._beginning[:MARK]
+        self._named: dict[str | None, tuple[DataKey, ...]] = {}
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
         """As RowValues.reencrypted."""
@@ -207,9 +207,10 @@ class Values:
         """What ``value`` is; unless it ``opens``, the active key's own is known by its id alone."""
         codec, keys = self.form.codec, self.keys
         try:
-            if not opens and self._names_keys and codec.key_id_of(value) == self._active_id:
+            key_id = codec.key_id_of(value)
+            if not opens and self._names_keys and key_id == self._active_id:
                 return Seen(keys.active)
-            plaintext, key = decrypt(codec, value, keys, associated)
+            plaintext, key = self._opened(value, key_id, associated)
         except Damaged:
             if self.form.plaintext is not Leftover.REFUSE and self._is_plaintext(value):
                 return Seen(None, value)
@@ -218,12 +219,17 @@ class Values:
             raise Unfit("it is encrypted twice, and the inner key would be needed for ever")
         return Seen(key.version, plaintext)
 
+    def _opened(self, value: bytes, key_id: str | None, associated: bytes) -> Opened:
+        """By the keys that ``key_id`` may be of, which are looked for once."""
+        if (named := self._named.get(key_id)) is None:
+            named = self._named[key_id] = named_by(self.form.codec, key_id, self.keys)
+        return opened_by(self.form.codec, value, named, associated)
+
     def _is_ciphertext(self, plaintext: bytes, associated: bytes) -> bool:
         if not plaintext.startswith(self._beginning):
             return False
         try:
-            self.form.codec.key_id_of(plaintext)
-            decrypt(self.form.codec, plaintext, self.keys, associated)
+            self._opened(plaintext, self.form.codec.key_id_of(plaintext), associated)
         except CodecError:
             return False
         return True

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NoReturn, SupportsIndex, TypeVar
 
@@ -148,5 +149,9 @@ class KeySet:
 
     def __iter__(self) -> Iterator[DataKey]:
         """Every key: the one that encrypts, then the others from the newest to the oldest."""
-        yield self.encrypting
-        yield from (self.keys[v] for v in sorted(self.keys, reverse=True) if v != self.active)
+        return iter(self._ordered)
+
+    @cached_property
+    def _ordered(self) -> tuple[DataKey, ...]:
+        others = (self.keys[v] for v in sorted(self.keys, reverse=True) if v != self.active)
+        return self.encrypting, *others
