@@ -11,6 +11,7 @@ import pytest
 from certrotd.audit.record import parse
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.keyring.material import Algorithm, DataKey, Material
+from tests.parts.process import wait_until
 from tests.unit.cli.ring import Host, host
 from tests.unit.escrow.samples import keys
 
@@ -45,11 +46,13 @@ def withheld(host: Host) -> Host:
 
 def until(host: Host, state: str) -> None:
     """The daemon does what is due until version 1 is in that state."""
-    for _ in range(12):
-        if host.states()[1] == state:
-            return
-        host("rotate", "key/orders")
-    raise AssertionError(f"{host.states()}: {host.out}{host.err}")
+
+    def is_there() -> bool:
+        if host.states()[1] != state:
+            host("rotate", "key/orders")
+        return host.states()[1] == state
+
+    wait_until(is_there, what=f"version 1 is {state}")
 
 
 def lacking(host: Host) -> list[str]:
