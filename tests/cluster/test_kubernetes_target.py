@@ -327,10 +327,10 @@ def test_pods_that_reload_keep_running(
     before, template = web.ids(), template_of(web, reference)
     web.put(NEW)
     target.apply_for(live(NEW))
-    assert web.serves() == NEW_LEAF
+    wait_until(lambda: web.serves() == NEW_LEAF)  # an old worker of nginx may answer once more
     web.put(OLD)
     target.revert_for(live(OLD), web.shown)
-    assert web.serves() == OLD_LEAF
+    wait_until(lambda: web.serves() == OLD_LEAF)
     assert (web.ids(), template_of(web, reference)) == (before, template)
     assert "RotationReloaded " in web.described(reference)
 

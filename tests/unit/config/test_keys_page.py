@@ -81,7 +81,7 @@ def written() -> Iterator[tuple[str, str]]:
     """Each command of the pages, with the page."""
     for page, text in WITH_COMMANDS.items():
         shown = r"```(yaml|template|rendered|python|role|pod).*?```"
-        prose = re.sub(shown, "", text, flags=re.DOTALL)
+        prose = re.sub(shown, "", text, flags=re.DOTALL).replace("\\\n", "")
         for span, line in COMMAND.findall(prose):
             if span or _is_command(line):
                 words = shlex.split((span or line).replace("…", ""), comments=True)
