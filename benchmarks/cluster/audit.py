@@ -37,10 +37,6 @@ class AuditLog:
                             yield call
             at += size
 
-    def by_verb(self, user: str, since: int = 0) -> Counter[str]:
-        """How many there were of each verb and resource, e.g. "get secrets"."""
-        return Counter(map(named, self.calls(user, since)))
-
     def _files(self) -> list[Path]:
         log = self.plane.audit_log
         return [*sorted(log.parent.glob(f"{log.stem}-*{log.suffix}")), log]

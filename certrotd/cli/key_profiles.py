@@ -62,12 +62,13 @@ def adopt_by_profile(config: Path, name: str, asked: Asked, *, as_json: bool) ->
     keyring, keys = _rehearsal(name, entry, clock)
     datasets = {n: each for n, each in entry.datasets.items() if isinstance(each, SqlDatasetEntry)}
     absent = _absent(known, datasets)
-    text = as_text(known, place, configuration(known, place, absent))
     told = [
         look(opened(each, datasets[each]), keyring, each, clock)
         for each in datasets
         if each not in absent
     ]
+    empty = [each["dataset"] for each in told if not _filled(each)]
+    text = as_text(known, place, configuration(known, place, absent, empty))
     if not as_json:
         _print(text, absent, told, place, keys)
     elif not asked.write:
@@ -84,6 +85,14 @@ def adopt_by_profile(config: Path, name: str, asked: Asked, *, as_json: bool) ->
     write_new(file, text)
     say(f"wrote {file}")
     return adopt(config, name, source=place.source, form=None, as_json=as_json)
+
+
+def _filled(told: Mapping[str, Any]) -> bool:
+    """Whether a dataset has a value, or cannot be counted."""
+    if "unopened" not in told:
+        return True
+    counts = sum(value["count"] for value in told["values"])
+    return bool(counts + told["unopened"] + told["plaintext"])
 
 
 def _installation(name: str, asked: Asked) -> Installation:

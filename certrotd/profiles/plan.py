@@ -67,10 +67,15 @@ def _table(text: str) -> TableEntry:
 
 
 def configuration(
-    profile: Profile, place: Installation, absent: Collection[str] = ()
+    profile: Profile,
+    place: Installation,
+    absent: Collection[str] = (),
+    empty: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """What ``certrotd`` needs in its configuration; ``absent`` are datasets that are not there.
 
+    ``empty`` are those that nobody has looked into (None: all of them), or that have no value: of
+    any other a census that finds none is not believed.
     Raises UsageError for options that the profile does not have, and for those that are missing.
     """
     options = {name: _option(name, each, place) for name, each in profile.options.items()}
@@ -89,7 +94,12 @@ def configuration(
     else:
         keyring["cutover"] = _filled(profile.cutover, options)
     keyring["datasets"] = {
-        name: _dataset(each, place, _filled(profile.codec, options))
+        name: _dataset(
+            each,
+            place,
+            _filled(profile.codec, options),
+            may_be_empty=empty is None or name in empty,
+        )
         for name, each in tables_of(profile, place).items()
         if name not in absent
     }
@@ -97,17 +107,18 @@ def configuration(
     return {"keyrings": {place.keyring: {name: each for name, each in keyring.items() if each}}}
 
 
-def _dataset(table: TableEntry, place: Installation, codec: Any) -> dict[str, Any]:
+def _dataset(
+    table: TableEntry, place: Installation, codec: Any, *, may_be_empty: bool
+) -> dict[str, Any]:
     told = table.model_dump(mode="json", exclude_defaults=True, exclude={"optional"})
     password = {"password": dict(place.password)} if place.password else {}
-    # what an application does not use yet is empty, and the look before adoption counts them all
     return {
         "type": "sql",
         "url": place.database,
         **password,
         **told,
         "codec": codec,
-        "may_be_empty": True,
+        **({"may_be_empty": True} if may_be_empty else {}),
     }
 
 
