@@ -38,6 +38,8 @@ def main(arguments: list[str]) -> None:
         else:
             reencryption.show(found)
             files.show(of_files)
+        if not found.within_memory:
+            sys.exit(1)
         return
     sample = COUNT if "--full" in arguments else SAMPLE
     with tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
@@ -21,10 +23,16 @@ from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Dataset
 from certrotd.datasets.reencryption import Pace
+from certrotd.datasets.replica_lag import ReplicaLag
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from certrotd.datasets.sql_dialect import Dialect
 
 CODECS: dict[str, Codec] = {
     "tink": Tink(),
@@ -44,10 +52,11 @@ class Opened:
     form: Form
     pace: Pace
     may_be_empty: bool
+    replicas: ReplicaLag | None = None
 
     def tally(self, keys: KeySet) -> Tally:
         """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
-        counted = tally(self.dataset, self.form, keys)
+        counted = tally(self.dataset, self.form, keys, self.pace.processes)
         if not counted.total and not self.may_be_empty:
             raise NeedsOperator(
                 f"the dataset {self.dataset.name} holds no value at all",
@@ -78,8 +87,13 @@ def opened(
     def password() -> bytes | None:
         return entry.password.resolve().reveal() if entry.password is not None else None
 
-    with engine_of(entry.url, password, what=f"the dataset {name}") as (engine, dialect):
+    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
+        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
+
+    with ExitStack() as stack:
+        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
         from certrotd.datasets.sql import SqlDataset, TableSpec
+        from certrotd.datasets.sql_replicas import replication
 
         form = _form(entry)
         spec = TableSpec(
@@ -91,10 +105,23 @@ def opened(
             entry.keep,
             form.codec.traits.text,
         )
-        dataset = SqlDataset(name, engine, spec, dialect)
+        dataset = SqlDataset(name, primary, spec, dialect)
         latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
-        pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
-        yield Opened(dataset, form, pace, entry.may_be_empty)
+        pace = Pace(
+            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
+        )
+        lag = None
+        if entry.replica_lag_ms is not None:
+            names = {url: _name_of(url) for url in entry.replicas}
+            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
+            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
+        yield Opened(dataset, form, pace, entry.may_be_empty, lag)
+
+
+def _name_of(url: str) -> str:
+    """The host and port of a database, for people."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def codec_of(entry: SqlDatasetEntry) -> Codec:
@@ -140,7 +167,12 @@ def _opened_files(
         )
     else:
         codec = CODECS[entry.codec]
-        form = Form(codec, lambda key, _: os.fsencode(entry.bound(str(key[1]))), plaintext)
+        form = Form(
+            codec,
+            lambda key, _: os.fsencode(entry.bound(str(key[1]))),
+            plaintext,
+            travels=False,
+        )
     with closing(FilesDataset(name, tree, streamed=entry.codec == "stream")) as dataset:
         pace = Pace(rows_per_second=entry.files_per_second)
         yield Opened(dataset, form, pace, entry.may_be_empty)

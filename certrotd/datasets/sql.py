@@ -62,6 +62,11 @@ class SqlDataset:
     def fields(self) -> Sequence[str]:
         return self.spec.columns
 
+    @property
+    def reads_while_writing(self) -> bool:
+        """As Overlapping.reads_while_writing."""
+        return self.dialect.serves_many
+
     @cached_property
     def table(self) -> sa.TableClause:
         """The table with the columns that matter, of the types that the database says."""
@@ -198,7 +203,8 @@ class SqlDataset:
 
     def _select(self) -> sa.Select[Any]:
         values = map(self.dialect.read, self._values)
-        return sa.select(*self._keys, *values, self.dialect.mark(self.table))
+        keys = map(self.dialect.read, self._keys)
+        return sa.select(*keys, *values, self.dialect.mark(self.table))
 
     def _within(self, query: sa.Select[Any]) -> sa.Select[Any]:
         """Only what the operator's condition says; its colons are not parameters."""
@@ -216,13 +222,13 @@ class SqlDataset:
         return sa.or_(*conditions)
 
     def _read(self, connection: Connection, query: sa.Select[Any]) -> list[Row]:
-        split = len(self._keys)
-        text = self.spec.text
+        split, text = len(self._keys), self.spec.text
+        are_bytes = all(isinstance(each.type, sa.LargeBinary) for each in self._values)
         rows = []
-        for told in map(tuple, connection.execute(query).all()):
+        for told in self.dialect.fetched(connection, query):
             values = told[split:-1]
-            mark = Mark(values, told[-1], text)
-            rows.append(Row(told[:split], tuple(map(_bytes, values)), mark))
+            plain = values if are_bytes else tuple(map(_bytes, values))
+            rows.append(Row(told[:split], plain, Mark(values, told[-1], text)))
         return rows
 
 

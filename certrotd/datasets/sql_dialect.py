@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
@@ -20,6 +21,9 @@ where c.relname = :table and n_dead_tup > 0
 and case when cast(:schema as text) is null then pg_table_is_visible(c.oid)
     else s.schemaname = :schema end
 """
+_BINARY = (sa.Integer, sa.LargeBinary, sa.Text, sa.Uuid)
+IN_BINARY = "in_binary"
+"""The option of a statement whose results PostgreSQL is to send in binary."""
 Column = sa.ColumnClause[Any]
 
 
@@ -38,7 +42,10 @@ class Mark(NamedTuple):
 
 
 class Dialect(Protocol):
-    """One kind of database."""
+    """One kind of database; ``serves_many``: reading and writing go on at once."""
+
+    @property
+    def serves_many(self) -> bool: ...
 
     def types(
         self, connection: Connection, table: str, schema: str | None
@@ -86,6 +93,10 @@ class Dialect(Protocol):
         """The query, after which nobody else writes to its rows until the transaction ends."""
         ...
 
+    def fetched(self, connection: Connection, query: sa.Select[Any]) -> Sequence[tuple[Any, ...]]:
+        """All that a query finds."""
+        ...
+
     def replace(
         self,
         connection: Connection,
@@ -104,6 +115,8 @@ class Dialect(Protocol):
 
 class Sqlite:
     """SQLite: an UPDATE for each row, prepared once."""
+
+    serves_many = False
 
     def types(
         self, connection: Connection, table: str, schema: str | None
@@ -168,6 +181,10 @@ class Sqlite:
         connection.exec_driver_sql("begin immediate")
         return query
 
+    def fetched(self, connection: Connection, query: sa.Select[Any]) -> Sequence[tuple[Any, ...]]:
+        """As Dialect.fetched."""
+        return list(map(tuple, connection.execute(query)))
+
     def replace(
         self,
         connection: Connection,
@@ -199,6 +216,8 @@ class Sqlite:
 class PostgreSQL:
     """PostgreSQL: one UPDATE for the batch, from arrays."""
 
+    serves_many = True
+
     def types(
         self, connection: Connection, table: str, schema: str | None
     ) -> Mapping[str, Any] | None:
@@ -220,8 +239,10 @@ class PostgreSQL:
         return ("xmin",)
 
     def read(self, column: Column) -> sa.ColumnElement[Any]:
-        """Documents as text: what is parsed has lost digits."""
-        return _text(column)
+        """Documents as text: what is parsed has lost digits; so is all that is like text."""
+        if isinstance(column.type, sa.Text | sa.JSON):
+            return sa.cast(column, sa.Text)
+        return column
 
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
         """As Dialect.is_filled."""
@@ -266,6 +287,15 @@ class PostgreSQL:
     ) -> sa.Select[Any]:
         """As Dialect.locking."""
         return query.with_for_update(of=table)
+
+    def fetched(self, connection: Connection, query: sa.Select[Any]) -> Sequence[tuple[Any, ...]]:
+        """As Dialect.fetched; as the driver has them, and in binary where that loses no type."""
+        binary = all(isinstance(each.type, _BINARY) for each in query.selected_columns)
+        found = connection.execute(query, execution_options={IN_BINARY: binary})
+        if not binary:
+            return list(map(tuple, found))
+        with closing(found):
+            return found.cursor.fetchall()
 
     def replace(
         self,
@@ -341,20 +371,17 @@ def _by_version(changes: Sequence[Change]) -> bool:
 
 def _arrays(name: str, parts: Sequence[tuple[str, Any, list[Any]]]) -> Any:
     """Arrays as a table of that name, one column each."""
-    arrays = [sa.bindparam(f"{name}_{n}", value, ARRAY(_sent(type_))) for n, type_, value in parts]
+    arrays = [_array(f"{name}_{n}", type_, value) for n, type_, value in parts]
     columns = [sa.column(n, type_) for n, type_, _ in parts]
     return sa.func.unnest(*arrays).table_valued(*columns, name=name).render_derived()
 
 
-class _Bytes(sa.LargeBinary):
-    """Bytes that go to the driver as they are: a wrapper for each costs more than all the rest."""
+def _array(name: str, type_: Any, values: list[Any]) -> sa.ColumnElement[Any]:
+    from certrotd.datasets.postgresql_arrays import array_of
 
-    def bind_processor(self, dialect: Any) -> None:
-        """None."""
-
-
-def _sent(type_: Any) -> Any:
-    return _Bytes() if isinstance(type_, sa.LargeBinary) else type_
+    if (quick := array_of(type_, values)) is None:
+        return sa.bindparam(name, values, ARRAY(type_))
+    return sa.cast(sa.bindparam(name, quick, sa.types.NullType()), ARRAY(type_))
 
 
 def _text(column: Column) -> sa.ColumnElement[Any]:

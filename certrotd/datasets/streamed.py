@@ -45,6 +45,7 @@ class Slots(Tink):
 class StreamForm(Form):
     """Files of the streaming format; if it ``replaces``, each rotation renews content keys."""
 
+    travels: bool = False  # rows are headers, and wrapping one costs little
     exposure: Exposure = field(default_factory=Exposure)
     replaces: bool = False
 
@@ -76,8 +77,12 @@ class StreamValues:
                 changes.append(change)
         return Batch(tuple(changes), tuple(quarantined))
 
-    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+    def looked_at(self, rows: Sequence[Row]) -> Iterator[Seen | Quarantined]:
         """As RowValues.looked_at; a file whose content key is exposed counts for that key."""
+        for each in rows:
+            yield from self._looked_at(each)
+
+    def _looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
         if row.trouble:
             yield Quarantined(row.key, 0, row.trouble)
             return

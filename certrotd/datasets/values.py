@@ -34,17 +34,24 @@ class Leftover(StrEnum):
     LEAVE = "leave"
 
 
+def unbound(_key: Key, _field: int) -> bytes:
+    """No associated data."""
+    return b""
+
+
 @dataclass(frozen=True)
 class Form:
     """How the values of a dataset are encrypted; ``binds`` gives the associated data of one.
 
-    A field of ``documents`` is JSON, in which the texts at those paths are the values.
+    A field of ``documents`` is JSON, in which the texts at those paths are the values. What
+    ``travels`` can be pickled, and used in another process.
     """
 
     codec: Codec
-    binds: Callable[[Key, int], bytes] = lambda _key, _field: b""
+    binds: Callable[[Key, int], bytes] = unbound
     plaintext: Leftover = Leftover.REFUSE
     documents: Mapping[int, Sequence[Path]] = option(default_factory=dict)
+    travels: bool = True
 
     def values(self, keys: KeySet) -> RowValues:
         """What tells of rows what they are, and what they are to be."""
@@ -67,10 +74,15 @@ class Quarantined:
 
 @dataclass(frozen=True)
 class Batch:
-    """What is to be written of some rows, and what is not touched."""
+    """What is to be written of some rows, and what is not touched.
+
+    The active key has encrypted so many ``messages`` for it, of ``size`` bytes together.
+    """
 
     changes: tuple[Change, ...]
     quarantined: tuple[Quarantined, ...]
+    messages: int = 0
+    size: int = 0
 
 
 class Seen(NamedTuple):
@@ -94,8 +106,8 @@ class RowValues(Protocol):
         """What the rows are to be: nothing of them that the active key wrote changes."""
         ...
 
-    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
-        """What each value of a row is, empty ones apart."""
+    def looked_at(self, rows: Sequence[Row]) -> Iterator[Seen | Quarantined]:
+        """What each value of the rows is, empty ones apart."""
         ...
 
 
@@ -111,11 +123,13 @@ class Values:
         self._beginning = codec.traits.beginning
         self._mark = self._beginning[:MARK]
         self._named: dict[str | None, tuple[DataKey, ...]] = {}
+        self._messages = self._size = 0
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
         """As RowValues.reencrypted."""
         changes: list[Change] = []
         quarantined: list[Quarantined] = []
+        self._messages = self._size = 0
         binds, documents = self.form.binds, self.form.documents
         for row in rows:
             if row.trouble:
@@ -138,10 +152,14 @@ class Values:
                     after[field] = new
             if after is not None:
                 changes.append(Change(row, tuple(after)))
-        return Batch(tuple(changes), tuple(quarantined))
+        return Batch(tuple(changes), tuple(quarantined), self._messages, self._size)
 
-    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+    def looked_at(self, rows: Sequence[Row]) -> Iterator[Seen | Quarantined]:
         """As RowValues.looked_at."""
+        for each in rows:
+            yield from self._looked_at(each)
+
+    def _looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
         if row.trouble:
             yield Quarantined(row.key, 0, row.trouble)
             return
@@ -199,6 +217,8 @@ class Values:
             return None
         replacing = value if seen.version is not None else None
         new = codec.encrypt(seen.plaintext, keys.encrypting, associated, replacing=replacing)
+        self._messages += 1
+        self._size += len(seen.plaintext)
         if codec.decrypt(new, keys.encrypting, associated) != seen.plaintext:
             raise Unfit("its ciphertext under the active key does not open to the same plaintext")
         return new

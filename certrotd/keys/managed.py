@@ -197,6 +197,7 @@ class ConfiguredKeyring:
             escrow=self.back_up if self.entry.backup else None,
             evidence=self._evidence,
             overtaken=self._overtaken,
+            messages=self.policy.messages,
             record=lambda happened: self._premises.audit().record(happened),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,9 +13,12 @@ from certrotd.rotation.engine import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger
 
 if TYPE_CHECKING:
+    from certrotd.clock import Clock
     from certrotd.datasets.census import Tally
     from certrotd.datasets.configured import Opened
-    from certrotd.datasets.reencryption import Passed, Position
+    from certrotd.datasets.reencryption import Pass, Passed, Position
+    from certrotd.datasets.replica_lag import Lag, ReplicaLag
+    from certrotd.keyring.keyring import Keyring
     from certrotd.keyring.material import KeySet
     from certrotd.keys.world import World
 
@@ -26,6 +29,9 @@ KEEP_EVERY = 1.0
 ADVISED = 10
 """So often during a pass the dataset is asked what people should do for it."""
 AGAIN = timedelta(minutes=2)
+REST = 0.5
+LONGEST_REST = 60.0
+"""Seconds between two looks at replicas that are behind, and until the act is parked for them."""
 _SET_ASIDE = Done({"set aside": "a compromised key is replaced first; then it goes on"})
 Open = Callable[[], AbstractContextManager["Opened"]]
 
@@ -142,11 +148,10 @@ class Passes:
         return passed.seen
 
     def _pass(self, *, first: bool, writes: bool = True) -> Passed:
-        from certrotd.datasets.keys import key_from_json, key_to_json
-        from certrotd.datasets.port import Advising
+        from certrotd.datasets.keys import key_from_json
         from certrotd.datasets.reencryption import Pass, Position
 
-        world, ledger, keys, opened = self.world, self.ledger, self.keys, self.opened
+        world, keys, opened = self.world, self.keys, self.opened
         looked = world.clock.monotonic()
 
         def before() -> None:
@@ -161,25 +166,104 @@ class Passes:
 
         pace, clock = opened.pace, world.clock
         passing = Pass(opened.dataset, opened.form, keys, clock, pace, before, writes=writes)
-        position, kept = Position(), ledger.kept if first else {}
+        if not writes:
+            return passing.run()
+        position, kept = Position(), self.ledger.kept if first else {}
         after: Any = kept.get("after")
-        if after is not None and kept.get("active") == keys.active:
-            position = Position(key_from_json(after), int(str(kept["seen"])))
-        total = position.seen + opened.dataset.remaining(passing.done)
-        last, asked, advice = world.clock.monotonic(), position.seen, None
+        if kept.get("active") == keys.active:
+            passing.messages, passing.size = (int(str(kept[each])) for each in ("messages", "size"))
+            if after is not None:
+                position = Position(key_from_json(after), int(str(kept["seen"])))
+        left = opened.dataset.remaining(passing.done)
+        self._check_limit(left)
+        kept_at = _Checkpoints(self, passing, position, position.seen + left)
+        replicas = opened.replicas if self.gives_way else None
 
         def keep(now: Position) -> None:
-            nonlocal last, asked, advice
-            if world.clock.monotonic() - last < KEEP_EVERY:
-                return
-            last = world.clock.monotonic()
-            if isinstance(opened.dataset, Advising) and (now.seen - asked) * ADVISED >= total:
-                asked, advice = now.seen, opened.dataset.advice()
-            key = key_to_json(now.after) if now.after is not None else None
-            told = {"after": key, "seen": now.seen, "active": keys.active, "advice": advice}
-            ledger.checkpoint(told, done=now.seen, total=max(total, now.seen))
+            kept_at.reached(now)
+            for lag in _behind(replicas, clock):
+                kept_at.write(f"waiting: {lag.words}")
+                before()
 
-        return passing.run(position, keep)
+        for _ in _behind(replicas, clock):
+            before()
+        try:
+            return passing.run(position, keep)
+        finally:
+            kept_at.count()
+
+    def _check_limit(self, rows: int) -> None:
+        """Raise NeedsOperator where the active key would encrypt more than it may."""
+        entry = self.world.keyring().entries.get(self.keys.active)
+        used, most = entry.use.messages if entry is not None else 0, self.world.messages
+        if used + rows > most:
+            raise NeedsOperator(
+                f"re-encrypting {rows:,} rows of {self.dataset} would take key version "
+                f"{self.keys.active} over the {most:,} messages that it may encrypt",
+                hint="raise rotate.messages, or have several keyrings for the data",
+            )
+
+
+class _Checkpoints:
+    """How far a pass has come, made durable at intervals, and what the active key encrypted."""
+
+    def __init__(self, passes: Passes, passing: Pass, begun: Position, total: int) -> None:
+        self._passes = passes
+        self._pass = passing
+        self._now = begun
+        self._total = total
+        self._asked = begun.seen
+        self._last = passes.world.clock.monotonic()
+        self._advice: str | None = None
+
+    def reached(self, now: Position) -> None:
+        """Take note of it."""
+        from certrotd.datasets.port import Advising
+
+        self._now = now
+        dataset, clock = self._passes.opened.dataset, self._passes.world.clock
+        if clock.monotonic() - self._last < KEEP_EVERY:
+            return
+        if isinstance(dataset, Advising) and (now.seen - self._asked) * ADVISED >= self._total:
+            self._asked, self._advice = now.seen, dataset.advice()
+        self.write(self._advice)
+
+    def write(self, advice: str | None) -> None:
+        """Make it durable."""
+        from certrotd.datasets.keys import key_to_json
+
+        now, passing = self._now, self._pass
+        self._last = self._passes.world.clock.monotonic()
+        key = key_to_json(now.after) if now.after is not None else None
+        told = {"after": key, "seen": now.seen, "active": self._passes.keys.active}
+        told |= {"messages": passing.messages, "size": passing.size, "advice": advice}
+        self._passes.ledger.checkpoint(told, done=now.seen, total=max(self._total, now.seen))
+
+    def count(self) -> None:
+        """Add what was encrypted to what the keyring counts; at worst twice after a crash."""
+        world, passing, active = self._passes.world, self._pass, self._passes.keys.active
+        if not passing.messages:
+            return
+        messages, size = passing.messages, passing.size
+
+        def counted(keyring: Keyring) -> Keyring:
+            if active not in keyring.entries:
+                return keyring
+            return keyring.counted(active, messages, size, at=world.clock.now())
+
+        world.change(counted)
+        passing.messages = passing.size = 0
+        self.write(self._advice)
+
+
+def _behind(replicas: ReplicaLag | None, clock: Clock) -> Iterator[Lag]:
+    """The replica that is waited for, at each look; raises Transient once that takes long."""
+    begun = clock.monotonic()
+    while replicas is not None and (lag := replicas.excess(clock)) is not None:
+        yield lag
+        if clock.monotonic() - begun >= LONGEST_REST:
+            raise Transient(lag.words, hint="replica_lag_ms says how far it may be")
+        clock.sleep(REST)
 
 
 def quarantined(name: str, opened: Opened, passed: Passed, hint: str) -> NeedsOperator:

@@ -160,8 +160,8 @@ class World:
     ``escrow`` backs the keyring up, and says where; None without a backup. ``evidence`` is what is
     known of a version that is to be destroyed; ``record`` writes into the audit log. What is cut
     over is ``application``, within ``window``. ``overtaken``: something more urgent waits for what
-    takes hours. ``patience`` is how many seconds an acknowledgement is waited for before the
-    rotation is parked.
+    takes hours. A key encrypts at most so many ``messages``. ``patience`` is how many seconds an
+    acknowledgement is waited for before the rotation is parked.
     """
 
     name: str
@@ -179,6 +179,7 @@ class World:
     overtaken: Callable[[], bool] = lambda: False
     fence: Callable[[], None] = lambda: None
     patience: float = 5.0
+    messages: int = 2**32
 
     def found(self) -> Found:
         """The keyring as it is kept; raises NeedsOperator if it was never written."""

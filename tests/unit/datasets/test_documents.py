@@ -129,7 +129,7 @@ def test_the_values_of_a_document_are_re_encrypted_and_the_rest_is_listed() -> N
     assert json.dumps(left) == document
     whys = [(each.field, each.why.partition(",")[0]) for each in batch.quarantined]
     assert whys == [(1, 'at $["n"]'), (1, 'at $["keys"]["c"]')]
-    seen = list(values.looked_at(row))
+    seen = list(values.looked_at([row]))
     assert [getattr(each, "version", "none") for each in seen] == [1, "none", 1, 2, "none"]
     assert [each.why for each in seen if isinstance(each, Quarantined)] == [
         each.why for each in batch.quarantined
@@ -143,7 +143,7 @@ def test_what_is_no_json_where_json_should_be_is_listed(document: bytes) -> None
     values, row = Values(form, keys_of(FERNET)), Row((1,), (document,), None)
     batch = values.reencrypted([row])
     assert (batch.changes, [each.why for each in batch.quarantined]) == ((), ["it is no JSON"])
-    assert [type(each) for each in values.looked_at(row)] == [Quarantined]
+    assert [type(each) for each in values.looked_at([row])] == [Quarantined]
 
 
 @pytest.mark.parametrize(
