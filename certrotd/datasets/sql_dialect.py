@@ -312,7 +312,11 @@ class PostgreSQL:
         by_version = _by_version(changes)
         for n, column in enumerate(columns):
             sent = sa.Text() if isinstance(column.type, sa.JSON) else column.type
-            parts.append((f"n{n}", sent, [stored(each, n) for each in changes]))
+            if isinstance(sent, sa.LargeBinary):
+                new = [each.values[n] for each in changes]
+            else:
+                new = [stored(each, n) for each in changes]
+            parts.append((f"n{n}", sent, new))
             if not by_version:
                 old = [each.row.read.values[n] for each in changes]
                 parts.append((f"o{n}", sent, old))

@@ -117,13 +117,24 @@ class Values:
     def __init__(self, form: Form, keys: KeySet) -> None:
         self.form = form
         self.keys = keys
-        codec, active = form.codec, keys.encrypting
+        self._codec, self._active = codec, active = form.codec, keys.encrypting
         self._active_id = codec.key_id_for(active)
         self._names_keys = codec.traits.key_id is KeyIds.STRICT
         self._beginning = codec.traits.beginning
         self._mark = self._beginning[:MARK]
         self._named: dict[str | None, tuple[DataKey, ...]] = {}
         self._messages = self._size = 0
+        self._by_beginning = self._beginnings() if self._names_keys else {}
+        self._beginning_length = max(map(len, self._by_beginning), default=0)
+
+    def _beginnings(self) -> Mapping[bytes, DataKey]:
+        """The key of each beginning of ciphertext, none if they differ in length."""
+        found: dict[bytes, DataKey] = {}
+        for key in self.keys:
+            key_id = self._codec.key_id_for(key)
+            begins = self._codec.sql_prefixes(key_id) if key_id is not None else ()
+            found |= dict.fromkeys(begins, key)
+        return found if len(set(map(len, found))) == 1 else {}
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
         """As RowValues.reencrypted."""
@@ -209,33 +220,43 @@ class Values:
 
     def _renewed(self, value: bytes, associated: bytes) -> bytes | None:
         """``value`` under the active key, None if it is or is to stay as it is."""
-        codec, keys = self.form.codec, self.keys
-        seen = self._seen(value, associated, opens=False)
-        if seen.version == keys.active:
+        codec, active = self._codec, self._active
+        version, plaintext = self._seen(value, associated, opens=False)
+        if version == active.version:
             return None
-        if seen.version is None and self.form.plaintext is Leftover.LEAVE:
+        if version is None and self.form.plaintext is Leftover.LEAVE:
             return None
-        replacing = value if seen.version is not None else None
-        new = codec.encrypt(seen.plaintext, keys.encrypting, associated, replacing=replacing)
+        replacing = value if version is not None else None
+        new = codec.encrypt(plaintext, active, associated, replacing=replacing)
         self._messages += 1
-        self._size += len(seen.plaintext)
-        if codec.decrypt(new, keys.encrypting, associated) != seen.plaintext:
+        self._size += len(plaintext)
+        if codec.decrypt(new, active, associated) != plaintext:
             raise Unfit("its ciphertext under the active key does not open to the same plaintext")
         return new
 
     def _seen(self, value: bytes, associated: bytes, *, opens: bool = True) -> Seen:
         """What ``value`` is; unless it ``opens``, the active key's own is known by its id alone."""
-        codec, keys = self.form.codec, self.keys
+        codec, active = self._codec, self._active
+        if (key := self._by_beginning.get(value[: self._beginning_length])) is not None:
+            if key is active and not opens:
+                return Seen(active.version)
+            try:
+                plaintext = codec.decrypt(value, key, associated)
+            except CodecError:
+                pass  # a closer look says more
+            else:
+                if not plaintext.startswith(self._beginning):
+                    return Seen(key.version, plaintext)
         try:
             key_id = codec.key_id_of(value)
             if not opens and self._names_keys and key_id == self._active_id:
-                return Seen(keys.active)
+                return Seen(active.version)
             plaintext, key = self._opened(value, key_id, associated)
         except Damaged:
             if self.form.plaintext is not Leftover.REFUSE and self._is_plaintext(value):
                 return Seen(None, value)
             raise
-        if key.version != keys.active and self._is_ciphertext(plaintext, associated):
+        if key is not active and self._is_ciphertext(plaintext, associated):
             raise Unfit("it is encrypted twice, and the inner key would be needed for ever")
         return Seen(key.version, plaintext)
 
