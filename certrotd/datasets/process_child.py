@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from certrotd.datasets.port import Row
-from certrotd.datasets.values import Form, RowValues
+from certrotd.datasets.values import Form, Quarantined, RowValues, Seen, SeenIndex
 from certrotd.keyring.material import DataKey, KeySet, Material
 
 Told = tuple[Form, int, Sequence[tuple[int, Any, bytes, str, bytes]]]
@@ -25,6 +25,12 @@ def told(form: Form, keys: KeySet) -> Told:
     """What the program is told first."""
     each = ((k.version, k.algorithm, k.material.reveal(), k.id, k.iv) for k in keys)
     return form, keys.active, list(each)
+
+
+def looked_at(values: RowValues, rows: Sequence[Row]) -> Sequence[Seen | SeenIndex | Quarantined]:
+    """What each value is, without its plaintext."""
+    seen = (each for row in rows for each in values.looked_at(row))
+    return [Seen(each.version) if isinstance(each, Seen) else each for each in seen]
 
 
 def main() -> None:
@@ -50,7 +56,7 @@ def _answer(values: RowValues, act: str, rows: Sequence[tuple[Any, ...]]) -> Any
             Row(key, each, number, trouble) for number, (key, each, trouble) in enumerate(rows)
         ]
         if act == "look":
-            return [(s.version if hasattr(s, "version") else s) for s in values.looked_at(every)]
+            return looked_at(values, every)
         batch = values.reencrypted(every)
         changes = tuple((c.row.read, c.values) for c in batch.changes)
         return changes, batch.quarantined, batch.messages, batch.size

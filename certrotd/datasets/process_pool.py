@@ -17,16 +17,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from certrotd import process
 from certrotd.clock import thread_seconds
 from certrotd.datasets.port import Change, Row
-from certrotd.datasets.process_child import told
-from certrotd.datasets.values import Batch, Form, Quarantined, RowValues, Seen
+from certrotd.datasets.process_child import looked_at, told
+from certrotd.datasets.values import Batch, Form, Quarantined, Seen, SeenIndex
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.keyring.material import KeySet
 
+T = TypeVar("T")
 CHILD = Path(__file__).with_name("process_child.py")
 WORTH = 1.0
 """Processes begin once the rows have taken so many seconds in this one: small tables need none."""
@@ -51,23 +52,20 @@ def row_values(
     processes: int | None = None,
     *,
     worked: Callable[[], float] = thread_seconds,
-) -> Iterator[RowValues]:
+) -> Iterator[Spread]:
     """What looks at rows while it is used: in so many processes, or (None) as many as pay.
 
     ``worked`` tells how long this thread has used a processor.
     """
-    if processes == 0 or not form.travels:
-        yield form.values(keys)
-        return
-    spread = _Spread(form, keys, processes, worked)
+    spread = Spread(form, keys, processes if form.travels else 0, worked)
     try:
         yield spread
     finally:
         spread.close()
 
 
-class _Spread:
-    """RowValues, in this process until others pay."""
+class Spread:
+    """Looks at rows of values: in this process, until others pay."""
 
     def __init__(
         self, form: Form, keys: KeySet, processes: int | None, worked: Callable[[], float]
@@ -76,6 +74,7 @@ class _Spread:
         self._keys = keys
         self._own = form.values(keys)
         self._worked = worked
+        self._sizes_itself = processes is None
         self._rows, self._seconds = 0, 0.0
         self._children: list[_Child] = []
         self._start(processes or 0)
@@ -93,13 +92,11 @@ class _Spread:
             messages, size = messages + used[0], size + used[1]
         return Batch(tuple(changes), tuple(quarantined), messages, size)
 
-    def looked_at(self, rows: Sequence[Row]) -> Iterator[Seen | Quarantined]:
-        """As RowValues.looked_at; what is seen comes without its plaintext."""
+    def looked_at(self, rows: Sequence[Row]) -> Sequence[Seen | SeenIndex | Quarantined]:
+        """As RowValues.looked_at, of every row; without plaintexts."""
         if not self._children:
-            yield from self._timed(len(rows), lambda: list(self._own.looked_at(rows)))
-            return
-        for each in chain.from_iterable(seen for _, seen in self._asked("look", rows)):
-            yield each if isinstance(each, Quarantined) else Seen(each)
+            return self._timed(len(rows), lambda: looked_at(self._own, rows))
+        return list(chain.from_iterable(seen for _, seen in self._asked("look", rows)))
 
     def close(self) -> None:
         """End the processes."""
@@ -107,12 +104,13 @@ class _Spread:
             each.close()
         self._children = []
 
-    def _timed(self, rows: int, act: Callable[[], Any]) -> Any:
+    def _timed(self, rows: int, act: Callable[[], T]) -> T:
         begun = self._worked()
         found = act()
         self._rows, self._seconds = self._rows + rows, self._seconds + self._worked() - begun
-        cores = len(os.sched_getaffinity(0))
-        self._start(processes_for(self._rows, self._seconds, cores))
+        if self._sizes_itself:
+            cores = len(os.sched_getaffinity(0))
+            self._start(processes_for(self._rows, self._seconds, cores))
         return found
 
     def _start(self, count: int) -> None:

@@ -27,8 +27,8 @@ from certrotd.datasets.port import (
     Row,
     Sweeping,
 )
-from certrotd.datasets.process_pool import row_values
-from certrotd.datasets.values import Batch, Form, Quarantined, RowValues
+from certrotd.datasets.process_pool import Spread, row_values
+from certrotd.datasets.values import Batch, Form, Quarantined
 from certrotd.keyring.material import KeySet
 
 TRIES = 8
@@ -157,7 +157,7 @@ class Pass:
                 self._clock.sleep(self._pace.rest(len(rows), took, self._wrote))
 
     @contextmanager
-    def _reading(self, values: RowValues) -> Iterator[Callable[[Key | None], Ahead]]:
+    def _reading(self, values: Spread) -> Iterator[Callable[[Key | None], Ahead]]:
         """How the rows behind a key are read: at once and beside, else not before they are needed.
 
         What is read early is older when it is written: not where the pace holds writing up.
@@ -175,7 +175,7 @@ class Pass:
         with ThreadPoolExecutor(1, "reading") as pool:
             yield lambda after: pool.submit(read, after).result
 
-    def _batch(self, batch: Batch, values: RowValues) -> Sequence[Quarantined]:
+    def _batch(self, batch: Batch, values: Spread) -> Sequence[Quarantined]:
         """What of the rows cannot be re-encrypted; what others keep writing is for a later pass."""
         quarantined: list[Quarantined] = []
         for _ in range(TRIES):

@@ -8,15 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Row
-from certrotd.datasets.process_pool import processes_for, row_values
-from certrotd.datasets.values import Form, Quarantined, RowValues, Seen
+from certrotd.datasets.process_pool import Spread, processes_for, row_values
+from certrotd.datasets.values import Form, Quarantined, Seen
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.keyring.material import DataKey
 from tests.parts.process import wait_until
@@ -42,13 +41,13 @@ def rows(count: int = 10) -> list[Row]:
 
 
 @pytest.fixture
-def spread() -> Iterator[RowValues]:
+def spread() -> Iterator[Spread]:
     """Three processes."""
-    with row_values(Form(TINK, BINDS), keys_of(TINK), 3) as values:
+    with row_values(Form(TINK, BINDS, travels=True), keys_of(TINK), 3) as values:
         yield values
 
 
-def children(values: Any) -> list[int]:
+def children(values: Spread) -> list[int]:
     """Their ids."""
     return [each._process.pid for each in values._children]
 
@@ -61,7 +60,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_rows_come_back_as_one_process_makes_them(spread: RowValues) -> None:
+def test_rows_come_back_as_one_process_makes_them(spread: Spread) -> None:
     """In order, with what each was read as; what does not open is reported."""
     told = rows()
     batch = spread.reencrypted(told)
@@ -79,7 +78,7 @@ def test_rows_come_back_as_one_process_makes_them(spread: RowValues) -> None:
     assert len(spread.reencrypted(told[:1]).changes) == 1
 
 
-def test_no_key_is_where_others_can_see_it(spread: RowValues) -> None:
+def test_no_key_is_where_others_can_see_it(spread: Spread) -> None:
     """Neither in the arguments nor in the environment; the processes can be looked at meanwhile."""
     secret = key_of(TINK, 1).material.reveal()
     for pid in children(spread):
@@ -90,13 +89,13 @@ def test_no_key_is_where_others_can_see_it(spread: RowValues) -> None:
         assert secret.hex().encode() not in shown
 
 
-def test_a_process_that_is_killed_ends_the_pass_and_leaves_none(spread: RowValues) -> None:
+def test_a_process_that_is_killed_ends_the_pass_and_leaves_none(spread: Spread) -> None:
     """It is tried again later: nothing was written."""
     ids = children(spread)
     os.kill(ids[1], signal.SIGKILL)
     with pytest.raises(Transient, match="a process that encrypts has ended"):
         spread.reencrypted(rows())
-    spread.close()  # type: ignore[attr-defined]
+    spread.close()
     assert not any(map(alive, ids))
 
 
@@ -105,7 +104,7 @@ def test_the_processes_end_with_the_one_that_they_work_for() -> None:
     program = f"""
 import os, signal
 from {__name__} import *
-with row_values(Form(TINK, BINDS), keys_of(TINK), 2) as values:
+with row_values(Form(TINK, BINDS, travels=True), keys_of(TINK), 2) as values:
     values.reencrypted(rows())
     print(*children(values), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -120,7 +119,7 @@ with row_values(Form(TINK, BINDS), keys_of(TINK), 2) as values:
 def test_an_error_of_a_codec_names_itself() -> None:
     """It is no reason to try again."""
     with (
-        row_values(Form(Broken()), keys_of(FERNET), 1) as values,
+        row_values(Form(Broken(), travels=True), keys_of(FERNET), 1) as values,
         pytest.raises(NeedsOperator, match="ZeroDivisionError"),
     ):
         values.reencrypted([Row((1,), (FERNET.encrypt(b"x", key_of(FERNET, 1)),), None)])
@@ -128,15 +127,17 @@ def test_an_error_of_a_codec_names_itself() -> None:
 
 def test_what_cannot_be_pickled_stays_in_this_process() -> None:
     """As files do, whose values are large."""
-    form = Form(TINK, lambda _key, _field: b"", travels=False)
-    with row_values(form, keys_of(TINK), 3) as values:
-        assert not hasattr(values, "_children")
+    with row_values(Form(TINK, lambda _key, _field: b""), keys_of(TINK), 3) as values:
+        assert not children(values)
+        assert len(values.reencrypted(rows()[:1]).quarantined) == 1
 
 
 def test_processes_begin_once_rows_have_cost_a_second() -> None:
     """And as many as the cost of one is worth, however long the pass is."""
     spent = iter([0.0, 0.9, 0.9, 1.2, 1.2])
-    with row_values(Form(TINK, BINDS), keys_of(TINK), worked=lambda: next(spent)) as values:
+    with row_values(
+        Form(TINK, BINDS, travels=True), keys_of(TINK), worked=lambda: next(spent)
+    ) as values:
         for expected in (0, min(len(os.sched_getaffinity(0)), 4) if processes() else 0):
             values.reencrypted(rows())
             assert len(children(values)) == expected

@@ -201,7 +201,7 @@ def test_a_look_tells_the_version_of_each_value() -> None:
     """Those of the active key are opened, too."""
     mine = TINK.encrypt(b"x", key_of(TINK, 2), bound(TINK, "a"))
     old = TINK.encrypt(b"y", key_of(TINK, 1), bound(TINK, "b"))
-    assert list(values_of(TINK).looked_at([row(mine, old)])) == [Seen(2, b"x"), Seen(1, b"y")]
+    assert list(values_of(TINK).looked_at(row(mine, old))) == [Seen(2, b"x"), Seen(1, b"y")]
 
 
 _places = st.one_of(
