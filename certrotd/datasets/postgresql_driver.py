@@ -15,6 +15,7 @@ from psycopg.waiting import Ready, Wait
 from certrotd.clock import Deadline, SystemClock
 
 T = TypeVar("T")
+Asking = Generator[Wait, Ready | int, T]
 
 
 class PatientConnection(psycopg.Connection[Any]):
@@ -22,11 +23,11 @@ class PatientConnection(psycopg.Connection[Any]):
 
     seconds = 60.0
 
-    def wait(self, gen: Generator[Wait, Ready, T], *more: Any, **named: Any) -> T:
+    def wait(self, gen: Asking[T], *more: Any, **named: Any) -> T:
         """As Connection.wait; raises OperationalError at the deadline."""
         return super().wait(self._until(gen, Deadline(SystemClock(), self.seconds)), *more, **named)
 
-    def _until(self, asking: Generator[Wait, Ready, T], end: Deadline) -> Generator[Wait, Ready, T]:
+    def _until(self, asking: Asking[T], end: Deadline) -> Asking[T]:
         try:
             wanted = next(asking)
             while True:

@@ -247,8 +247,9 @@ class _Checkpoints:
         now, passing = self._now, self._pass
         self._last = self._passes.world.clock.monotonic()
         key = key_to_json(now.after) if now.after is not None else None
-        told = {"after": key, "seen": now.seen, "active": self._passes.keys.active}
-        told |= {"messages": passing.messages, "size": passing.size, "advice": advice}
+        told: dict[str, Any] = {"after": key, "seen": now.seen, "advice": advice}
+        told |= {"active": self._passes.keys.active}
+        told |= {"messages": passing.messages, "size": passing.size}
         self._passes.ledger.checkpoint(told, done=now.seen, total=max(self._total, now.seen))
 
     def count(self) -> None:

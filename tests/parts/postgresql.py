@@ -49,8 +49,16 @@ class PostgreSQL(Server):
         secret = self._home / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        made = [locate.require("initdb"), "-D", self.data, "-U", "postgres", "-A", "scram-sha-256"]
-        more = ["-E", "UTF8", "--locale=C.UTF-8", "--pwfile", secret, "-N"]
+        made: list[str | Path] = [
+            locate.require("initdb"),
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "-A",
+            "scram-sha-256",
+        ]
+        more: list[str | Path] = ["-E", "UTF8", "--locale=C.UTF-8", "--pwfile", secret, "-N"]
         self._run([*made, *more])
 
     def _run(self, argv: Sequence[str | Path]) -> None:
@@ -130,5 +138,15 @@ class PostgreSQLReplica(PostgreSQL):
 
     def _fill(self) -> None:
         source = f"host=127.0.0.1 port={self._primary.port} user=postgres"
-        more = ["-d", source, "-D", self.data, "-R", "-X", "stream", "--checkpoint=fast", "-N"]
+        more: list[str | Path] = [
+            "-d",
+            source,
+            "-D",
+            self.data,
+            "-R",
+            "-X",
+            "stream",
+            "--checkpoint=fast",
+            "-N",
+        ]
         self._run([locate.require("pg_basebackup"), *more])
