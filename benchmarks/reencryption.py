@@ -10,9 +10,10 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -134,20 +135,23 @@ def measure(rows: int) -> Reencryption:
 
 def measured(place: Place, database: str, codec: str, rows: int) -> Speed:
     """The turns of one codec in one database; ``rows`` at most."""
-    with opened("ours", _entry(place, "ours", codec)) as ours:
+    with (
+        opened("ours", _entry(place, "ours", codec)) as ours,
+        opened("bare", _entry(place, "bare", codec)) as bare,
+    ):
         keys = [_keys(codec, active=n) for n in (1, 2)]
         rows = min(rows, _affordable(ours, keys[0]))
         _fill(place, ours, keys[0], rows)
         turns: list[tuple[Turn, Turn]] = []
+        _bare(bare, keys[1])  # connects, and asks for the types of columns
+        _reencrypted(ours, keys[1])
         for number in range(TURNS if codec == "tink" else TURNS_OF_OTHERS):
-            active = keys[(number + 1) % 2]
-            with opened("bare", _entry(place, "bare", codec)) as bare:
-                without = _timed(place, lambda: _bare(bare, active))  # noqa: B023
+            active = keys[number % 2]
             _tidied(place)
-            with_it = _timed(place, lambda: _reencrypted(ours, active))  # noqa: B023
+            without = _timed(place, partial(_bare, bare, active))
+            with_it = _timed(place, partial(_reencrypted, ours, active))
             if tally(ours.dataset, ours.form, active).by_version[active.active] != rows:
                 raise ProgramFailed("values are left under the old key")
-            _tidied(place)
             turns.append((with_it, without))
     median = statistics.median
     return Speed(
@@ -197,7 +201,7 @@ def _affordable(place: Opened, keys: KeySet) -> int:
     return max(200, int(WITHIN / (3 * took / count)))
 
 
-def _timed(place: Place, act: Any) -> Turn:
+def _timed(place: Place, act: Callable[[], None]) -> Turn:
     server, client, begun = _server_cpu(place), _client_cpu(), time.perf_counter()
     act()
     wall = time.perf_counter() - begun

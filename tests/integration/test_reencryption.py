@@ -23,8 +23,12 @@ from tests.parts.site import Site
 
 pytestmark = pytest.mark.integration
 ROWS = int(os.environ.get("CERTROTD_REENCRYPTION_ROWS", "6000"))
-KILLS = max(1, ROWS // 2000)
-"""Ten with 20,000 rows; the start of a process takes longer than its rows."""
+KILLS = min(10, max(1, ROWS // 2000))
+"""Ten from 20,000 rows on; the start of a process takes longer than its rows."""
+BETWEEN = ROWS // KILLS // 2
+"""So many rows at least are re-encrypted between two of them."""
+WITHIN = max(100.0, ROWS / 500)
+"""Seconds, for what looks at all of them on a slow machine."""
 WRITES = 1000
 """So many at least compete with the re-encryption."""
 TINK = Tink()
@@ -188,7 +192,7 @@ def application(site: Site, parts: Parts, request: pytest.FixtureRequest) -> App
         "password": {"file": str(password)},
     }
     dataset |= {"table": "customers", "key": ["tenant", "id"], "columns": ["email", "phone"]}
-    dataset |= {"associated_data": "{table}/{column}/{pk}", "batch": 500, "rows_per_second": 5000}
+    dataset |= {"associated_data": "{table}/{column}/{pk}", "batch": max(20, ROWS // 2000)}
     site.config["keyrings"] = {
         "orders": {
             "outputs": [{"type": "tink", "path": str(keys)}],
@@ -204,7 +208,7 @@ def application(site: Site, parts: Parts, request: pytest.FixtureRequest) -> App
 
 def counts(site: Site) -> dict[int, int]:
     """The values under each version, as the dry run counts them."""
-    ran = site.run("keys", "reencrypt", "orders", "--dry-run", "--json")
+    ran = site.run("keys", "reencrypt", "orders", "--dry-run", "--json", within=WITHIN)
     assert ran.code == 0, ran
     [told] = ran.json
     return {each["version"]: each["count"] for each in told["values"]}
@@ -224,7 +228,10 @@ def test_nothing_is_lost_however_often_it_is_killed_under_writes(
         while kills < KILLS and application.under(old) > ROWS // 20:
             before = application.under(new)
             started = site.start("keys", "reencrypt", "orders")
-            wait_until(lambda: started.is_over or application.under(new) > before + 1000)  # noqa: B023
+            wait_until(
+                lambda: started.is_over or application.under(new) > before + BETWEEN,  # noqa: B023
+                within=WITHIN,
+            )
             time.sleep(chance.random() * 0.3)
             kills += not started.is_over
             started.signal(signal.SIGKILL)
@@ -235,12 +242,14 @@ def test_nothing_is_lost_however_often_it_is_killed_under_writes(
         assert "Traceback" not in stopped.end().stderr
         wait_until(lambda: application.is_over or application.writes > WRITES)
         application.lags.clear()
-        wait_until(lambda: site.run("keys", "reencrypt", "orders").code == 0)
+        wait_until(
+            lambda: site.run("keys", "reencrypt", "orders", within=WITHIN).code == 0, within=WITHIN
+        )
     assert application.writes > WRITES
     assert application.stored(new) == application.written
     assert application.under(old) == 0
     assert counts(site)[1] == 0
-    assert site.run("rotate", "key/orders").code == 0
+    assert site.run("rotate", "key/orders", within=WITHIN).code == 0
     ran = site.run("keys", "list", "--json")
     assert [each["state"] for each in ran.row("orders")["versions"]] == ["retired", "active"]
     everything = "".join(
