@@ -97,7 +97,7 @@ def _postgresql(url: URL, password: bytes | None, timeout: float) -> tuple[Engin
 
     from certrotd.datasets.postgresql_arrays import register
     from certrotd.datasets.postgresql_driver import PatientConnection
-    from certrotd.datasets.sql_dialect import IN_BINARY, PostgreSQL
+    from certrotd.datasets.sql_postgresql import IN_BINARY, PostgreSQL
 
     url = url.set(drivername="postgresql+psycopg")
     if password is not None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from certrotd.datasets.replica_lag import Position, Replication
-from certrotd.datasets.sql_dialect import Dialect, PostgreSQL
+from certrotd.datasets.sql_dialect import Dialect
 from certrotd.datasets.sql_errors import as_failures
+from certrotd.datasets.sql_postgresql import PostgreSQL
 from certrotd.errors import NeedsOperator, Transient
 
 if TYPE_CHECKING:

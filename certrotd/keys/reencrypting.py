@@ -188,7 +188,7 @@ class Passes:
                 position = Position(key_from_json(after), int(str(kept["seen"])))
         left = opened.dataset.remaining(passing.done)
         self._check_limit(left)
-        kept_at = _Checkpoints(self, passing, position, position.seen + left)
+        kept_at = Checkpoints(self, passing, position, position.seen + left)
         replicas = opened.replicas if self.gives_way else None
 
         def keep(now: Position) -> None:
@@ -216,7 +216,7 @@ class Passes:
             )
 
 
-class _Checkpoints:
+class Checkpoints:
     """How far a pass has come, made durable at intervals, and what the active key encrypted."""
 
     def __init__(self, passes: Passes, passing: Pass, begun: Position, total: int) -> None:
