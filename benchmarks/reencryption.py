@@ -32,7 +32,6 @@ from tests.parts.mariadb import MariaDB
 from tests.parts.postgresql import PASSWORD, PostgreSQL
 
 ROWS = 20_000
-MILLION = 1_000_000
 SIZE = 64
 TURNS, TURNS_OF_OTHERS = 9, 3
 WITHIN = 1.5
@@ -114,7 +113,7 @@ class Reencryption:
         return next(s for s in self.speeds if (s.database, s.codec) == (database, codec))
 
 
-def measure(rows: int) -> Reencryption:
+def measure() -> Reencryption:
     """Measures with a PostgreSQL, a MariaDB and a SQLite file of its own."""
     os.environ |= {"DATABASE_PASSWORD": PASSWORD, "BENCH_SALT": "salt"}
     speeds: list[Speed] = []
@@ -129,7 +128,7 @@ def measure(rows: int) -> Reencryption:
         }
         for codec in CODECS:
             for database, place in places.items():
-                speeds.append(measured(place, database, codec, rows))
+                speeds.append(measured(place, database, codec, ROWS))
         return Reencryption(speeds, memory())
 
 

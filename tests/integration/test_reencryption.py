@@ -1,4 +1,4 @@
-"""What PostgreSQL or MariaDB stores is re-encrypted under writes, however often it is killed."""
+"""What databases store is re-encrypted under writes, however often certrotd is killed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.parts.mariadb import MariaDB
 from tests.parts.postgresql import PASSWORD, PostgreSQL
 from tests.parts.process import wait_until
 from tests.parts.site import Site
+from tests.parts.sqlite import SqliteFile
 
 pytestmark = pytest.mark.integration
 ROWS = int(os.environ.get("CERTROTD_REENCRYPTION_ROWS", "6000"))
@@ -40,6 +41,7 @@ create table customers (
 )
 """
 DATABASE = "shop"
+Database = PostgreSQL | MariaDB | SqliteFile
 Where = tuple[str, int]
 Stored = tuple[str | None, str | None, str, int]
 """The plaintexts, and the neighbours."""
@@ -48,7 +50,7 @@ Stored = tuple[str | None, str | None, str, int]
 class Application:
     """It reads its keys from the keyset, and knows of each row what was written last."""
 
-    def __init__(self, server: PostgreSQL | MariaDB, keys: Path, seed: int) -> None:
+    def __init__(self, server: Database, keys: Path, seed: int) -> None:
         self.server = server
         self.keys = keys
         self.chance = random.Random(seed)
@@ -177,20 +179,16 @@ def unseal(key: DataKey, where: Where, column: str, value: bytes | None) -> str 
     return None if value is None else TINK.decrypt(value, key, bound).decode()
 
 
-@pytest.fixture(params=[PostgreSQL, MariaDB])
+@pytest.fixture(params=[PostgreSQL, MariaDB, SqliteFile])
 def application(site: Site, parts: Parts, request: pytest.FixtureRequest) -> Application:
     """Rows under a key that was replaced."""
-    server, keys = parts.start(request.param), site.directory / "keys.json"
-    with server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"create database {DATABASE}")
-    password = site.directory / "password"
-    password.touch(mode=0o600)
-    password.write_text(PASSWORD)
-    dataset: dict[str, Any] = {
-        "type": "sql",
-        "url": server.url(DATABASE),
-        "password": {"file": str(password)},
-    }
+    server, keys = _database(site, parts, request.param), site.directory / "keys.json"
+    dataset: dict[str, Any] = {"type": "sql", "url": server.url(DATABASE)}
+    if not isinstance(server, SqliteFile):
+        password = site.directory / "password"
+        password.touch(mode=0o600)
+        password.write_text(PASSWORD)
+        dataset["password"] = {"file": str(password)}
     dataset |= {"table": "customers", "key": ["tenant", "id"], "columns": ["email", "phone"]}
     dataset |= {"associated_data": "{table}/{column}/{pk}", "batch": max(20, ROWS // 2000)}
     site.config["keyrings"] = {
@@ -204,6 +202,15 @@ def application(site: Site, parts: Parts, request: pytest.FixtureRequest) -> App
     found.fill()
     assert site.run("keys", "rotate", "orders", "--reason", "test").code == 0
     return found
+
+
+def _database(site: Site, parts: Parts, kind: type[Any]) -> Database:
+    if kind is SqliteFile:
+        return SqliteFile(site.directory / "app.db")
+    server: PostgreSQL | MariaDB = parts.start(kind)
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"create database {DATABASE}")
+    return server
 
 
 def counts(site: Site) -> dict[int, int]:
