@@ -27,6 +27,13 @@ def told(form: Form, keys: KeySet) -> Told:
     return form, keys.active, list(each)
 
 
+def values_of(told: Told) -> RowValues:
+    """What looks at rows, of what the program is told."""
+    form, active, parts = told
+    keys = (DataKey(v, kind, Material(secret), *rest) for v, kind, secret, *rest in parts)
+    return form.values(KeySet.of(keys, active=active))
+
+
 def looked_at(values: RowValues, rows: Sequence[Row]) -> Sequence[Seen | SeenIndex | Quarantined]:
     """What each value is, without its plaintext."""
     seen = (each for row in rows for each in values.looked_at(row))
@@ -37,9 +44,7 @@ def main() -> None:
     """Answer until standard input ends."""
     answers, asked = os.fdopen(os.dup(1), "wb"), sys.stdin.buffer
     os.dup2(2, 1)  # what a library prints is no answer
-    form, active, parts = pickle.load(asked)  # noqa: S301  # by the process that started this one
-    keys = (DataKey(v, kind, Material(secret), *rest) for v, kind, secret, *rest in parts)
-    values = form.values(KeySet.of(keys, active=active))
+    values = values_of(pickle.load(asked))  # noqa: S301  # by the process that started this one
     while True:
         try:
             act, rows = pickle.load(asked)  # noqa: S301
