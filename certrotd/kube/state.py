@@ -17,6 +17,7 @@ from certrotd.kube.records import SecretHistory, SecretJournal, in_flight, is_in
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.wakes import Wakes
 from certrotd.kube.watch import Watched
+from certrotd.state.directory import DAEMON_LOCK
 from certrotd.state.ports import ABSENT, Conflict, everybody
 
 FORMAT = 1
@@ -106,7 +107,9 @@ class ClusterState:
         NeedsOperator for a state of another format.
         """
         self._require_format()
-        held = self._leases.hold(name, what, wait=wait, shared=shared)
+        daemons = name == DAEMON_LOCK or name.startswith(f"{DAEMON_LOCK}/")
+        session = daemons and not shared
+        held = self._leases.hold(name, what, wait=wait, shared=shared, session=session)
         with held as hold:
             if shared:
                 yield hold
