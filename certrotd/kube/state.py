@@ -11,7 +11,8 @@ from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Kind, revision_
 from certrotd.kube.changes import SecretChanges
 from certrotd.kube.documents import SecretDocument
 from certrotd.kube.folders import SecretFolder
-from certrotd.kube.leases import DURATION, Hold, Leases
+from certrotd.kube.found_lease import DURATION
+from certrotd.kube.leases import Hold, Leases
 from certrotd.kube.objects import Objects
 from certrotd.kube.records import SecretHistory, SecretJournal, in_flight, is_in_flight
 from certrotd.kube.rights import Right, missing
