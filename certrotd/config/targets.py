@@ -24,7 +24,7 @@ from certrotd.config.base import (
     shown,
 )
 from certrotd.config.cluster import ClusterEntry
-from certrotd.config.durations import Duration
+from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.looks import folder, program, readable
 from certrotd.config.probes import PodProbeEntry, ProbeEntry
 from certrotd.config.secrets import Environment
@@ -247,6 +247,11 @@ class SignalEntry(_TargetEntry):
     )
     timeout: Duration = Field(
         default=timedelta(seconds=30), description="How long systemd may take to name the process."
+    )
+    starts_within: DurationOrZero = Field(
+        default=timedelta(0),
+        description="How long a check waits for the process to be there, as in a pod whose "
+        "containers start one after the other (0s: it is there, or the check fails).",
     )
 
     @model_validator(mode="after")

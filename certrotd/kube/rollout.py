@@ -25,6 +25,7 @@ from certrotd.kube.workloads import (
     Workload,
     crash,
     unfinished,
+    waiting,
     workload,
 )
 from certrotd.state.ports import Conflict
@@ -274,15 +275,17 @@ class Rollouts:
         lacks = unfinished(found)
         if lacks is None or found.observed < found.generation:
             return lacks
+        pods = seen.of(found)
         if back is not None:
             back.replace_broken(found, stamp.at)
-        elif crashed := crash(seen.of(found), RESTARTED_AT, stamp.at):
+        elif crashed := crash(pods, RESTARTED_AT, stamp.at):
             pod, why = crashed
             raise NeedsOperator(
                 f"the new pod {pod} of {reference} fails: {why}",
                 hint=f"kubectl -n {self.namespace} logs {pod} --previous",
             )
-        return lacks
+        waits = waiting(pods)
+        return f"{lacks}; {waits}" if waits else lacks
 
     def _tell(self, found: Workload, reason: str, words: str) -> None:
         self.fence()

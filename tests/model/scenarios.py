@@ -98,10 +98,10 @@ def _remembered(read: Callable[..., Progress]) -> Callable[..., Progress]:
     return remembered
 
 
-def renewal(**changes: object) -> Scenario:
+def renewal() -> Scenario:
     """Generation 2 is live, proven everywhere and due."""
     days = {1: -120, 2: -61}
-    return _scenario(_world(days, live=2, **changes))
+    return _scenario(_world(days, live=2))
 
 
 def renewal_after_expiry() -> Scenario:
