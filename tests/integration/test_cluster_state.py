@@ -719,6 +719,31 @@ def _calls(home: Home) -> Iterator[list[str]]:
     found += asked()[before:]
 
 
+def test_what_another_has_written_meanwhile_is_read(home: Home) -> None:
+    """Whoever has the lock again knows what was there, unless somebody has had it since."""
+    state, other = home.state(), home.state("pod b")
+    for each, number in ((state, 0), (other, 1), (state, 2), (state, 3)):
+        with each.lock(SUBJECT, "certificate web"):
+            journal = each.journal(SUBJECT)
+            assert len(journal.records()) == number
+            journal.append({**BEGIN, "n": number}, sync=True)
+
+
+def test_what_was_changed_by_hand_is_read_once_the_watch_has_told_of_it(home: Home) -> None:
+    """A record was restored from a backup, or removed."""
+    state = home.state()
+    changes = state.changes("certificate")
+    changes.subjects()
+    with state.lock(SUBJECT, "certificate web"):
+        state.journal(SUBJECT).append(BEGIN, sync=True)
+    wait_until(lambda: SUBJECT in changes.subjects(), what="the watch tells of it")
+    name = object_name("certrotd-record", SUBJECT)
+    home.plane.api.delete(SECRETS.path(home.namespace, name))
+    wait_until(lambda: SUBJECT in changes.subjects(), what="the watch tells that it is gone")
+    with state.lock(SUBJECT, "certificate web"):
+        assert state.journal(SUBJECT).records() == []
+
+
 def test_a_rotation_takes_few_calls(home: Home) -> None:
     """A lock is had in two or one, let go in one, and each durable record is one.
 
