@@ -54,7 +54,7 @@ def test_what_is_wrong_with_a_searchable_column_is_refused(
 def test_a_deterministic_codec_makes_every_column_searchable(tmp_path: Path) -> None:
     """Whether it is said or not; JSON is not searched."""
     rails: dict[str, Any] = {"codec": RAILS}
-    keyring = {"algorithm": "passphrase"}
+    keyring: dict[str, Any] = {"algorithm": "passphrase"}
     assert "v is searched by: set search_two_keys" in problems(tmp_path, rails, **keyring)
     assert problems(tmp_path, {**rails, "search_two_keys": True}, **keyring) == ""
     said = {**rails, "search_two_keys": False, "searchable": {"v": "deterministic"}}
