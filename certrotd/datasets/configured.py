@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.node_json import NodeJson
@@ -14,10 +15,11 @@ from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
 from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry, Wso2CodecEntry
-from certrotd.config.datasets import OwnDatasetEntry, SqlDatasetEntry
+from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets.blind_indexes import IndexField
 from certrotd.datasets.census import Tally, tally
+from certrotd.datasets.documents import JsonDocument
 from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Dataset, PreflightFinding
@@ -36,6 +38,10 @@ CODECS: dict[str, Codec] = {
     "secretbox": PrefixedSecretbox(),
 }
 """The codecs without options, by their names. Each that a dataset may have authenticates."""
+
+
+MARKS = {"symmetric-encryption": symmetric_header.MAGIC, "ansible-vault": ansible_vault.MARK}
+"""How files begin, or values in them, of forms that only files have."""
 
 
 @dataclass(frozen=True)
@@ -137,32 +143,52 @@ def codec_of(entry: SqlDatasetEntry) -> Codec:
             return CODECS[name]
 
 
+def marks_of(entries: Iterable[DatasetEntry]) -> Mapping[str, bytes]:
+    """How files begin, or values in them, of the forms that only some datasets have."""
+    there = {each.codec for each in entries if isinstance(each, FilesDatasetEntry)}
+    return {name: MARKS[name] for name in MARKS if name in there}
+
+
 def _opened_files(
     name: str, entry: FilesDatasetEntry, exposure: Callable[[], Exposure]
 ) -> Iterator[Opened]:
     from certrotd.datasets.file_tree import FileTree
     from certrotd.datasets.files import FilesDataset
-    from certrotd.datasets.streamed import Slots, StreamForm
 
     tree = FileTree(entry.roots, entry.include, entry.exclude, entry.may_be_empty)
-    plaintext = Leftover(entry.plaintext)
-    if entry.codec == "stream":
-        replaces = entry.content_keys == "replace"
-        form: Form = StreamForm(
-            Slots(), plaintext=plaintext, exposure=exposure(), replaces=replaces
-        )
-    else:
-        codec = CODECS[entry.codec]
-        form = Form(codec, lambda key, _: os.fsencode(entry.bound(str(key[1]))), plaintext)
-    with closing(FilesDataset(name, tree, streamed=entry.codec == "stream")) as dataset:
+    form = _form_of_files(entry, exposure)
+    with closing(FilesDataset(name, tree, streamed=entry.is_streamed)) as dataset:
         pace = Pace(rows_per_second=entry.files_per_second)
         yield Opened(dataset, form, pace, entry.may_be_empty)
+
+
+def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -> Form:
+    plaintext = Leftover(entry.plaintext)
+    match entry.codec:
+        case "stream":
+            from certrotd.datasets.streamed import Slots, StreamForm
+
+            replaces = entry.content_keys == "replace"
+            return StreamForm(Slots(), plaintext=plaintext, exposure=exposure(), replaces=replaces)
+        case "symmetric-encryption":
+            from certrotd.datasets.symmetric_files import HEADERS, SymmetricForm
+
+            return SymmetricForm(HEADERS, plaintext=plaintext, text=entry.content == "utf8")
+        case "ansible-vault":
+            from certrotd.datasets.vault_documents import VaultDocument
+
+            codec = ansible_vault.AnsibleVault(key_ids=entry.vault_ids == "key")
+            return Form(codec, documents={0: VaultDocument()})
+        case "tink" | "fernet" as named:
+            return Form(
+                CODECS[named], lambda key, _: os.fsencode(entry.bound(str(key[1]))), plaintext
+            )
 
 
 def _form(entry: SqlDatasetEntry) -> Form:
     codec, plaintext = codec_of(entry), Leftover(entry.plaintext)
     documents = {
-        entry.columns.index(column): tuple(map(path_of, paths))
+        entry.columns.index(column): JsonDocument(tuple(map(path_of, paths)))
         for column, paths in entry.json_paths.items()
     }
     indexes = {

@@ -17,10 +17,9 @@ from certrotd.codecs.errors import CodecError, Damaged
 from certrotd.codecs.port import Codec, KeyIds
 from certrotd.codecs.selection import Opened, named_by, opened_by
 from certrotd.datasets.blind_indexes import OWN, BlindIndexes, IndexField
-from certrotd.datasets.documents import Place, places, spliced
+from certrotd.datasets.documents import Document, Place
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import Change, Key, Row
-from certrotd.jsonpath import Path
 from certrotd.keyring.material import DataKey, KeySet
 
 MARK = 4
@@ -39,14 +38,14 @@ class Leftover(StrEnum):
 class Form:
     """How the values of a dataset are encrypted; ``binds`` gives the associated data of one.
 
-    A field of ``documents`` is JSON, in which the texts at those paths are the values. One of
-    ``indexes`` is the blind index of another.
+    A field of ``documents`` is one such, in which the values stand. One of ``indexes`` is the blind
+    index of another.
     """
 
     codec: Codec
     binds: Callable[[Key, int], bytes] = lambda _key, _field: b""
     plaintext: Leftover = Leftover.REFUSE
-    documents: Mapping[int, Sequence[Path]] = option(default_factory=dict)
+    documents: Mapping[int, Document] = option(default_factory=dict)
     indexes: Mapping[int, IndexField] = option(default_factory=dict)
 
     def values(self, keys: KeySet) -> RowValues:
@@ -239,14 +238,14 @@ class Values:
     def _places(self, field: int, document: bytes) -> Sequence[Place]:
         """Those in a document that are not empty; what is no text only if it matters."""
         leaves = self.form.plaintext is Leftover.LEAVE
-        found = places(_decoded(document), self.form.documents[field])
+        found = self.form.documents[field].places(document)
         return [each for each in found if each.value or (each.value is None and not leaves)]
 
     def _document(
         self, key: Key, field: int, document: bytes, quarantined: list[Quarantined]
     ) -> bytes | None:
         """A document whose values are under the active key, None if none of them changes."""
-        changes: list[tuple[Place, str]] = []
+        changes: list[tuple[Place, bytes]] = []
         for place in self._places(field, document):
             try:
                 new = self._renewed(_text(place), self.form.binds(key, field))
@@ -254,8 +253,8 @@ class Values:
                 quarantined.append(Quarantined(key, field, f"at {place.where}, {error.message}"))
                 continue
             if new is not None:
-                changes.append((place, new.decode("ascii")))
-        return spliced(_decoded(document), changes).encode() if changes else None
+                changes.append((place, new))
+        return self.form.documents[field].spliced(document, changes) if changes else None
 
     def _renewed(self, value: bytes, associated: bytes) -> bytes | None:
         """``value`` under the active key, None if it is or is to stay as it is."""
@@ -317,13 +316,6 @@ class Values:
         except UnicodeDecodeError:
             return False
         return all(each.isprintable() or each in "\n\r\t" for each in text)
-
-
-def _decoded(document: bytes) -> str:
-    try:
-        return document.decode()
-    except UnicodeDecodeError:
-        raise Damaged("it is no JSON") from None
 
 
 def _text(place: Place) -> bytes:
