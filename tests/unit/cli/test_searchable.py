@@ -125,6 +125,7 @@ def test_an_undeclared_blind_index_is_found_by_its_name(host: Host, table: Path)
     assert "app.db/t.v_ci_bidx_v2" in host.out
     assert "other" not in host.out
 
+
 PROBE = """
 import base64, hmac, os, sqlite3, sys
 place = os.path.dirname(__file__)
@@ -135,6 +136,23 @@ index = base64.b64encode(hmac.digest(bytes.fromhex(key), b"ada", "sha256")).deco
 rows = sqlite3.connect(f"{place}/app.db").execute("select 1 from t where v_bidx = ?", (index,))
 sys.exit(0 if len(rows.fetchall()) == 1 else "it does not find its row")
 """
+
+
+def test_a_key_of_the_index_alone_is_replaced_by_hand(
+    host: Host, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keyring has one key, and keeps it; the dry run says what is to be done."""
+    monkeypatch.setenv("PREVIOUS_INDEX_KEY", host.secrets()[1].hex())
+    monkeypatch.setenv("INDEX_KEY", "42" * 32)
+    own = {"key": {"env": "INDEX_KEY"}, "previous_key": {"env": "PREVIOUS_INDEX_KEY"}}
+    host.orders["datasets"]["rows"]["searchable"]["v"] |= own
+    told = host.keys("reencrypt", "orders", "--dry-run")
+    assert "0 values re-encrypted and 1 blind index made anew" in told
+    assert ["rows", "previous", "blind", "index", "-", "1"] in map(str.split, told.splitlines())
+    host.keys("reencrypt", "orders")
+    assert stored(table) == INDEX.of(b"ada", b"\x42" * 32).decode()
+    assert host.states() == {1: "active"}
+    assert "42" * 32 not in host.out + host.err
 
 
 def test_a_cut_over_takes_an_application_that_searches_under_one_key(
