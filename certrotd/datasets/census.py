@@ -18,6 +18,8 @@ MOST_LISTED = 100
 
 BY_BEGINNING = "by the beginnings of ciphertext"
 BY_TRIAL = "by opening every value"
+BY_CONSTRUCTION = "by construction, and by what every value opens to"
+"""The application has had one key, and what certrotd wrote is marked by its own."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
                 plaintext += 1
             else:
                 by_version[seen.version] = by_version.get(seen.version, 0) + 1
-    method = BY_BEGINNING if flat else BY_TRIAL
+    method = BY_BEGINNING if flat else BY_CONSTRUCTION if form.by_construction else BY_TRIAL
     return Tally(by_version, plaintext, unopened, tuple(listed), method)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
@@ -13,8 +14,16 @@ from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
-from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry, Wso2CodecEntry
+from certrotd.config.codecs import (
+    JweCodecEntry,
+    LayoutCodecEntry,
+    LayoutsCodecEntry,
+    RailsCodecEntry,
+    SymmetricCodecEntry,
+    Wso2CodecEntry,
+)
 from certrotd.config.datasets import OwnDatasetEntry, SqlDatasetEntry
+from certrotd.config.expectations import expectation_of
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets.census import Tally, tally
 from certrotd.datasets.exposure import Exposure
@@ -118,10 +127,26 @@ def codec_of(entry: SqlDatasetEntry) -> Codec:
             from certrotd.codecs.wso2 import Wso2
 
             return Wso2(key_ids=told.key_ids)
-        case LayoutCodecEntry() as told:
+        case SymmetricCodecEntry() as told:
+            return _symmetric(told, by_cbc=bool(entry.expects))
+        case LayoutCodecEntry() | LayoutsCodecEntry() as told:
             return told.codec(bound=entry.associated_data is not None)
         case str(name):
             return CODECS[name]
+
+
+def _symmetric(told: SymmetricCodecEntry, *, by_cbc: bool) -> Codec:
+    """Of AES-CBC only if somebody else looks at what values open to."""
+    from certrotd.codecs.encoding import Encoding
+    from certrotd.codecs.expectation import Anything
+    from certrotd.codecs.symmetric_encryption import SymmetricEncryption
+
+    return SymmetricEncryption(
+        Anything() if by_cbc else None,
+        Encoding(told.encoding),
+        random_iv=told.random_iv,
+        compress=told.compress,
+    )
 
 
 def _opened_files(
@@ -152,7 +177,15 @@ def _form(entry: SqlDatasetEntry) -> Form:
         entry.columns.index(column): tuple(map(path_of, paths))
         for column, paths in entry.json_paths.items()
     }
+    expects = {
+        entry.columns.index(column): expectation_of(each) for column, each in entry.expects.items()
+    }
+    lists = {entry.columns.index(column): each for column, each in entry.lists.items()}
+    others = re.compile(entry.others.encode(), re.DOTALL) if entry.others is not None else None
+    form = Form(
+        codec, plaintext=plaintext, documents=documents, lists=lists, expects=expects, others=others
+    )
     if entry.associated_data is None:
-        return Form(codec, plaintext=plaintext, documents=documents)
+        return form
     bound = AssociatedData(entry.associated_data, entry.table, entry.columns, entry.key)
-    return Form(codec, bound.of, plaintext, documents)
+    return replace(form, binds=bound.of)

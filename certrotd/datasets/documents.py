@@ -1,4 +1,4 @@
-"""Values within JSON documents: found by path, and replaced without touching anything else.
+"""Values within JSON documents and lists: found, and replaced without touching anything else.
 
 A document is changed as text. So numbers keep their digits, objects the order of their names, and
 names that are there twice stay so (RFC 8259).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from certrotd.codecs.errors import Damaged
@@ -43,11 +43,24 @@ def places(document: str, paths: Sequence[Path]) -> list[Place]:
         raise Damaged("it is no JSON") from None
 
 
-def spliced(document: str, changes: Sequence[tuple[Place, str]]) -> str:
+def members(text: str, separator: str) -> list[Place]:
+    """Every member of a list that is written with a separator between them."""
+    found, at = [], 0
+    for number, each in enumerate(text.split(separator)):
+        found.append(Place(f"[{number}]", at, at + len(each), each))
+        at += len(each) + len(separator)
+    return found
+
+
+def spliced(
+    document: str,
+    changes: Sequence[tuple[Place, str]],
+    written: Callable[[str], str] = json.dumps,
+) -> str:
     """The document with other texts at some places, which are in order."""
     parts, last = [], 0
     for place, value in changes:
-        parts += [document[last : place.start], json.dumps(value)]
+        parts += [document[last : place.start], written(value)]
         last = place.end
     return "".join([*parts, document[last:]])
 

@@ -7,6 +7,8 @@ key that is not at hand, altered, or something else.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as option
@@ -14,9 +16,10 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from certrotd.codecs.errors import CodecError, Damaged
-from certrotd.codecs.port import Codec, KeyIds
-from certrotd.codecs.selection import Opened, named_by, opened_by
-from certrotd.datasets.documents import Place, places, spliced
+from certrotd.codecs.expectation import Expectation
+from certrotd.codecs.port import Codec, KeyIds, Marking
+from certrotd.codecs.selection import Opened, by_construction, named_by, opened_by
+from certrotd.datasets.documents import Place, members, places, spliced
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import Change, Key, Row
 from certrotd.jsonpath import Path
@@ -38,13 +41,32 @@ class Leftover(StrEnum):
 class Form:
     """How the values of a dataset are encrypted; ``binds`` gives the associated data of one.
 
-    A field of ``documents`` is JSON, in which the texts at those paths are the values.
+    A field of ``documents`` is JSON, in which the texts at those paths are the values; one of
+    ``lists`` has several, with a separator between them. ``expects`` is what plaintext looks like,
+    by field, where the codec has no MAC. What ``others`` matches as a whole is under other keys,
+    and no concern.
     """
 
     codec: Codec
     binds: Callable[[Key, int], bytes] = lambda _key, _field: b""
     plaintext: Leftover = Leftover.REFUSE
     documents: Mapping[int, Sequence[Path]] = option(default_factory=dict)
+    lists: Mapping[int, str] = option(default_factory=dict)
+    expects: Mapping[int, Expectation] = option(default_factory=dict)
+    others: re.Pattern[bytes] | None = None
+
+    @property
+    def by_construction(self) -> bool:
+        """Whether nothing tells the key of a value but who wrote it, and which key that one has."""
+        return not self.codec.traits.authenticated and self.codec.traits.key_id is KeyIds.NONE
+
+    def has_several(self, field: int) -> bool:
+        """Whether it has values in it, and is none itself."""
+        return field in self.documents or field in self.lists
+
+    def concerns(self, value: bytes) -> bool:
+        """Whether it is under keys of the keyring, or should be."""
+        return self.others is None or self.others.fullmatch(value) is None
 
     def values(self, keys: KeySet) -> RowValues:
         """What tells of rows what they are, and what they are to be."""
@@ -108,6 +130,7 @@ class Values:
         codec, active = form.codec, keys.encrypting
         self._active_id = codec.key_id_for(active)
         self._names_keys = codec.traits.key_id is KeyIds.STRICT
+        self._by_construction = form.by_construction
         self._beginning = codec.traits.beginning
         self._mark = self._beginning[:MARK]
         self._named: dict[str | None, tuple[DataKey, ...]] = {}
@@ -116,20 +139,20 @@ class Values:
         """As RowValues.reencrypted."""
         changes: list[Change] = []
         quarantined: list[Quarantined] = []
-        binds, documents = self.form.binds, self.form.documents
+        binds, has_several = self.form.binds, self.form.has_several
         for row in rows:
             if row.trouble:
                 quarantined.append(Quarantined(row.key, 0, row.trouble))
                 continue
             after: list[bytes | None] | None = None
             for field, value in enumerate(row.values):
-                if not value:
+                if not value or not (has_several(field) or self.form.concerns(value)):
                     continue
                 try:
-                    if field in documents:
+                    if has_several(field):
                         new = self._document(row.key, field, value, quarantined)
                     else:
-                        new = self._renewed(value, binds(row.key, field))
+                        new = self._renewed(value, binds(row.key, field), field)
                 except CodecError as error:
                     quarantined.append(Quarantined(row.key, field, error.message))
                     continue
@@ -148,11 +171,13 @@ class Values:
         for field, value in enumerate(row.values):
             if not value:
                 continue
-            if field in self.form.documents:
+            if self.form.has_several(field):
                 yield from self._looked_into(row.key, field, value)
                 continue
+            if not self.form.concerns(value):
+                continue
             try:
-                yield self._seen(value, self.form.binds(row.key, field))
+                yield self._seen(value, self.form.binds(row.key, field), field)
             except CodecError as error:
                 yield Quarantined(row.key, field, error.message)
 
@@ -164,15 +189,23 @@ class Values:
             return
         for place in found:
             try:
-                yield self._seen(_text(place), self.form.binds(key, field))
+                yield self._seen(_text(place), self.form.binds(key, field), field)
             except CodecError as error:
                 yield Quarantined(key, field, f"at {place.where}, {error.message}")
 
     def _places(self, field: int, document: bytes) -> Sequence[Place]:
         """Those in a document that are not empty; what is no text only if it matters."""
-        leaves = self.form.plaintext is Leftover.LEAVE
-        found = places(_decoded(document), self.form.documents[field])
-        return [each for each in found if each.value or (each.value is None and not leaves)]
+        leaves, text = self.form.plaintext is Leftover.LEAVE, _decoded(document)
+        if field in self.form.lists:
+            found = members(text, self.form.lists[field])
+        else:
+            found = places(text, self.form.documents[field])
+        return [
+            each
+            for each in found
+            if (each.value and self.form.concerns(_text(each)))
+            or (each.value is None and not leaves)
+        ]
 
     def _document(
         self, key: Key, field: int, document: bytes, quarantined: list[Quarantined]
@@ -181,19 +214,20 @@ class Values:
         changes: list[tuple[Place, str]] = []
         for place in self._places(field, document):
             try:
-                new = self._renewed(_text(place), self.form.binds(key, field))
+                new = self._renewed(_text(place), self.form.binds(key, field), field)
             except CodecError as error:
                 quarantined.append(Quarantined(key, field, f"at {place.where}, {error.message}"))
                 continue
             if new is not None:
                 changes.append((place, new.decode("ascii")))
-        return spliced(_decoded(document), changes).encode() if changes else None
+        written = str if field in self.form.lists else json.dumps
+        return spliced(_decoded(document), changes, written).encode() if changes else None
 
-    def _renewed(self, value: bytes, associated: bytes) -> bytes | None:
+    def _renewed(self, value: bytes, associated: bytes, field: int) -> bytes | None:
         """``value`` under the active key, None if it is or is to stay as it is."""
         codec, keys = self.form.codec, self.keys
-        seen = self._seen(value, associated, opens=False)
-        if seen.version == keys.active:
+        seen = self._seen(value, associated, field, opens=False)
+        if seen.version == keys.active and not self._is_unmarked(value):
             return None
         if seen.version is None and self.form.plaintext is Leftover.LEAVE:
             return None
@@ -203,7 +237,14 @@ class Values:
             raise Unfit("its ciphertext under the active key does not open to the same plaintext")
         return new
 
-    def _seen(self, value: bytes, associated: bytes, *, opens: bool = True) -> Seen:
+    def _is_unmarked(self, value: bytes) -> bool:
+        """Whether nothing in it says that the active key wrote it."""
+        codec = self.form.codec
+        if not self._by_construction or not isinstance(codec, Marking):
+            return False
+        return not codec.marked(value, self.keys.encrypting)
+
+    def _seen(self, value: bytes, associated: bytes, field: int, *, opens: bool = True) -> Seen:
         """What ``value`` is; unless it ``opens``, the active key's own is known by its id alone."""
         codec, keys = self.form.codec, self.keys
         try:
@@ -215,19 +256,26 @@ class Values:
             if self.form.plaintext is not Leftover.REFUSE and self._is_plaintext(value):
                 return Seen(None, value)
             raise
+        expected = self.form.expects.get(field)
+        if expected is not None and not expected.holds(plaintext):
+            raise Unfit("it opens to something else than what is expected: another key wrote it?")
         if key.version != keys.active and self._is_ciphertext(plaintext, associated):
             raise Unfit("it is encrypted twice, and the inner key would be needed for ever")
         return Seen(key.version, plaintext)
 
     def _opened(self, value: bytes, key_id: str | None, associated: bytes) -> Opened:
         """By the keys that ``key_id`` may be of, which are looked for once."""
+        if key_id is None and self._by_construction:
+            return by_construction(self.form.codec, value, self.keys, associated)
         if (named := self._named.get(key_id)) is None:
             named = self._named[key_id] = named_by(self.form.codec, key_id, self.keys)
         return opened_by(self.form.codec, value, named, associated)
 
     def _is_ciphertext(self, plaintext: bytes, associated: bytes) -> bool:
-        if not plaintext.startswith(self._beginning):
-            return False
+        if not plaintext.startswith(self._beginning) or (
+            self._by_construction and not self._beginning
+        ):
+            return False  # without a MAC, much else seems to open
         try:
             self._opened(plaintext, self.form.codec.key_id_of(plaintext), associated)
         except CodecError:

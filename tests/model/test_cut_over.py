@@ -12,11 +12,12 @@ from datetime import timedelta
 
 import pytest
 
+from certrotd.codecs.port import Codec
 from certrotd.errors import NeedsOperator
 from certrotd.lifecycle.decision import Asked
 from certrotd.rotation.engine import Stuck
 from tests.fakes.keyrings import Killed
-from tests.fakes.one_key import ROWS, CutOverBench
+from tests.fakes.one_key import CBC, ROWS, TINK, CutOverBench
 from tests.model.test_keyrings import KillingState
 
 pytestmark = pytest.mark.model
@@ -26,9 +27,9 @@ NAMED = Asked(forced=True, by_hand=True, named=True)
 MOST = 8
 
 
-def _bench(*, tells: bool = True, **refuses: bool) -> CutOverBench:
+def _bench(*, tells: bool = True, codec: Codec = TINK, **refuses: bool) -> CutOverBench:
     state = KillingState()
-    bench = CutOverBench(state=state).begin()
+    bench = CutOverBench(state=state, codec=codec).begin()
     bench.rows.before_write = bench.app.at = state.slow
     bench.app.tells = tells
     bench.app.refuses = set(refuses)
@@ -61,17 +62,25 @@ def _settled(bench: CutOverBench) -> int:
     return bench.whole()
 
 
+CODECS = pytest.mark.parametrize("codec", [TINK, CBC], ids=["with keys' ids", "without a MAC"])
+
+
+@CODECS
 @pytest.mark.parametrize("reboots", [False, True], ids=["killed", "machine restarted"])
 @pytest.mark.parametrize("refuses", ["", "reads", "start"])
 @pytest.mark.parametrize("tells", [True, False])
 def test_a_kill_at_any_moment_ends_wholly_old_or_wholly_new(
-    reboots: bool, refuses: str, tells: bool
+    reboots: bool, refuses: str, tells: bool, codec: Codec
 ) -> None:
-    """Also where it fails and is undone, and where the machine starts the application itself."""
+    """Also where it fails and is undone, and where the machine starts the application itself.
+
+    Where nothing but its mark tells a value's key, a value that is taken for one of another key
+    comes out as gibberish, and no error.
+    """
     at, ends = 0, set()
     while True:
         at += 1
-        bench = _bench(tells=tells, **({refuses: True} if refuses else {}))
+        bench = _bench(tells=tells, codec=codec, **({refuses: True} if refuses else {}))
         killed = _killed(bench, at)
         if killed and reboots:
             bench.app.running = False
