@@ -61,9 +61,9 @@ def adopt_by_profile(config: Path, name: str, asked: Asked, *, as_json: bool) ->
     entry = load(config, more=source_of(file, every)).config.keys.keyrings[name]
     keyring, keys, held = _rehearsal(name, entry, clock)
     datasets = {n: each for n, each in entry.datasets.items() if isinstance(each, SqlDatasetEntry)}
-    absent = _absent(known, datasets)
+    absent, stages = _absent(known, datasets), known.cutover is None
     told = [
-        look(opened(each, datasets[each]), keyring, each, clock, held)
+        look(opened(each, datasets[each]), keyring, each, clock, held=held, staged=stages)
         for each in datasets
         if each not in absent
     ]

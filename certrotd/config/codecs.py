@@ -11,6 +11,7 @@ from certrotd.config.secrets import Reference, SecretRef, TextOrSecret
 from certrotd.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from certrotd.codecs.derivation import Kdf
     from certrotd.codecs.layout import Layout
     from certrotd.codecs.layouts import Layouts
 
@@ -140,6 +141,13 @@ class KdfEntry(Entry):
             return b""
         return self.salt.encode() if isinstance(self.salt, str) else _revealed(self.salt)
 
+    def kdf(self, salt: bytes) -> Kdf:
+        """The function, with that salt; raises InvalidInput."""
+        from certrotd.codecs.derivation import Kdf, KdfName
+
+        name, info, costs = KdfName(self.name), self.info.encode(), (self.n, self.r, self.p)
+        return Kdf(name, self.digest, self.iterations, salt, info, *costs, self.hashed)
+
 
 class LayoutForm(Entry):
     """Where the parts of a value stand, its cipher, and how its key is made."""
@@ -191,29 +199,16 @@ class LayoutForm(Entry):
         Where the cipher does not tell a wrong key, what it writes is marked, and the dataset looks
         at what its values open to.
         """
-        from certrotd.codecs.derivation import Kdf, KdfName
+        from certrotd.codecs.derivation import Kdf
         from certrotd.codecs.expectation import Anything
         from certrotd.codecs.layout import IvFrom, Layout, LayoutCipher, Padding
 
-        kdf, told = Kdf(), self.kdf
-        if told is not None:
-            kdf = Kdf(
-                KdfName(told.name),
-                told.digest,
-                told.iterations,
-                salt,
-                told.info.encode(),
-                told.n,
-                told.r,
-                told.p,
-                told.hashed,
-            )
         cipher = LayoutCipher(self.cipher)
         told_by_cipher = cipher.is_aead or cipher.has_mac
         return Layout(
             self.layout,
             cipher,
-            kdf,
+            self.kdf.kdf(salt) if self.kdf is not None else Kdf(),
             IvFrom(self.iv_from),
             self.iv_bytes or 0,
             self.salt_bytes,

@@ -133,6 +133,11 @@ class _TargetEntry(Entry):
         """For how many seconds a rotation waits while the target is told for another one."""
         return TARGET_WAIT
 
+    @property
+    def programs(self) -> bool:
+        """Whether it runs programs on this host to look at, or to tell, what serves."""
+        return True
+
 
 class NginxEntry(_TargetEntry):
     """An nginx on this host."""
@@ -320,6 +325,11 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
         description="How long each workload may take until all its pods are new and available, "
         "and as long again to go back.",
     )
+
+    @property
+    def programs(self) -> bool:
+        """As of others: what it runs, it runs in pods."""
+        return False
 
     @property
     def versioned(self) -> bool:

@@ -1,15 +1,16 @@
-"""Values within JSON documents and lists: found, and replaced without touching anything else.
+"""Values within documents: found, and replaced without touching anything else.
 
-A document is changed as text. So numbers keep their digits, objects the order of their names, and
-names that are there twice stay so (RFC 8259).
+JSON is changed as text, its values found by path. So numbers keep their digits, objects the order
+of their names, and names that are there twice stay so (RFC 8259).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from certrotd.codecs.errors import Damaged
 from certrotd.jsonpath import Path, Step
@@ -35,6 +36,65 @@ class Place(NamedTuple):
         return f"<value at {self.where}>"
 
 
+class Document(Protocol):
+    """A kind of documents, in which values stand."""
+
+    def places(self, document: bytes) -> Sequence[Place]:
+        """Where they are, in the order of the text; raises CodecError for another document."""
+        ...
+
+    def spliced(self, document: bytes, changes: Sequence[tuple[Place, bytes]]) -> bytes:
+        """The document with other values, of ASCII, at some of the places, which are in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class JsonDocument:
+    """Document, of JSON: the texts at some ``paths``."""
+
+    paths: Sequence[Path]
+
+    def places(self, document: bytes) -> Sequence[Place]:
+        """As Document.places."""
+        return places(_decoded(document), self.paths)
+
+    def spliced(self, document: bytes, changes: Sequence[tuple[Place, bytes]]) -> bytes:
+        """As Document.spliced."""
+        texts = [(place, value.decode("ascii")) for place, value in changes]
+        return spliced(_decoded(document), texts).encode()
+
+
+@dataclass(frozen=True)
+class ListDocument:
+    """Document, of several values with a ``separator`` between them."""
+
+    separator: bytes
+
+    def places(self, document: bytes) -> Sequence[Place]:
+        """As Document.places: every member."""
+        found, at = [], 0
+        for number, each in enumerate(document.split(self.separator)):
+            text = each.decode("utf-8", "surrogateescape")
+            found.append(Place(f"[{number}]", at, at + len(each), text))
+            at += len(each) + len(self.separator)
+        return found
+
+    def spliced(self, document: bytes, changes: Sequence[tuple[Place, bytes]]) -> bytes:
+        """As Document.spliced."""
+        parts, last = [], 0
+        for place, value in changes:
+            parts += [document[last : place.start], value]
+            last = place.end
+        return b"".join([*parts, document[last:]])
+
+
+def _decoded(document: bytes) -> str:
+    try:
+        return document.decode()
+    except UnicodeDecodeError:
+        raise Damaged("it is no JSON") from None
+
+
 def places(document: str, paths: Sequence[Path]) -> list[Place]:
     """What is there at the paths, in the order of the text, each once; raises Damaged."""
     try:
@@ -43,24 +103,11 @@ def places(document: str, paths: Sequence[Path]) -> list[Place]:
         raise Damaged("it is no JSON") from None
 
 
-def members(text: str, separator: str) -> list[Place]:
-    """Every member of a list that is written with a separator between them."""
-    found, at = [], 0
-    for number, each in enumerate(text.split(separator)):
-        found.append(Place(f"[{number}]", at, at + len(each), each))
-        at += len(each) + len(separator)
-    return found
-
-
-def spliced(
-    document: str,
-    changes: Sequence[tuple[Place, str]],
-    written: Callable[[str], str] = json.dumps,
-) -> str:
+def spliced(document: str, changes: Sequence[tuple[Place, str]]) -> str:
     """The document with other texts at some places, which are in order."""
     parts, last = [], 0
     for place, value in changes:
-        parts += [document[last : place.start], written(value)]
+        parts += [document[last : place.start], json.dumps(value)]
         last = place.end
     return "".join([*parts, document[last:]])
 

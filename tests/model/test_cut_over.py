@@ -27,7 +27,7 @@ NAMED = Asked(forced=True, by_hand=True, named=True)
 MOST = 8
 
 
-def _bench(*, tells: bool = True, codec: Codec = TINK, **refuses: bool) -> CutOverBench:
+def _bench(codec: Codec = TINK, /, *, tells: bool = True, **refuses: bool) -> CutOverBench:
     state = KillingState()
     bench = CutOverBench(state=state, codec=codec).begin()
     bench.rows.before_write = bench.app.at = state.slow
@@ -80,7 +80,7 @@ def test_a_kill_at_any_moment_ends_wholly_old_or_wholly_new(
     at, ends = 0, set()
     while True:
         at += 1
-        bench = _bench(tells=tells, codec=codec, **({refuses: True} if refuses else {}))
+        bench = _bench(codec, tells=tells, **({refuses: True} if refuses else {}))
         killed = _killed(bench, at)
         if killed and reboots:
             bench.app.running = False

@@ -45,7 +45,11 @@ class Binary(yaml.SafeLoader):
     """It takes the tag that Ruby writes."""
 
 
-Binary.add_constructor("!binary", lambda loader, node: b64decode(loader.construct_scalar(node)))
+def _binary(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> bytes:
+    return b64decode(str(loader.construct_scalar(node)))
+
+
+Binary.add_constructor("!binary", _binary)
 
 
 class Gem:
