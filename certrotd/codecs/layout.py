@@ -254,6 +254,7 @@ class Layout:
     ) -> bytes:
         """The ciphertext; zero or asterisk padding is as long as that of ``replacing``."""
         usable(self.traits, key, associated_data)
+        bounded(plaintext)
         values = {}
         if "salt" in self._names:
             values["salt"] = self._noise("salt", self.salt_bytes, key, plaintext)
@@ -261,7 +262,6 @@ class Layout:
         values["iv"] = iv = iv or self._noise("iv", self._iv_length, key, plaintext)
         if "key" in self._names:
             values["key"] = checked_id(key.id or str(key.version))
-        bounded(plaintext)
         if self.cipher.is_aead:
             sealed = self._aead(secret).encrypt(iv, plaintext, associated_data)
             values["ct"], values["tag"] = sealed[:-TAG], sealed[-TAG:]
