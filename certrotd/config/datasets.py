@@ -27,7 +27,7 @@ from certrotd.config.codecs import (
     codec_name,
 )
 from certrotd.config.durations import Duration
-from certrotd.config.expectations import ExpectationEntry, Pattern
+from certrotd.config.expectations import ExpectationEntry, LengthExpectation, Pattern
 from certrotd.config.file_datasets import Contains, FilesDatasetEntry
 from certrotd.config.looks import library, program
 from certrotd.config.searchable import (
@@ -228,6 +228,10 @@ class SqlDatasetEntry(Entry):
             return
         if not needed or isinstance(codec, str | JweCodecEntry | RailsCodecEntry | Wso2CodecEntry):
             raise refuse(f"{codec_name(codec)} proves its key by itself: leave expects out")
+        several = [*self.json_paths, *self.lists]
+        weak = [n for n in several if isinstance(self.expects.get(n), LengthExpectation)]
+        if weak:
+            raise refuse(f"the length alone tells too little of the values in {weak[0]}")
         if missing := [each for each in self.columns if each not in self.expects]:
             raise refuse(
                 f"{codec_name(codec)} has no MAC here, and a wrong key can seem to open it: "

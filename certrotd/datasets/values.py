@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from certrotd.codecs.errors import CodecError, Damaged
-from certrotd.codecs.expectation import Expectation
+from certrotd.codecs.expectation import Expectation, Length
 from certrotd.codecs.port import Codec, KeyIds, Marking
 from certrotd.codecs.selection import Opened, by_construction, named_by, opened_by
 from certrotd.datasets.blind_indexes import OWN, BlindIndexes, IndexField
@@ -42,7 +42,8 @@ class Form:
 
     A field of ``documents`` is one such, in which the values stand. One of ``indexes`` is the blind
     index of another. ``expects`` is what plaintext looks like, by field, where the codec has no
-    MAC. What ``others`` matches as a whole is under other keys, and no concern.
+    MAC. What ``others`` matches as a whole is under other keys, and no concern. ``marks_all``: what
+    the active key encrypts is written anew where nothing in it says so.
     """
 
     codec: Codec
@@ -52,6 +53,12 @@ class Form:
     indexes: Mapping[int, IndexField] = option(default_factory=dict)
     expects: Mapping[int, Expectation] = option(default_factory=dict)
     others: re.Pattern[bytes] | None = None
+    marks_all: bool = False
+
+    @property
+    def proves_nothing(self) -> bool:
+        """Whether a wrong key would not be noticed: of some plaintext only the length is known."""
+        return self.by_construction and any(isinstance(e, Length) for e in self.expects.values())
 
     @property
     def by_construction(self) -> bool:
@@ -300,7 +307,7 @@ class Values:
     def _is_unmarked(self, value: bytes) -> bool:
         """Whether nothing in it says that the active key wrote it."""
         codec = self.form.codec
-        if not self._by_construction or not isinstance(codec, Marking):
+        if not self.form.marks_all or not isinstance(codec, Marking):
             return False
         return not codec.marked(value, self.keys.encrypting)
 

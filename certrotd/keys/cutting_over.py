@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.keyring import Keyring, fingerprint
 from certrotd.keyring.material import KeySet
 from certrotd.keyring.states import State
+from certrotd.keys import originals
 from certrotd.keys.delivering import deliver
 from certrotd.keys.policy import CUSTODIANS, HELD, id_of
 from certrotd.keys.reencrypting import Passes, check, quarantined
@@ -93,6 +94,7 @@ class Prove(Journaled):
         for name in self.datasets:
             with _opened(world, ledger, name, self.version) as passes:
                 check(name, passes.opened, room=True)
+                originals.read(name, passes.opened)  # there is room for them
                 rows += passes.rehearsed()
         seconds = round(world.clock.monotonic() - begun, 1)
         return Done({"rows": rows, "rehearsed_in_seconds": seconds})
@@ -144,7 +146,8 @@ class Stop(Journaled):
         application.start()
         _await_reading(world, application)
         held = (world.clock.now() + HOLD_AFTER_UNDO).isoformat()
-        ledger.note(**{HELD: held, DOWNTIME: _downtime(world, ledger)[1]})
+        gone = originals.forgotten(ledger)
+        ledger.note(**{HELD: held, DOWNTIME: _downtime(world, ledger)[1], **gone})
 
     def observe(self, world: World, ledger: Ledger) -> Observed:
         """Something else may have started it, such as a restart of the machine."""
@@ -174,7 +177,13 @@ class ReencryptAll(Journaled):
     def _under(self, world: World, ledger: Ledger, version: int, *, goes_on: bool) -> Done:
         def passes() -> Done:
             with _opened(world, ledger, self.dataset, version, goes_on=goes_on) as passing:
-                return passing.all(passing.keys)
+                keys, opened = passing.keys, passing.opened
+                if goes_on:
+                    new = keys.keys[self.version]
+                    originals.put_back(ledger, self.dataset, opened, keys, new)
+                else:
+                    originals.keep(ledger, self.dataset, opened)
+                return passing.all(keys)
 
         try:
             return _while_away(world, passes)
@@ -266,7 +275,7 @@ class ProbeReading(Journaled):
         details: dict[str, JSON] = {"version": self.version, "seconds": seconds, "rows": rows}
         subject = str(id_of(world.name))
         world.record(Happened("keyring.cut_over", subject, ledger.rotation, details))
-        return Done({DOWNTIME: words})
+        return Done({DOWNTIME: words, **originals.forgotten(ledger)})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # it only asked
@@ -293,7 +302,8 @@ def _mark_written(world: World, version: int) -> None:
                 continue
             _stop_again(world)
             keys = keys_under(world.keyring(), version, version)
-            Pass(opened.dataset, opened.form, keys, world.clock, opened.pace, world.fence).run()
+            form = replace(opened.form, marks_all=True)
+            Pass(opened.dataset, form, keys, world.clock, opened.pace, world.fence).run()
 
 
 @contextmanager

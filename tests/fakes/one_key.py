@@ -11,7 +11,7 @@ from pathlib import Path
 
 from certrotd.codecs.derivation import Kdf, KdfName
 from certrotd.codecs.errors import CodecError
-from certrotd.codecs.expectation import Anything, Matching
+from certrotd.codecs.expectation import Anything, Expectation, Length, Matching
 from certrotd.codecs.layout import Layout, LayoutCipher
 from certrotd.codecs.port import Codec
 from certrotd.codecs.tink import Tink
@@ -41,6 +41,8 @@ CBC = Layout(
     marks=True,
 )
 """It has no MAC, and names no key."""
+CFB = replace(CBC, cipher=LayoutCipher.AES_256_CFB)
+"""It opens under any key."""
 
 
 @dataclass
@@ -167,7 +169,8 @@ class CutOverBench(KeyBench):
     @contextmanager
     def _opened(self) -> Iterator[Opened]:
         self.clock.advance(self.slow)
-        expects = {} if self.codec.traits.authenticated else {0: Matching(re.compile(r"\d+"))}
+        looks: Expectation = Length(1, 9) if self.codec is CFB else Matching(re.compile(r"\d+"))
+        expects = {} if self.codec.traits.authenticated else {0: looks}
         yield Opened(self.rows, Form(self.codec, expects=expects), Pace(batch=3), False)
 
     def _counted(self, tally: Tally, at: datetime) -> None:

@@ -182,6 +182,11 @@ CUTOVER = {"units": ["app.service"], "probe": {"command": ["/bin/true"]}}
         ({"codec": CBC, "expects": {"v": "xml"}}, "aes-256-cbc", "must be utf8, json, a mapping"),
         ({"codec": CBC, "expects": {"v": {"regex": "("}}}, "aes-256-cbc", "no regular expression"),
         ({"codec": CBC, "expects": {"v": {"least": 2, "most": 1}}}, "aes-256-cbc", "below least"),
+        (
+            {"codec": CBC, "expects": {"v": {"least": 1, "most": 2}}, "lists": {"v": ","}},
+            "aes-256-cbc",
+            "the length alone tells too little of the values in v",
+        ),
         ({"codec": LAYOUT, "expects": {"v": "json"}}, "aes-256-gcm", "leave expects out"),
         ({"codec": "tink", "expects": {"v": "json"}}, "aes-256-gcm", "leave expects out"),
         ({"codec": GEM}, "aes-256-cbc", "symmetric-encryption has no MAC with aes-256-cbc"),

@@ -272,8 +272,10 @@ def test_what_certrotd_has_written_already_is_known_by_its_mark() -> None:
     assert values.reencrypted([row(done)]) == Batch((), ())
     assert [*values.looked_at(row(done))] == [Seen(2, b"1234")]
     keys = KeySet.of([cbc_key(1), cbc_key(2)], active=2, held=2)
-    after = Values(Form(CBC, expects={0: PIN}), keys)
-    [change] = after.reencrypted([row(OF_APP.encrypt(b"1234", cbc_key(2)))]).changes
+    unmarked = row(OF_APP.encrypt(b"1234", cbc_key(2)))
+    assert Values(Form(CBC, expects={0: PIN}), keys).reencrypted([unmarked]) == Batch((), ())
+    after = Values(Form(CBC, expects={0: PIN}, marks_all=True), keys)
+    [change] = after.reencrypted([unmarked]).changes
     assert change.values[0] is not None
     assert CBC.marked(change.values[0], cbc_key(2))
 
