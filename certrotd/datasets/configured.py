@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
@@ -14,12 +15,20 @@ from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
-from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry, Wso2CodecEntry
+from certrotd.config.codecs import (
+    JweCodecEntry,
+    LayoutCodecEntry,
+    LayoutsCodecEntry,
+    RailsCodecEntry,
+    SymmetricCodecEntry,
+    Wso2CodecEntry,
+)
 from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
+from certrotd.config.expectations import expectation_of
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets.blind_indexes import IndexField
 from certrotd.datasets.census import Tally, tally
-from certrotd.datasets.documents import JsonDocument
+from certrotd.datasets.documents import Document, JsonDocument, ListDocument
 from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Dataset, PreflightFinding
@@ -137,10 +146,26 @@ def codec_of(entry: SqlDatasetEntry) -> Codec:
             from certrotd.codecs.wso2 import Wso2
 
             return Wso2(key_ids=told.key_ids)
-        case LayoutCodecEntry() as told:
+        case SymmetricCodecEntry() as told:
+            return _symmetric(told, by_cbc=bool(entry.expects))
+        case LayoutCodecEntry() | LayoutsCodecEntry() as told:
             return told.codec(bound=entry.associated_data is not None)
         case str(name):
             return CODECS[name]
+
+
+def _symmetric(told: SymmetricCodecEntry, *, by_cbc: bool) -> Codec:
+    """Of AES-CBC only if somebody else looks at what values open to."""
+    from certrotd.codecs.encoding import Encoding
+    from certrotd.codecs.expectation import Anything
+    from certrotd.codecs.symmetric_encryption import SymmetricEncryption
+
+    return SymmetricEncryption(
+        Anything() if by_cbc else None,
+        Encoding(told.encoding),
+        random_iv=told.random_iv,
+        compress=told.compress,
+    )
 
 
 def marks_of(entries: Iterable[DatasetEntry]) -> Mapping[str, bytes]:
@@ -187,9 +212,13 @@ def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -
 
 def _form(entry: SqlDatasetEntry) -> Form:
     codec, plaintext = codec_of(entry), Leftover(entry.plaintext)
-    documents = {
+    documents: dict[int, Document] = {
         entry.columns.index(column): JsonDocument(tuple(map(path_of, paths)))
         for column, paths in entry.json_paths.items()
+    }
+    documents |= {
+        entry.columns.index(column): ListDocument(each.encode())
+        for column, each in entry.lists.items()
     }
     indexes = {
         at: IndexField(
@@ -200,7 +229,19 @@ def _form(entry: SqlDatasetEntry) -> Form:
         )
         for at, ((column, _), each) in enumerate(entry.blind_indexes.items(), len(entry.columns))
     }
+    expects = {
+        entry.columns.index(column): expectation_of(each) for column, each in entry.expects.items()
+    }
+    others = re.compile(entry.others.encode(), re.DOTALL) if entry.others is not None else None
+    form = Form(
+        codec,
+        plaintext=plaintext,
+        documents=documents,
+        indexes=indexes,
+        expects=expects,
+        others=others,
+    )
     if entry.associated_data is None:
-        return Form(codec, plaintext=plaintext, documents=documents, indexes=indexes)
+        return form
     bound = AssociatedData(entry.associated_data, entry.table, entry.columns, entry.key)
-    return Form(codec, bound.of, plaintext, documents, indexes)
+    return replace(form, binds=bound.of)
