@@ -77,6 +77,7 @@ class Proof:
             "census": {name: _count(each) for name, each in sorted(shown.census.items())},
             "drains": {what: over.isoformat() for what, over in sorted(shown.drains.items())},
             "drilled": _text(shown.drilled),
+            "rehearsed": _text(shown.rehearsed),
             "scanned": {"asked": shown.scans, "at": _text(shown.scan.at if shown.scan else None)},
             "consumers": list(self.consumers),
             "files": dict(sorted(self.files.items())),
@@ -87,6 +88,7 @@ class Proof:
                 "apart": fresh.apart.total_seconds(),
                 "drill": fresh.drill.total_seconds(),
                 "scan": fresh.scan.total_seconds(),
+                "rehearsal": _seconds(fresh.rehearsal),
             },
         }
 
@@ -127,6 +129,7 @@ def proof_from(told: Mapping[str, Any]) -> Proof:
             census={name: _counted(each) for name, each in told["census"].items()},
             drains={what: _needed(each) for what, each in told["drains"].items()},
             drilled=_moment(told["drilled"]),
+            rehearsed=_moment(told["rehearsed"]),
             scans=bool(scanned["asked"]),
             scan=Scan(at) if (at := _moment(scanned["at"])) else None,
             confirmations=int(told["confirmations"]),
@@ -141,7 +144,10 @@ def proof_from(told: Mapping[str, Any]) -> Proof:
             Use(use["messages"], use["bytes"], _moment(use["first"]), _moment(use["last"])),
             _moment(use["encrypted_until"]),
             evidence,
-            Freshness(**{each: timedelta(seconds=asked[each]) for each in _LIMITS}),
+            Freshness(
+                **{each: timedelta(seconds=asked[each]) for each in _LIMITS},
+                rehearsal=_span(asked["rehearsal"]),
+            ),
             tuple(map(str, told["consumers"])),
             {str(path): str(digest) for path, digest in told["files"].items()},
         )
@@ -162,6 +168,14 @@ def _count(count: Count) -> dict[str, Any]:
 def _counted(told: Mapping[str, Any]) -> Count:
     first, method = _moment(told["zero_since"]), str(told["method"])
     return Count(int(told["left"]), _needed(told["at"]), int(told["unopened"]), first, method)
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return length.total_seconds() if length is not None else None
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return timedelta(seconds=seconds) if seconds is not None else None
 
 
 def _text(at: datetime | None) -> str | None:

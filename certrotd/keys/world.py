@@ -20,6 +20,7 @@ from certrotd.keyring.states import Version, Versions
 from certrotd.keys.keyring_store import Found, KeyringStore
 from certrotd.keys.reencrypting import Reencryptable
 from certrotd.outputs.port import Imported
+from certrotd.rotation.step import JSON
 from certrotd.state.ports import Conflict
 from certrotd.window import Window
 
@@ -159,7 +160,8 @@ class World:
 
     ``escrow`` backs the keyring up, and says where; None without a backup. ``evidence`` is what is
     known of a version that is to be destroyed; ``record`` writes into the audit log. What is cut
-    over is ``application``, within ``window``. ``overtaken``: something more urgent waits for what
+    over is ``application``, within ``window``. ``expose`` counts what a version protects, and keeps
+    that. ``overtaken``: something more urgent waits for what
     takes hours. ``patience`` is how many seconds an acknowledgement is waited for before the
     rotation is parked.
     """
@@ -176,6 +178,7 @@ class World:
     escrow: Callable[[Keyring], str] | None = None
     evidence: Callable[[Version], tuple[Evidence, Freshness]] = _nothing_shown
     record: Callable[[Happened], None] = lambda _happened: None
+    expose: Callable[[int], Mapping[str, JSON]] = lambda _version: {}
     overtaken: Callable[[], bool] = lambda: False
     fence: Callable[[], None] = lambda: None
     patience: float = 5.0
