@@ -31,6 +31,7 @@ class Lacking(StrEnum):
     UNACKNOWLEDGED = "not-acknowledged"
     NO_DRILL = "no-drill"
     DRILL_STALE = "drill-stale"
+    BACKUPS_AWAY = "backups-unreachable"
     NO_REHEARSAL = "no-rehearsal"
     REHEARSAL_STALE = "rehearsal-stale"
     UNCONFIRMED = "not-confirmed"
@@ -140,6 +141,7 @@ class Evidence:
     ``scans``; ``unacknowledged``: the consumers that do not confirm the
     present keys, and what each has; ``confirmed``: who confirmed, where ``confirmations`` people
     have to. ``rehearsed`` is the last rehearsal of an emergency, if it succeeded.
+    ``backups_away``: why its backups cannot be freed of the key, empty if they can.
     """
 
     datasets: frozenset[str]
@@ -154,6 +156,7 @@ class Evidence:
     confirmations: int = 0
     confirmed: tuple[str, ...] = ()
     rehearsed: datetime | None = None
+    backups_away: str = ""
 
     def __str__(self) -> str:
         counted = ", ".join(f"{n} at {stamp(self.census[n].at)}" for n in sorted(self.census))
@@ -190,6 +193,9 @@ def missing(
     for words in evidence.unacknowledged:
         yield Missing(Lacking.UNACKNOWLEDGED, f"the present keys are not confirmed by {words}")
     yield from _of_drill(evidence.drilled, fresh, now)
+    if evidence.backups_away:
+        words = f"its backups cannot be freed of the key: {evidence.backups_away}"
+        yield Missing(Lacking.BACKUPS_AWAY, words)
     if fresh.rehearsal is not None:
         yield from _of_rehearsal(evidence.rehearsed, fresh.rehearsal, now)
     confirmed = sorted(set(evidence.confirmed))

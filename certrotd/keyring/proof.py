@@ -27,6 +27,8 @@ class Proof:
 
     ``files`` are the outputs by then and their SHA-256, of a version that was withheld already;
     ``consumers`` each confirmed that it has the keys of these. ``evidence`` is judged by ``fresh``.
+    ``backups`` had the key then, and are removed after; ``copies`` of them, which certrotd does not
+    reach, may have it until then.
     """
 
     number: int
@@ -40,6 +42,8 @@ class Proof:
     fresh: Freshness
     consumers: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    backups: tuple[str, ...] = ()
+    copies: Mapping[str, datetime] = field(default_factory=dict)
 
     def wrong(self, keyring: Keyring) -> Iterator[str]:
         """What does not hold of it, in words: by itself, and by what ``keyring`` is now."""
@@ -81,6 +85,8 @@ class Proof:
             "scanned": {"asked": shown.scans, "at": _text(shown.scan.at if shown.scan else None)},
             "consumers": list(self.consumers),
             "files": dict(sorted(self.files.items())),
+            "backups": list(self.backups),
+            "copies": {what: until.isoformat() for what, until in sorted(self.copies.items())},
             "confirmations": shown.confirmations,
             "confirmed": list(shown.confirmed),
             "asked": {
@@ -150,6 +156,8 @@ def proof_from(told: Mapping[str, Any]) -> Proof:
             ),
             tuple(map(str, told["consumers"])),
             {str(path): str(digest) for path, digest in told["files"].items()},
+            tuple(map(str, told["backups"])),
+            {str(what): _needed(until) for what, until in told["copies"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InvalidInput("the record does not say what was shown") from None

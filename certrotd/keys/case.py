@@ -96,6 +96,7 @@ class Case:
             drains={what: since + age for what, age in policy.drains.items()} if since else {},
             drilled=standing.drilled,
             failed=standing.failed,
+            backups_away=standing.backups_away,
             rehearsed=last.at if (last := standing.rehearsed) and last.succeeded else None,
             hold=standing.holds.get(number),
             scans=policy.scans,
@@ -140,7 +141,7 @@ _READABLE = (State.DECRYPT_ONLY, State.COMPROMISED, State.RETIRED)
 _OF_DESTRUCTION = frozenset(
     {
         *(Lacking.NO_DRILL, Lacking.DRILL_STALE, Lacking.UNCONFIRMED),
-        *(Lacking.NO_REHEARSAL, Lacking.REHEARSAL_STALE),
+        *(Lacking.NO_REHEARSAL, Lacking.REHEARSAL_STALE, Lacking.BACKUPS_AWAY),
     }
 )
 """What is not asked for before: a key that is withheld can still be given back."""

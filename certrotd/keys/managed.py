@@ -33,7 +33,8 @@ from certrotd.keyring.document import Inspected
 from certrotd.keyring.evidence import Evidence, Freshness
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import Algorithm, DataKey, Material
-from certrotd.keyring.states import Version
+from certrotd.keyring.states import State, Version
+from certrotd.keys.archive import Archive
 from certrotd.keys.case import Case
 from certrotd.keys.census import Census
 from certrotd.keys.checks import KeyringCheck
@@ -177,6 +178,7 @@ class ConfiguredKeyring(Kept):
             application=self._application(),
             window=self.entry.window,
             escrow=self.back_up if self.entry.backup else None,
+            archive=self._archive,
             evidence=self._evidence,
             expose=self._expose,
             overtaken=self._overtaken,
@@ -211,6 +213,11 @@ class ConfiguredKeyring(Kept):
         entry, outputs = self.entry.backup, [path for e in self.entry.outputs for path in e.paths]
         state = self._shared.config.state_dir
         return backups_of(entry, self._name, state=state, outputs=outputs) if entry else None
+
+    @property
+    def _archive(self) -> Archive | None:
+        entry, backups = self.entry.backup, self.backups
+        return Archive(backups, entry.copies) if entry and backups else None
 
     def back_up(self, keyring: Keyring) -> str:
         """Make a backup, and where it is."""
@@ -251,9 +258,16 @@ class ConfiguredKeyring(Kept):
             rehearsed=self.rehearsals.peek(),
             scan=self.residues.still(self.residues.kept.peek()),
             suspects=self.suspicions.read(),
+            backups_away=self._backups_away(found),
             holds=consent.holds,
             confirmed=consent.confirmed,
         )
+
+    def _backups_away(self, found: Inspected) -> str:
+        """Why no backup could be freed of a key that is soon to be destroyed; empty if it could."""
+        if self.backups is None or not found.versions.in_state(State.DISABLED, State.COMPROMISED):
+            return ""
+        return next((str(each) for each in failed(self.backups.check)), "")
 
     def _drilled(self) -> datetime | None:
         """When a restore drill last succeeded, if the last one did."""

@@ -32,6 +32,7 @@ from certrotd.keys.decision import (
     Rotate,
 )
 from certrotd.keys.destroying import Destroy as DestroyStep
+from certrotd.keys.destroying import PurgeBackups
 from certrotd.keys.exposing import NoteExposure
 from certrotd.keys.policy import Policy
 from certrotd.keys.reencrypting import Reencrypt as ReencryptStep
@@ -71,7 +72,7 @@ STEPS: Mapping[str, Any] = {
             KeepAside,
             RewrapStep,
         ),
-        *(DeliverStep, Apply, Await, ReencryptStep, DestroyStep, NoteExposure),
+        *(DeliverStep, Apply, Await, ReencryptStep, DestroyStep, PurgeBackups, NoteExposure),
         *(Prove, AwaitWindow, Stop, ReencryptAll, SwapKey, Start, ProbeReading),
     )
 }
@@ -115,8 +116,9 @@ def plan_of(case: Case, action: Action) -> Plan[World]:
             return (DeliverBack(), Move("disable", version, why), *_told(policy, "withheld"))
         case Destroy(version=version):
             given = case.versions.version(version).state is State.COMPROMISED
-            told = (FORWARD, *_told(policy, "without it")) if given else ()
-            return (DestroyStep(version, why), *told)
+            told = _told(policy, "without it") if given else ()
+            purge = (PurgeBackups(version),) if policy.escrows else ()
+            return (DestroyStep(version, why), FORWARD, *purge, *told)
     raise AssertionError(f"{action} is nothing to plan for")
 
 

@@ -92,6 +92,7 @@ class Standing:
     has a key already that certrotd has not taken over. ``backups`` is where backups of it are that
     was never written, empty if there are none. ``census`` has the last count of every dataset by
     version, ``failed`` why one could not be counted since, ``rehearsed`` is the last rehearsal.
+    ``backups_away``: why backups cannot be freed of a destroyed key now.
     ``suspects`` are the versions that others may know, and why. ``holds`` and ``confirmed`` are
     what people said of the destruction of each version.
     """
@@ -109,6 +110,7 @@ class Standing:
     failed: Mapping[str, NotCounted] = field(default_factory=dict)
     drilled: datetime | None = None
     rehearsed: Rehearsed | None = None
+    backups_away: str = ""
     scan: Scan | None = None
     suspects: Mapping[int, str] = field(default_factory=dict)
     holds: Mapping[int, Hold] = field(default_factory=dict)
