@@ -25,7 +25,7 @@ from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.file_tree import FileTree, Found
 from certrotd.datasets.port import Key, Row
 from certrotd.datasets.streamed import StreamForm
-from certrotd.datasets.values import Quarantined
+from certrotd.datasets.values import Quarantined, SeenIndex
 from certrotd.errors import NeedsOperator
 from certrotd.files.disktrouble import explained
 from certrotd.files.rewriting import opened_in
@@ -179,7 +179,8 @@ def contents(of: Opened, rows: list[Row], keys: KeySet) -> Contents:
     held: dict[tuple[Key, int], Held] = {}
     unopened: dict[tuple[Key, int], str] = {}
     for row in rows:
-        for number, seen in enumerate(values.looked_at(row)):
+        looked = (each for each in values.looked_at(row) if not isinstance(each, SeenIndex))
+        for number, seen in enumerate(looked):
             if isinstance(seen, Quarantined):
                 unopened[row.key, number] = seen.why
             elif isinstance(of.form, StreamForm) and seen.version is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from certrotd.datasets.port import Key, PreflightFinding
-from certrotd.datasets.sql import SqlDataset, TableSpec
+from certrotd.datasets.sql import SqlDataset
 from certrotd.datasets.sql_dialect import Column
 from certrotd.datasets.sql_errors import as_failures
 
@@ -29,7 +30,7 @@ class ScratchTable(SqlDataset):
 
     def __init__(self, live: SqlDataset, connection: Connection) -> None:
         spec = live.spec
-        own = TableSpec(NAME, spec.key, spec.columns, keep=spec.keep, text=spec.text)
+        own = replace(spec, table=NAME, schema=None, where=None)
         super().__init__(live.name, connection.engine, own, live.dialect)
         self._live = live
         self._connection = connection
@@ -81,7 +82,7 @@ class ScratchTable(SqlDataset):
     @property
     def _wanted(self) -> Sequence[Column]:
         spec, table = self.spec, self._live.table
-        return [table.c[e] for e in dict.fromkeys((*spec.key, *spec.columns, *spec.keep))]
+        return [table.c[e] for e in dict.fromkeys((*spec.key, *spec.written, *spec.keep))]
 
 
 def _create(connection: Connection, source: sa.Select[Any]) -> None:
