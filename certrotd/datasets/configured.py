@@ -191,10 +191,15 @@ def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -
     plaintext = Leftover(entry.plaintext)
     match entry.codec:
         case "stream":
-            from certrotd.datasets.streamed import Slots, StreamForm
+            from certrotd.datasets.streamed import CIPHERS, Slots, StreamForm
 
-            replaces = entry.content_keys == "replace"
-            return StreamForm(Slots(), plaintext=plaintext, exposure=exposure(), replaces=replaces)
+            return StreamForm(
+                Slots(),
+                plaintext=plaintext,
+                exposure=exposure(),
+                replaces=entry.content_keys == "replace",
+                cipher=CIPHERS[entry.content_cipher],
+            )
         case "symmetric-encryption":
             from certrotd.datasets.symmetric_files import HEADERS, SymmetricForm
 

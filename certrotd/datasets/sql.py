@@ -57,7 +57,7 @@ class SqlDataset:
 
     def __init__(self, name: str, engine: Engine, spec: TableSpec, dialect: Dialect) -> None:
         self._name = name
-        self._engine = engine
+        self.engine = engine
         self.spec = spec
         self.dialect = dialect
 
@@ -89,7 +89,7 @@ class SqlDataset:
     @contextmanager
     def connected(self) -> Iterator[Connection]:
         """A transaction, committed at its end; what the database says against it is a Failure."""
-        with as_failures(f"the dataset {self.name}"), self._engine.begin() as connection:
+        with as_failures(f"the dataset {self.name}"), self.engine.begin() as connection:
             yield connection
 
     def counts(self, beginnings: Sequence[bytes]) -> BeginningCounts:
@@ -120,6 +120,16 @@ class SqlDataset:
             query = query.where(self.dialect.behind(self._keys, after))
         with self.connected() as connection:
             return self._read(connection, self._within(query))
+
+    def ends(self, most: int) -> Sequence[Key]:
+        """The keys of so many rows at most that hold something: the first ones and the last."""
+        first, last = -(-most // 2), most // 2
+        query = self._within(sa.select(*self._keys).where(self._open(())))
+        with self.connected() as connection:
+            found = list(connection.execute(query.order_by(*self._keys).limit(first)))
+            backwards = query.order_by(*(each.desc() for each in self._keys)).limit(last)
+            found += reversed(list(connection.execute(backwards)))
+        return list(dict.fromkeys(map(tuple, found)))
 
     def again(self, keys: Sequence[Key]) -> Sequence[Row]:
         """As Dataset.again."""

@@ -37,9 +37,9 @@ class StoredData:
 
         entry = self.entries[name]
         assert not isinstance(entry, CommandDatasetEntry), "it is one that certrotd reads"
-        return opened(name, entry, self._exposure)
+        return opened(name, entry, self.exposure)
 
-    def _exposure(self) -> Exposure:
+    def exposure(self) -> Exposure:
         """Which of its keys others may know; raises Failure."""
         from certrotd.datasets.exposure import Exposure
 
