@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
@@ -21,6 +21,7 @@ from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Dataset
 from certrotd.datasets.reencryption import Pace
+from certrotd.datasets.shards import Division
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
 from certrotd.jsonpath import path_of
@@ -44,6 +45,7 @@ class Opened:
     form: Form
     pace: Pace
     may_be_empty: bool
+    division: Division = field(default_factory=Division)
 
     def tally(self, keys: KeySet) -> Tally:
         """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
@@ -94,7 +96,8 @@ def opened(
         dataset = SqlDataset(name, engine, spec, dialect)
         latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
         pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
-        yield Opened(dataset, form, pace, entry.may_be_empty)
+        division = Division(entry.checkpoints == "table", entry.shards)
+        yield Opened(dataset, form, pace, entry.may_be_empty, division)
 
 
 def codec_of(entry: SqlDatasetEntry) -> Codec:

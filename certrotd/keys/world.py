@@ -19,6 +19,7 @@ from certrotd.keyring.material import DataKey, Material
 from certrotd.keyring.states import Version, Versions
 from certrotd.keys.keyring_store import Found, KeyringStore
 from certrotd.keys.reencrypting import Reencryptable
+from certrotd.keys.workforce import Workforce
 from certrotd.outputs.port import Imported
 from certrotd.state.ports import Conflict
 from certrotd.window import Window
@@ -161,7 +162,7 @@ class World:
     known of a version that is to be destroyed; ``record`` writes into the audit log. What is cut
     over is ``application``, within ``window``. ``overtaken``: something more urgent waits for what
     takes hours. ``patience`` is how many seconds an acknowledgement is waited for before the
-    rotation is parked.
+    rotation is parked. ``workers`` re-encrypt what this process would, where there are any.
     """
 
     name: str
@@ -171,6 +172,7 @@ class World:
     outlets: Sequence[Outlet] = ()
     consumers: Mapping[str, Consumer] = field(default_factory=dict)
     datasets: Mapping[str, Reencryptable] = field(default_factory=dict)
+    workers: Callable[[], Workforce] | None = None
     application: Application | None = None
     window: Window | None = None
     escrow: Callable[[Keyring], str] | None = None
