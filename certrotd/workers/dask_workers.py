@@ -68,7 +68,6 @@ class DaskWorkers:
         self._calls: list[tuple[Any, Any]] = []
 
     def __enter__(self) -> Self:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # whatever ends is told here
         try:
             self._start()
         except Exception as error:  # noqa: BLE001  # whatever a library of many parts raises
@@ -80,6 +79,8 @@ class DaskWorkers:
         from distributed import Client, LocalCluster
         from distributed.security import Security
 
+        for each in [n for n in logging.root.manager.loggerDict if n.startswith("distributed")]:
+            logging.getLogger(each).setLevel(logging.CRITICAL)  # whatever ends is told by ended()
         if self._address:
             secure = self._address.startswith("tls")
             security = Security(require_encryption=True) if secure else None
