@@ -181,8 +181,24 @@ class SqlDatasetEntry(Entry):
     batch: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=1000, description="How many rows a transaction re-encrypts."
     )
+    checkpoints: Literal["journal", "table"] = Field(
+        default="journal",
+        description="Where is kept how far it is: in the journal, or in the table "
+        "certrotd_checkpoints of the same database, with each batch in its transaction; pods can "
+        "work beside certrotd only by the latter.",
+    )
+    shards: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Into how many ranges of keys it is divided for several workers (null: four "
+        "for each).",
+    )
     rows_per_second: int | None = Field(
-        default=None, ge=1, le=10**9, description="It goes no faster (null: as fast as it can)."
+        default=None,
+        ge=1,
+        le=10**9,
+        description="It goes no faster, with all workers together (null: as fast as it can).",
     )
     pause_ms: int = Field(
         default=0, ge=0, le=3_600_000, description="It rests so long after a batch, in ms."

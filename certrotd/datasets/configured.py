@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
@@ -34,6 +34,7 @@ from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Dataset, PreflightFinding
 from certrotd.datasets.reencryption import Pace
 from certrotd.datasets.search import NOT_SEARCHED, Searched
+from certrotd.datasets.shards import Division
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
 from certrotd.jsonpath import path_of
@@ -62,6 +63,7 @@ class Opened:
     pace: Pace
     may_be_empty: bool
     searched: Searched = NOT_SEARCHED
+    division: Division = field(default_factory=Division)
 
     def findings(self, *, staged: bool) -> Sequence[PreflightFinding]:
         """What is seen before anything is written; ``staged``: while the application runs."""
@@ -122,7 +124,8 @@ def opened(
         latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
         pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
         searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
-        yield Opened(dataset, form, pace, entry.may_be_empty, searched)
+        division = Division(entry.checkpoints == "table", entry.shards)
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division)
 
 
 def codec_of(entry: SqlDatasetEntry) -> Codec:

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -55,6 +55,7 @@ from certrotd.keys.rules import decide
 from certrotd.keys.scanning import Residues, scans_in
 from certrotd.keys.shared import Shared
 from certrotd.keys.stored_data import StoredData
+from certrotd.keys.workforce import Workforce
 from certrotd.keys.world import Application, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision
 from certrotd.lifecycle.finding import Finding
@@ -89,6 +90,7 @@ class ConfiguredKeyring(Kept):
         self._name = name
         self._shared = shared
         self._premises = shared.premises
+        self.workers: Callable[[], Workforce] | None = None
 
     @property
     def clock(self) -> Clock:
@@ -175,6 +177,7 @@ class ConfiguredKeyring(Kept):
             outlets=self.outlets,
             consumers={name: self._consumer(name) for name in self.entry.consumers},
             datasets=self.stored.reencryptable(),
+            workers=self.workers,
             application=self._application(),
             window=self.entry.window,
             escrow=self.back_up if self.entry.backup else None,
