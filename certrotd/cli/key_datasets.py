@@ -15,7 +15,7 @@ from certrotd.cli.rotate import rotate as of_all
 from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.datasets.configured import Opened
-from certrotd.datasets.port import Limited
+from certrotd.datasets.port import Limited, SelfCounting
 from certrotd.datasets.reencryption import BATCHES_TRIED, trial
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
@@ -103,6 +103,8 @@ def look(
             told["notes"] = [each.words for each in findings if not each.fatal]
             tally = opened.tally(keyring.every_key())
             told["of"] = "rows" if opened.dataset.fields else "files"
+            if isinstance(opened.dataset, SelfCounting):
+                told["of"] = opened.dataset.unit
             keys = keyring.key_set()
             tried = trial(opened.dataset, opened.form, keys, opened.pace, clock)
             if isinstance(opened.dataset, Limited):

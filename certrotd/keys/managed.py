@@ -68,10 +68,10 @@ from certrotd.state.typed import TypedDocument
 KEYRINGS = "keyrings"
 CENSUS, COUNTS, DRILLS, CONSENT, SCANS = "census", "counts", "drills", "consent", "scans"
 SUSPECTS = "suspects"
-HEARTBEATS, WRITTEN = "heartbeats", "written"
+HEARTBEATS, WRITTEN, REWRITINGS = "heartbeats", "written", "rewritings"
 """Where a keyring, its last counts, scan and drill, what people said of destroying its keys, which
-of these others may know, what its outputs took the place of and last wrote, and the heartbeats of
-its processes are kept, each under its name."""
+of these others may know, what its outputs took the place of and last wrote, the heartbeats of its
+processes, and what API servers have rewritten are kept, each under its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -181,7 +181,15 @@ class ConfiguredKeyring:
     @cached_property
     def stored(self) -> StoredData:
         """Its datasets that certrotd re-encrypts."""
-        return StoredData(self.entry.datasets, self.store, self.census)
+        state, connect = self._premises.state, self._premises.connect
+        return StoredData(
+            self.entry.datasets,
+            self.store,
+            self.census,
+            connect,
+            lambda name: state.document(f"{REWRITINGS}/{self._name}.{name}"),
+            self.clock,
+        )
 
     def world(self) -> World:
         return World(
