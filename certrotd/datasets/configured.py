@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -20,16 +20,18 @@ from certrotd.config.context import Connect
 from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
+from certrotd.datasets.blind_indexes import IndexField
 from certrotd.datasets.census import Tally, tally
 from certrotd.datasets.documents import JsonDocument
 from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
-from certrotd.datasets.port import Dataset, SelfCounting
+from certrotd.datasets.port import Dataset, PreflightFinding, SelfCounting
 from certrotd.datasets.reencryption import Pace
+from certrotd.datasets.search import NOT_SEARCHED, Searched
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
 from certrotd.jsonpath import path_of
-from certrotd.keyring.material import KeySet
+from certrotd.keyring.material import KeySet, Material
 from certrotd.state.ports import Document
 from certrotd.state.typed import TypedDocument
 
@@ -59,6 +61,11 @@ class Opened:
     form: Form
     pace: Pace
     may_be_empty: bool
+    searched: Searched = NOT_SEARCHED
+
+    def findings(self, *, staged: bool) -> Sequence[PreflightFinding]:
+        """What is seen before anything is written; ``staged``: while the application runs."""
+        return [*self.searched.findings(staged=staged), *self.dataset.findings()]
 
     def tally(self, keys: KeySet) -> Tally:
         """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
@@ -77,7 +84,11 @@ class Opened:
         """How many values a re-encryption has still to do, those that do not open among them."""
         old = sum(count for version, count in tally.by_version.items() if version != active)
         plain = tally.plaintext if self.form.plaintext is Leftover.ENCRYPT else 0
-        return old + plain + tally.unopened
+        return old + plain + self.indexes_left(tally, active) + tally.unopened
+
+    def indexes_left(self, tally: Tally, active: int) -> int:
+        """How many blind indexes are among those."""
+        return sum(count for version, count in tally.indexes.items() if version != active)
 
 
 @dataclass(frozen=True)
@@ -124,11 +135,13 @@ def opened(
             entry.where,
             entry.keep,
             form.codec.traits.text,
+            {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
         )
         dataset = SqlDataset(name, engine, spec, dialect)
         latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
         pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
-        yield Opened(dataset, form, pace, entry.may_be_empty)
+        searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched)
 
 
 def codec_of(entry: SqlDatasetEntry) -> Codec:
@@ -224,7 +237,16 @@ def _form(entry: SqlDatasetEntry) -> Form:
         entry.columns.index(column): JsonDocument(tuple(map(path_of, paths)))
         for column, paths in entry.json_paths.items()
     }
+    indexes = {
+        at: IndexField(
+            entry.columns.index(column),
+            each.index(),
+            tuple(map(Material, each.own_keys())),
+            each.fill,
+        )
+        for at, ((column, _), each) in enumerate(entry.blind_indexes.items(), len(entry.columns))
+    }
     if entry.associated_data is None:
-        return Form(codec, plaintext=plaintext, documents=documents)
+        return Form(codec, plaintext=plaintext, documents=documents, indexes=indexes)
     bound = AssociatedData(entry.associated_data, entry.table, entry.columns, entry.key)
-    return Form(codec, bound.of, plaintext, documents)
+    return Form(codec, bound.of, plaintext, documents, indexes)

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from certrotd.codecs.errors import CodecError, Damaged
 from certrotd.codecs.port import Codec, KeyIds
 from certrotd.codecs.selection import Opened, named_by, opened_by
+from certrotd.datasets.blind_indexes import OWN, BlindIndexes, IndexField
 from certrotd.datasets.documents import Document, Place
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import Change, Key, Row
@@ -37,13 +38,15 @@ class Leftover(StrEnum):
 class Form:
     """How the values of a dataset are encrypted; ``binds`` gives the associated data of one.
 
-    A field of ``documents`` is one such, in which the values stand.
+    A field of ``documents`` is one such, in which the values stand. One of ``indexes`` is the blind
+    index of another.
     """
 
     codec: Codec
     binds: Callable[[Key, int], bytes] = lambda _key, _field: b""
     plaintext: Leftover = Leftover.REFUSE
     documents: Mapping[int, Document] = option(default_factory=dict)
+    indexes: Mapping[int, IndexField] = option(default_factory=dict)
 
     def values(self, keys: KeySet) -> RowValues:
         """What tells of rows what they are, and what they are to be."""
@@ -82,6 +85,12 @@ class Seen(NamedTuple):
         return f"<value under key version {self.version}>"
 
 
+class SeenIndex(NamedTuple):
+    """That one value is a blind index, under ``version``, or PREVIOUS."""
+
+    version: int
+
+
 class Unfit(CodecError):
     """A value that must not be re-encrypted, although it can be read."""
 
@@ -93,7 +102,7 @@ class RowValues(Protocol):
         """What the rows are to be: nothing of them that the active key wrote changes."""
         ...
 
-    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+    def looked_at(self, row: Row) -> Iterator[Seen | SeenIndex | Quarantined]:
         """What each value of a row is, empty ones apart."""
         ...
 
@@ -110,19 +119,21 @@ class Values:
         self._beginning = codec.traits.beginning
         self._mark = self._beginning[:MARK]
         self._named: dict[str | None, tuple[DataKey, ...]] = {}
+        self._indexes = BlindIndexes(form.indexes, keys)
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
         """As RowValues.reencrypted."""
         changes: list[Change] = []
         quarantined: list[Quarantined] = []
         binds, documents = self.form.binds, self.form.documents
+        apart = self._indexes.apart
         for row in rows:
             if row.trouble:
                 quarantined.append(Quarantined(row.key, 0, row.trouble))
                 continue
             after: list[bytes | None] | None = None
             for field, value in enumerate(row.values):
-                if not value:
+                if not value or field in apart:
                     continue
                 try:
                     if field in documents:
@@ -135,17 +146,53 @@ class Values:
                 if new is not None:
                     after = after or list(row.values)
                     after[field] = new
+            for field in self._indexes.of:
+                for changed, new in self._with_indexes(row, field, quarantined).items():
+                    after = after or list(row.values)
+                    after[changed] = new
             if after is not None:
                 changes.append(Change(row, tuple(after)))
         return Batch(tuple(changes), tuple(quarantined))
 
-    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+    def _with_indexes(
+        self, row: Row, field: int, quarantined: list[Quarantined]
+    ) -> Mapping[int, bytes]:
+        """What changes of a value together with its blind indexes: everything, or nothing."""
+        value, associated = row.values[field], self.form.binds(row.key, field)
+        changed: dict[int, bytes] = {}
+        unknown: list[Quarantined] = []
+        try:
+            seen = self._seen(value, associated) if value else None
+            new = self._renewal(value, seen, associated) if value and seen else None
+        except CodecError as error:
+            quarantined.append(Quarantined(row.key, field, error.message))
+            return {}
+        if new is not None:
+            changed[field] = new
+        plaintext, version = (seen.plaintext, seen.version) if seen else (value, None)
+        for each in self._indexes.of[field]:
+            try:
+                new = self._indexes.renewed(each, row.values[each], plaintext, version)
+            except CodecError as error:
+                unknown.append(Quarantined(row.key, each, error.message))
+                continue
+            if new is not None:
+                changed[each] = new
+        if not unknown:
+            return changed
+        words = "it stays with a blind index that is not known"
+        quarantined += [*unknown, *(Quarantined(row.key, each, words) for each in changed)]
+        return {}
+
+    def looked_at(self, row: Row) -> Iterator[Seen | SeenIndex | Quarantined]:
         """As RowValues.looked_at."""
         if row.trouble:
             yield Quarantined(row.key, 0, row.trouble)
             return
+        for field in self._indexes.of:
+            yield from self._looked_at_indexes(row, field)
         for field, value in enumerate(row.values):
-            if not value:
+            if not value or field in self._indexes.apart:
                 continue
             if field in self.form.documents:
                 yield from self._looked_into(row.key, field, value)
@@ -154,6 +201,27 @@ class Values:
                 yield self._seen(value, self.form.binds(row.key, field))
             except CodecError as error:
                 yield Quarantined(row.key, field, error.message)
+
+    def _looked_at_indexes(self, row: Row, field: int) -> Iterator[Seen | SeenIndex | Quarantined]:
+        """What a value is, and each of its blind indexes."""
+        value = row.values[field]
+        plaintext, version = value, None
+        if value:
+            try:
+                seen = self._seen(value, self.form.binds(row.key, field))
+            except CodecError as error:
+                yield Quarantined(row.key, field, error.message)
+                return
+            yield seen
+            plaintext, version = seen.plaintext, seen.version
+        for each in self._indexes.of[field]:
+            try:
+                found = self._indexes.stored(each, row.values[each], plaintext, version)
+            except CodecError as error:
+                yield Quarantined(row.key, each, error.message)
+                continue
+            if found is not None and found.version != OWN:
+                yield SeenIndex(found.version)
 
     def _looked_into(self, key: Key, field: int, document: bytes) -> Iterator[Seen | Quarantined]:
         try:
@@ -190,8 +258,11 @@ class Values:
 
     def _renewed(self, value: bytes, associated: bytes) -> bytes | None:
         """``value`` under the active key, None if it is or is to stay as it is."""
+        return self._renewal(value, self._seen(value, associated, opens=False), associated)
+
+    def _renewal(self, value: bytes, seen: Seen, associated: bytes) -> bytes | None:
+        """As _renewed, of a value that was looked at."""
         codec, keys = self.form.codec, self.keys
-        seen = self._seen(value, associated, opens=False)
         if seen.version == keys.active:
             return None
         if seen.version is None and self.form.plaintext is Leftover.LEAVE:

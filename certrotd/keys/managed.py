@@ -296,10 +296,13 @@ class ConfiguredKeyring:
         for entry in self.entry.consumers.values():
             if entry.target is not None:
                 yield from failed(partial(self._check_target, entry.target))
-        if self.entry.cutover is not None and isinstance(decision, Rotate) and self.has_keys():
-            from certrotd.keys import cutting_over
+        if isinstance(decision, Rotate) and self.has_keys():
+            if self.entry.cutover is not None:
+                from certrotd.keys import cutting_over
 
-            yield from cutting_over.problems(self.world())
+                yield from cutting_over.problems(self.world())
+            elif decision.compromised is None:  # else what it protects is in more danger
+                yield from self.stored.unsearchable()
 
     @property
     def own_heartbeats(self) -> Path:

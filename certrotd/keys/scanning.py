@@ -119,7 +119,8 @@ class Residues:
         for entry in _sql(self.every):
             if _place(entry.url) != _place(url):
                 continue
-            for column in entry.columns:
+            indexes = (each.blind_index for each in entry.blind_indexes.values())
+            for column in (*entry.columns, *indexes):
                 key = (entry.schema_name or default, entry.table, column)
                 found[key] = (*found.get(key, ()), entry.where)
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock
 from certrotd.config.context import Connect
-from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry
-from certrotd.errors import NeedsOperator
+from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
+from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
 from certrotd.keys.census import Census, count_of, still_of
 from certrotd.keys.keyring_store import KeyringStore
@@ -72,6 +72,14 @@ class StoredData:
         keyring = self.keyring()
         with self.open(name) as opened:
             return opened.tally(keyring.every_key())
+
+    def unsearchable(self) -> Iterator[Failure]:
+        """The datasets in which rows would not be found while two keys live."""
+        for name, entry in self.entries.items():
+            if isinstance(entry, SqlDatasetEntry) and entry.search_two_keys is False:
+                from certrotd.datasets.search import one_key_only
+
+                yield NeedsOperator(f"{name}: {one_key_only(entry.searched)}")
 
     def reencryptable(self) -> Mapping[str, Reencryptable]:
         """Each by its name; none is opened."""

@@ -66,7 +66,7 @@ class Cluster:
         if method == "POST":
             return {"status": {"allowed": self.allowed}}
         if method == "PATCH":
-            *_, namespace, _, name = path.split("/")
+            namespace, _kind, name = path.split("/")[-3:]
             return self._patch(f"{namespace}/{name}", content)
         query = dict(query or {})
         if query.get("continue"):
@@ -75,7 +75,7 @@ class Cluster:
         rest = sorted(each for each in self.objects if each > behind)
         size = min(int(query["limit"]), 3)
         items = [self._item(each) for each in rest[:size]]
-        told = {"resourceVersion": str(self.revision)}
+        told: Object = {"resourceVersion": str(self.revision)}
         if len(rest) > size:
             told["continue"] = rest[size - 1]
         return {"metadata": told, "items": items}
