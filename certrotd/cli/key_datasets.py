@@ -17,7 +17,7 @@ from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.datasets.blind_indexes import PREVIOUS
 from certrotd.datasets.configured import Opened
-from certrotd.datasets.port import Limited
+from certrotd.datasets.port import Limited, SelfCounting
 from certrotd.datasets.reencryption import BATCHES_TRIED, trial
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
@@ -136,6 +136,8 @@ def look(
             told["notes"] = [each.words for each in findings if not each.fatal]
             tally = opened.tally(_held(keyring.every_key(), held))
             told["of"] = "rows" if opened.dataset.fields else "files"
+            if isinstance(opened.dataset, SelfCounting):
+                told["of"] = opened.dataset.unit
             keys = _held(keyring.key_set(), held)
             tried = trial(opened.dataset, opened.form, keys, opened.pace, clock)
             if isinstance(opened.dataset, Limited):

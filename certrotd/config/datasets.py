@@ -29,6 +29,7 @@ from certrotd.config.codecs import (
 from certrotd.config.durations import Duration
 from certrotd.config.expectations import ExpectationEntry, LengthExpectation, Pattern
 from certrotd.config.file_datasets import Contains, FilesDatasetEntry
+from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.config.looks import library, program
 from certrotd.config.searchable import (
     DETERMINISTIC,
@@ -344,18 +345,20 @@ class SqlDatasetEntry(Entry):
 
 def _tag(value: object) -> str | None:
     kind = value.get("type", "command") if isinstance(value, dict) else getattr(value, "type", None)
-    return f"~{kind}" if kind in ("command", "sql", "files") else None
+    return f"~{kind}" if kind in ("command", "sql", "files", "kubernetes") else None
 
 
-OwnDatasetEntry = SqlDatasetEntry | FilesDatasetEntry
+OwnDatasetEntry = SqlDatasetEntry | FilesDatasetEntry | KubernetesDatasetEntry
 """What certrotd itself counts and re-encrypts."""
 DatasetEntry = Annotated[
     Annotated[CommandDatasetEntry, Tag("~command")]
     | Annotated[SqlDatasetEntry, Tag("~sql")]
-    | Annotated[FilesDatasetEntry, Tag("~files")],
+    | Annotated[FilesDatasetEntry, Tag("~files")]
+    | Annotated[KubernetesDatasetEntry, Tag("~kubernetes")],
     Discriminator(
         _tag,
         custom_error_type=REFUSED,
-        custom_error_message="must have type sql or files, or census, a program that counts",
+        custom_error_message="must have type sql, files or kubernetes, or census, a program that "
+        "counts",
     ),
 ]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 
+from certrotd.clock import Clock
 from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
@@ -23,15 +24,17 @@ from certrotd.config.codecs import (
     SymmetricCodecEntry,
     Wso2CodecEntry,
 )
+from certrotd.config.context import Connect
 from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
 from certrotd.config.expectations import expectation_of
 from certrotd.config.file_datasets import FilesDatasetEntry
+from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.datasets.blind_indexes import IndexField
 from certrotd.datasets.census import Tally, tally
 from certrotd.datasets.documents import Document, JsonDocument, ListDocument
 from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
-from certrotd.datasets.port import Dataset, PreflightFinding
+from certrotd.datasets.port import Dataset, PreflightFinding, SelfCounting
 from certrotd.datasets.reencryption import Pace
 from certrotd.datasets.search import NOT_SEARCHED, Searched
 from certrotd.datasets.shards import Division
@@ -39,6 +42,8 @@ from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet, Material
+from certrotd.state.ports import Document as Kept
+from certrotd.state.typed import TypedDocument
 
 CODECS: dict[str, Codec] = {
     "tink": Tink(),
@@ -52,6 +57,10 @@ CODECS: dict[str, Codec] = {
 
 MARKS = {"symmetric-encryption": symmetric_header.MAGIC, "ansible-vault": ansible_vault.MARK}
 """How files begin, or values in them, of forms that only files have."""
+
+
+OBJECTS = 20
+"""So many objects of a cluster are written between two looks at whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,10 @@ class Opened:
 
     def tally(self, keys: KeySet) -> Tally:
         """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
-        counted = tally(self.dataset, self.form, keys)
+        if isinstance(self.dataset, SelfCounting):
+            counted = self.dataset.tally(keys)
+        else:
+            counted = tally(self.dataset, self.form, keys)
         if not counted.total and not self.may_be_empty:
             raise NeedsOperator(
                 f"the dataset {self.dataset.name} holds no value at all",
@@ -90,14 +102,30 @@ class Opened:
         return sum(count for version, count in tally.indexes.items() if version != active)
 
 
+@dataclass(frozen=True)
+class Clusters:
+    """How API servers are reached, and where it is kept what is known of a dataset's objects."""
+
+    connect: Connect
+    kept: Callable[[str], Kept]
+    clock: Clock
+
+
 @contextmanager
 def opened(
-    name: str, entry: OwnDatasetEntry, exposure: Callable[[], Exposure] = Exposure
+    name: str,
+    entry: OwnDatasetEntry,
+    exposure: Callable[[], Exposure] = Exposure,
+    clusters: Clusters | None = None,
 ) -> Iterator[Opened]:
     """The dataset of an entry, while it is used; raises Failure, and so do all of its methods.
 
-    ``exposure`` tells which keys others may know.
+    ``exposure`` tells which keys others may know; ``clusters`` is for those in one.
     """
+    if isinstance(entry, KubernetesDatasetEntry):
+        assert clusters is not None, "it is of a keyring"
+        yield _opened_objects(name, entry, clusters)
+        return
     if isinstance(entry, FilesDatasetEntry):
         yield from _opened_files(name, entry, exposure)
         return
@@ -175,6 +203,24 @@ def marks_of(entries: Iterable[DatasetEntry]) -> Mapping[str, bytes]:
     """How files begin, or values in them, of the forms that only some datasets have."""
     there = {each.codec for each in entries if isinstance(each, FilesDatasetEntry)}
     return {name: MARKS[name] for name in MARKS if name in there}
+
+
+def _opened_objects(name: str, entry: KubernetesDatasetEntry, clusters: Clusters) -> Opened:
+    from certrotd.datasets import rewritings
+    from certrotd.datasets.etcd import etcd_of
+    from certrotd.datasets.kubernetes import KubernetesDataset, ObjectsForm
+    from certrotd.kube.collections import collections_of
+
+    api = clusters.connect(entry.kubeconfig, entry.context)
+    collections = collections_of(api, entry.resources, entry.namespaces)
+    kept = TypedDocument(clusters.kept(name), rewritings.parse, rewritings.render)
+    etcd = None
+    if (told := entry.etcd) is not None:
+        pair = (told.cert, told.key) if told.cert is not None and told.key is not None else None
+        etcd = etcd_of(told.endpoint, told.ca, pair, told.prefix, clusters.clock)
+    pace = Pace(batch=OBJECTS, rows_per_second=entry.objects_per_second)
+    dataset = KubernetesDataset(name, api, collections, kept, etcd)
+    return Opened(dataset, ObjectsForm(), pace, entry.may_be_empty)
 
 
 def _opened_files(

@@ -67,9 +67,10 @@ from certrotd.state.ports import History, Journal, Lease
 
 KEYRINGS = "keyrings"
 COUNTS, SCANS = "counts", "scans"
-HEARTBEATS, WRITTEN = "heartbeats", "written"
-"""Where a keyring, what it has counted, its last scan, the heartbeats of its processes and what its
-outputs took the place of and last wrote are kept, each under its name."""
+HEARTBEATS, WRITTEN, REWRITINGS = "heartbeats", "written", "rewritings"
+"""Where a keyring, what it has counted, its last scan, the heartbeats of its processes, what its
+outputs took the place of and last wrote, and what API servers have rewritten are kept, each under
+its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -166,7 +167,15 @@ class ConfiguredKeyring(Kept):
     @cached_property
     def stored(self) -> StoredData:
         """Its datasets that certrotd re-encrypts."""
-        return StoredData(self.entry.datasets, self.store, self.census)
+        state, connect = self._premises.state, self._premises.connect
+        return StoredData(
+            self.entry.datasets,
+            self.store,
+            self.census,
+            connect,
+            lambda name: state.document(f"{REWRITINGS}/{self._name}.{name}"),
+            self.clock,
+        )
 
     def world(self) -> World:
         return World(
