@@ -46,6 +46,17 @@ class Form:
     plaintext: Leftover = Leftover.REFUSE
     documents: Mapping[int, Sequence[Path]] = option(default_factory=dict)
 
+    def parts(self, row: Row) -> Iterator[bytes]:
+        """The values of a row that are not empty, also those in documents; raises CodecError."""
+        if row.trouble:
+            raise Damaged(row.trouble)
+        for field, value in enumerate(row.values):
+            if value and (paths := self.documents.get(field)):
+                found = places(_decoded(value), paths)
+                yield from (_text(each) for each in found if each.value)
+            elif value:
+                yield value
+
     def values(self, keys: KeySet) -> RowValues:
         """What tells of rows what they are, and what they are to be."""
         return Values(self, keys)

@@ -288,10 +288,18 @@ class ConfiguredKeyring:
         for entry in self.entry.consumers.values():
             if entry.target is not None:
                 yield from failed(partial(self._check_target, entry.target))
-        if self.entry.cutover is not None and isinstance(decision, Rotate) and self.has_keys():
+        if isinstance(decision, Rotate) and self.has_keys():
+            yield from self._in_the_way()
+
+    def _in_the_way(self) -> Iterator[Failure]:
+        """What forbids to replace the key that encrypts."""
+        if self.entry.cutover is not None:
             from certrotd.keys import cutting_over
 
             yield from cutting_over.problems(self.world())
+        elif self.policy.by_id:
+            for name in sorted(self.policy.reencrypted):
+                yield from failed(partial(self.stored.check_named, name))
 
     @property
     def own_heartbeats(self) -> Path:

@@ -63,6 +63,19 @@ class StoredData:
         with self.open(name) as opened:
             return opened.tally(keyring.every_key())
 
+    def check_named(self, name: str) -> None:
+        """Raise NeedsOperator where values of one name no key, and other Failures."""
+        from certrotd.datasets.census import unnamed
+
+        with self.open(name) as opened:
+            count = unnamed(opened.dataset, opened.form)
+        if count:
+            raise NeedsOperator(
+                f"{count:,} values of {name} name no key: the application would try the new one on "
+                "them, and nothing else",
+                hint="have the application write them anew with a key id, or cut over: cutover",
+            )
+
     def reencryptable(self) -> Mapping[str, Reencryptable]:
         """Each by its name; none is opened."""
         return {
