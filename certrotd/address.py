@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from certrotd.errors import InvalidInput, one_line
 
 if TYPE_CHECKING:
     from socket import AddressFamily
+
+StartTls = Literal["smtp", "imap", "pop3", "ldap", "postgres", "mysql", "xmpp"]
+"""The protocols that begin without TLS, and change to it."""
 
 _HOST = re.compile(r"(?!-)(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from certrotd.id import Id
 
 
-def count(number: int, noun: str) -> str:
-    """``1 certificate``, ``1,500 certificates``: ``noun`` is one that takes an s."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """``1 certificate``, ``1,500 certificates``; ``plural`` where ``noun`` takes no s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def tally(subjects: Iterable[Id]) -> str:

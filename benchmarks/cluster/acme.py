@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.cluster.audit import by_verbs, named, of_rotation
 from benchmarks.cluster.bench import SECRET, Bench, succeeded
 from benchmarks.cluster.installation import Installation, Logged
 from benchmarks.cluster.table import Line, within
 from benchmarks.cluster.workload import HOST, Workload
 from tests.parts import Bind, Pebble, Zone
+from tests.parts.kubernetes.audit import by_verbs, named, of_rotation
 from tests.parts.process import wait_until
 
 ZONE = "bench.test"

@@ -5,10 +5,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.cluster.audit import AuditLog
 from benchmarks.cluster.installation import Installation
 from benchmarks.measure import ProgramFailed
 from tests.parts import Parts
+from tests.parts.kubernetes.audit import AuditLog
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.site import Run
 

@@ -13,6 +13,8 @@ from benchmarks.cluster.bench import SECRET, Bench
 from benchmarks.cluster.installation import Installation, Logged
 from benchmarks.cluster.table import Line
 from benchmarks.cluster.workload import HOST, Workload
+from certrotd.kube.objects import KIND
+from certrotd.stores.own_secrets import STAGING
 from tests.parts.kubernetes.images import DEBIAN
 from tests.parts.process import wait_until
 
@@ -151,12 +153,12 @@ def _moments(
 ) -> dict[str, Callable[[], bool]]:
     own = f"/api/v1/namespaces/{site.own}/secrets"
 
-    def is_staged() -> bool:
-        found = site.cluster.api.get(own)["items"]
-        return any(".staging-" in each["metadata"]["name"] for each in found)
-
     def is_changed() -> bool:
         return workload.in_secret() != before.leaf
+
+    def is_staged() -> bool:
+        found = site.cluster.api.get(own, labelSelector=f"{KIND}={STAGING}")["items"]
+        return bool(found) or is_changed()  # it is for a moment only
 
     def is_restarted() -> bool:
         return bool(workload.get()["metadata"]["generation"] != before.generation)

@@ -65,7 +65,7 @@ def _started(site: Installation, count: int) -> _Started:
     """Starts the daemon, and looks at it once it has looked at its certificates."""
     began = time.perf_counter()
     with site.daemon() as daemon:
-        daemon.wait_for(f"started with {count} certificates?", within=600)
+        daemon.wait_for(f"started with {count:,} certificates?", within=600)
         ready = time.perf_counter() - began
         time.sleep(_SETTLE)
         resident, peak = memory_of(daemon.pid)

@@ -4,12 +4,12 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.cluster.acme import with_pods
-from benchmarks.cluster.audit import Call
 from benchmarks.cluster.bench import SECRET, Bench, succeeded
 from benchmarks.cluster.installation import Installation
 from benchmarks.cluster.table import Line, within
 from benchmarks.cluster.workload import HOST, REFUSED, Workload
 from tests.cluster.objects import Object
+from tests.parts.kubernetes.audit import Call
 from tests.parts.process import wait_until
 
 _LIMIT = 5.0

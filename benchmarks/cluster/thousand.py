@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from benchmarks.cluster import kwok, memory
-from benchmarks.cluster.audit import by_verbs, named
 from benchmarks.cluster.bench import Bench, succeeded
 from benchmarks.cluster.installation import Installation
 from benchmarks.cluster.table import Line, within
 from benchmarks.measure import ProgramFailed
 from tests.cluster.objects import Object
+from tests.parts.kubernetes.audit import by_verbs, named
 
 _INCUMBENT, _COUNT = 181.0, 1000
 _CONCURRENCY = 32

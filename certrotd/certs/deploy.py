@@ -254,12 +254,21 @@ class RecordTargets(Journaled):
 
 @dataclass(frozen=True)
 class Prune(Journaled):
-    """Old generations and backups that nothing goes back to any more."""
+    """Old generations and backups that nothing goes back to any more.
+
+    Until it is written down that everything is committed, a crash leaves the way back open: that
+    needs the ``spare`` generations, which stay, and the ``backup``, which goes; empty for none.
+    """
 
     keep: int
     spare: tuple[int, ...]
     backup: str
     kind = "prune"
+
+    @property
+    def announced(self) -> bool:  # type: ignore[override]
+        """As Step.announced."""
+        return bool(self.backup)
 
     def do(self, world: World, ledger: Ledger) -> Done:
         """What cannot be removed is tried again for a while, but keeps no renewal away."""
@@ -267,7 +276,8 @@ class Prune(Journaled):
             try:
                 world.store.prune(world.name, self.keep, self.spare)
             finally:
-                world.installer.forget(self.backup)
+                if self.backup:
+                    world.installer.forget(self.backup)
         except (Failure, OSError) as error:
             now = world.clock.now()
             live = world.store.look(world.name).live

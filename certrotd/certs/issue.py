@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.certs.decision import longest_wait
 from certrotd.certs.fitness import worse
-from certrotd.certs.ports import Choosing, Order
+from certrotd.certs.ports import Choosing, Order, sealing_at_once
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, InvalidInput, Transient
@@ -89,7 +89,9 @@ class PlaceOrder(Journaled):
 class Obtain(Journaled):
     """The certificate of the order, staged beside its key.
 
-    ``served_until`` is when the one that is live now ends (ISO 8601), None if there is none.
+    A store that seals it in one write need not stage it: until then the CA has it, and is asked
+    for it again after a crash. ``served_until`` is when the one that is live now ends (ISO 8601),
+    None if there is none.
     """
 
     issuer: str
@@ -109,8 +111,10 @@ class Obtain(Journaled):
             raise Failure(f"the staged key of generation {self.generation} is missing")
         chain, missed = self._fetch(signing_request(load(pem), self.names), world, ledger)
         facts = _issued(chain)
-        with _kept("the certificate is issued", "keep it"):
-            world.store.stage_chain(world.name, self.generation, chain)
+        world.chain = chain
+        if sealing_at_once(world.store) is None:
+            with _kept("the certificate is issued", "keep it"):
+                world.store.stage_chain(world.name, self.generation, chain)
         return Done({**facts, "missed": missed.to_json()} if missed else facts)
 
     def undo(self, world: World, ledger: Ledger) -> None:
@@ -225,7 +229,7 @@ class Seal(Journaled):
         now = world.clock.now()
         with _kept("the certificate is issued", "seal it"):
             key = world.store.staged_key(world.name, self.generation)
-            pem = world.store.staged_chain(world.name, self.generation)
+            pem = world.chain or world.store.staged_chain(world.name, self.generation)
         if key is None or pem is None:
             raise Failure(f"the staged files of generation {self.generation} are missing")
         chain = parse_certificates(pem, what="the CA's answer")
@@ -235,6 +239,8 @@ class Seal(Journaled):
             if early.at - now > EARLY:
                 raise
             # the clock is behind, more likely than the CA ahead; both pass
+            with suppress(Failure, OSError):  # else it is fetched again
+                world.store.stage_chain(world.name, self.generation, pem)
             why = f"the certificate is issued, but {early.message}"
             raise Later(why, hint=early.hint, retry_after=early.at - now) from early
         if doubt := doubts(chain, now=now):
@@ -254,7 +260,10 @@ class Seal(Journaled):
         if meta.missed:
             world.remark(f"{world.name}: {meta.missed}")
         with _kept("the certificate is issued and verified", "seal it"):
-            world.store.seal(world.name, self.generation, meta)
+            if (store := sealing_at_once(world.store)) is not None:
+                store.seal_with(world.name, self.generation, meta, pem)
+            else:
+                world.store.seal(world.name, self.generation, meta)
         return Done()
 
     def _compare(self, new: CertificateFacts, world: World) -> None:

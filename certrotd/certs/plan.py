@@ -67,12 +67,14 @@ def rebuild(kind: str, intent: Mapping[str, JSON]) -> Step[World]:
 
 def preflight(policy: Policy) -> PreflightStep:
     """The look before a renewal."""
-    return PreflightStep(policy.issuer, policy.names, policy.solver, policy.targets)
+    return PreflightStep(
+        policy.issuer, policy.names, policy.solver, policy.targets, policy.programs
+    )
 
 
 def preflight_of_targets(policy: Policy) -> PreflightStep:
     """The look before what is on disk is deployed: without an order."""
-    return PreflightStep(None, (), None, policy.targets)
+    return PreflightStep(None, (), None, policy.targets, policy.programs)
 
 
 def renewal(
@@ -131,7 +133,7 @@ def rollback(
         if n is not None and n.number > generation
     )
     return (
-        PreflightStep(None, (), None, policy.targets),
+        preflight_of_targets(policy),
         ISSUED,
         *_switch(policy, generation, live, rotation),
         RecordTargets(
@@ -142,7 +144,7 @@ def rollback(
             held.isoformat(),
         ),
         COMMITTED,
-        Prune(policy.keep, (generation,), rotation),
+        _prune(policy, (generation,), rotation),
     )
 
 
@@ -160,7 +162,7 @@ def bootstrap(policy: Policy, generation: int, *, rotation: str) -> Plan[World]:
     """A placeholder as ``generation``, and as copies; no target reloads."""
     make = MakePlaceholder(generation, policy.names, policy.key_type)
     copies = (InstallPlaceholder(generation, rotation),) if policy.installs else ()
-    return (make, Swap(generation, None), *copies, COMMITTED, Prune(policy.keep, (), rotation))
+    return (make, Swap(generation, None), *copies, COMMITTED, _prune(policy, (), rotation))
 
 
 def sweeping(attempts: Attempts) -> Plan[World]:
@@ -179,7 +181,11 @@ def _deployment(
         held = state.held.isoformat() if state.held and generation == previous else None
         items.append(RecordTargets(generation, policy.places, state.to_json(), held=held))
     spare = (previous,) if previous is not None else ()
-    return [*items, COMMITTED, Prune(policy.keep, spare, rotation)]
+    return [*items, COMMITTED, _prune(policy, spare, rotation)]
+
+
+def _prune(policy: Policy, spare: tuple[int, ...], rotation: str) -> Prune:
+    return Prune(policy.keep, spare, rotation if policy.installs else "")
 
 
 def _switch(

@@ -35,7 +35,8 @@ class Policy:
     the targets: those of a later wave are told when those of the earlier ones are proven.
     ``window``: when services may be reloaded. ``id``: what it is called beside things of other
     kinds.
-    ``bootstraps``: a placeholder stands in until there is a certificate.
+    ``bootstraps``: a placeholder stands in until there is a certificate. ``programs``: a target
+    runs programs on this host.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Policy:
     terms: str = ""
     preferred_chain: str = ""
     window: Window | None = None
+    programs: bool = True
     id: Id = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from certrotd.clock import Deadline
 from certrotd.dns.records import Coverage, Preflight, Solver, TxtRecord
@@ -288,6 +288,19 @@ class Adopting(Protocol):
     def adoptable(self, name: str) -> tuple[bytes, bytes] | None:
         """Key and chain, leaf first, of a pair that is to be taken over; None without any."""
         ...
+
+
+class SealingAtOnce(Protocol):
+    """A store that makes a generation in one write, so that no chain need be staged before."""
+
+    def seal_with(self, name: str, generation: int, meta: Meta, chain: bytes) -> None:
+        """As Store.seal, of the staged key and this chain."""
+        ...
+
+
+def sealing_at_once(store: Store) -> SealingAtOnce | None:
+    """The store if it is one, also behind a guard (which isinstance() may not ask)."""
+    return cast("SealingAtOnce", store) if hasattr(store, "seal_with") else None
 
 
 @runtime_checkable

@@ -30,13 +30,21 @@ class PreflightStep(Journaled):
     """Everything that can fail without the CA fails here, before an order is spent.
 
     ``issuer`` and ``names`` are those of the order to come; empty when none will be placed.
+    ``programs``: targets run theirs on this host to look, and those may end the process. Else
+    there is nothing to remember of a look.
     """
 
     issuer: str | None
     names: tuple[str, ...]
     solver: str | None
     targets: tuple[str, ...]
+    programs: bool = True
     kind = "preflight"
+
+    @property
+    def announced(self) -> bool:  # type: ignore[override]
+        """As Step.announced."""
+        return self.programs
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         shown: dict[str, Any] = {}

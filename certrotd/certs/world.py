@@ -48,7 +48,8 @@ class World:
     reads the pair to take over: key and chain, leaf first, or None. ``remark`` takes a line about
     something that is wrong and does not stand in the way. In seconds, ``order_time`` bounds
     placing an order or coming back to it, ``dns_time`` one act on the DNS and ``wait_time`` the
-    wait until it is seen everywhere. ``order`` is this rotation's, once live.
+    wait until it is seen everywhere. ``order`` is this rotation's, once live; ``chain`` is what
+    came of it, where that is not staged.
     ``follows`` says whether a CNAME at a challenge's name is to be followed, given the name and
     the solver that the certificate names.
     ``wants`` says whether the configuration still asks for these names from that issuer.
@@ -83,3 +84,4 @@ class World:
     dns_time: float = 60.0
     wait_time: float = 300.0
     order: Order | None = field(default=None)
+    chain: bytes | None = field(default=None, repr=False)

@@ -193,7 +193,8 @@ def inspect(
         str | None, typer.Option("--sni", help="The server name to ask for (default: HOST).")
     ] = None,
     starttls: Annotated[
-        str | None, typer.Option("--starttls", help="smtp, imap or postgres.")
+        str | None,
+        typer.Option("--starttls", help="smtp, imap, pop3, ldap, postgres, mysql or xmpp."),
     ] = None,
     as_json: Json = False,
 ) -> None:

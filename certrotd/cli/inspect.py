@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import cast, get_args
 
+from certrotd.address import StartTls, parse
 from certrotd.cli.output import print_json, print_table, span, stamp
 from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import InvalidInput, UsageError
 from certrotd.files.reading import read_file
-from certrotd.observe.starttls import Protocol
 from certrotd.observe.tls import HANDSHAKE_TIMEOUT, Endpoint, shown_to_any
 from certrotd.observe.trust import TlsContexts
 from certrotd.pki.facts import MAX_BYTES, CertificateFacts, facts_of, parse_certificates
 
-_STARTTLS = ("smtp", "imap", "postgres")
+_STARTTLS = get_args(StartTls)
+_KNOWN = f"one of {', '.join(_STARTTLS)}"
 
 
 def inspect(what: str, *, sni: str | None, starttls: str | None, as_json: bool) -> int:
     """Carry out ``certrotd inspect``; the exit code."""
     if starttls is not None and starttls not in _STARTTLS:
-        raise UsageError(f"{starttls!r} is no STARTTLS protocol", hint="smtp, imap or postgres")
+        raise UsageError(f"{starttls!r} is no STARTTLS protocol", hint=_KNOWN)
     path = Path(what)
     if os.path.exists(what) or "/" in what or ":" not in what:
         found = _of_file(path, what)
     else:
-        found = _of_endpoint(what, sni, cast("Protocol | None", starttls))
+        found = _of_endpoint(what, sni, cast("StartTls | None", starttls))
     now = SystemClock().now()
     if as_json:
         print_json([{**facts.to_json(), "expired": facts.not_after <= now} for facts in found])
@@ -57,9 +58,7 @@ def _of_file(path: Path, what: str) -> list[CertificateFacts]:
     return [facts_of(each) for each in parse_certificates(data, what=what)]
 
 
-def _of_endpoint(what: str, sni: str | None, starttls: Any) -> list[CertificateFacts]:
-    from certrotd.address import parse
-
+def _of_endpoint(what: str, sni: str | None, starttls: StartTls | None) -> list[CertificateFacts]:
     address = parse(what)
     endpoint = Endpoint(address.host, address.port, sni or address.host, starttls)
     deadline = Deadline(SystemClock(), HANDSHAKE_TIMEOUT)

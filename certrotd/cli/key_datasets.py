@@ -14,6 +14,7 @@ from certrotd.cli.output import print_json, print_table, say, span
 from certrotd.cli.rotate import rotate as of_all
 from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.wiring import open_site
+from certrotd.datasets.blind_indexes import PREVIOUS
 from certrotd.datasets.configured import Opened
 from certrotd.datasets.port import Limited
 from certrotd.datasets.reencryption import BATCHES_TRIED, trial
@@ -23,6 +24,7 @@ from certrotd.keys import rotation
 from certrotd.keys.cutting_over import rehearsed
 from certrotd.keys.decision import Rotate
 from certrotd.keys.managed import ConfiguredKeyring
+from certrotd.wording import count
 
 
 def reencrypt(config: Path, name: str, *, dry_run: bool, as_json: bool) -> int:
@@ -43,7 +45,11 @@ def _dry_run(config: Path, name: str, *, as_json: bool) -> int:
             raise NeedsOperator(f"the keyring {name} has no dataset that certrotd re-encrypts")
         keyring = found.stored.keyring()
         names = sorted(found.policy.reencrypted)
-        told = [look(found.stored.open(each), keyring, each, site.clock) for each in names]
+        staged = not found.policy.cuts_over
+        told = [
+            look(found.stored.open(each), keyring, each, site.clock, staged=staged)
+            for each in names
+        ]
     if as_json:
         print_json(told)
     else:
@@ -83,7 +89,8 @@ def _cut_over(found: ConfiguredKeyring, clock: Clock, *, as_json: bool) -> int:
         for words in problems:
             say(f"{found.policy.name}: cannot be cut over: {words}", sys.stdout)
         if not problems:
-            words = f"{rows:,} rows would be re-encrypted, and the application stopped for at least"
+            words = f"{count(rows, 'row')} would be re-encrypted, and the application stopped for "
+            words += "at least"
             tried = "all were read and encrypted; writing, stop and start were not tried"
             shown = span(timedelta(seconds=max(1.0, least)))
             say(f"{found.policy.name}: {words} {shown} ({tried})", sys.stdout)
@@ -92,13 +99,18 @@ def _cut_over(found: ConfiguredKeyring, clock: Clock, *, as_json: bool) -> int:
 
 
 def look(
-    dataset: AbstractContextManager[Opened], keyring: Keyring, name: str, clock: Clock
+    dataset: AbstractContextManager[Opened],
+    keyring: Keyring,
+    name: str,
+    clock: Clock,
+    *,
+    staged: bool = True,
 ) -> dict[str, Any]:
-    """All that is known of one dataset without writing to it."""
+    """All that is known of one dataset without writing to it; ``staged`` as Opened.findings."""
     told: dict[str, Any] = {"dataset": name, "values": [], "notes": [], "problems": []}
     try:
         with dataset as opened:
-            findings = opened.dataset.findings()
+            findings = opened.findings(staged=staged)
             told["problems"] = [each.words for each in findings if each.fatal]
             told["notes"] = [each.words for each in findings if not each.fatal]
             tally = opened.tally(keyring.every_key())
@@ -111,16 +123,18 @@ def look(
     except Failure as failure:
         told["problems"].append(str(failure))
         return told
-    for number, count in tally.by_version.items():
+    for number, values in tally.by_version.items():
         version, entry = keyring.versions.version(number), keyring.entries[number]
         key_id: str | None = entry.id or str(number)
         if entry.secret is not None:  # else what it protected is still to be encrypted anew
             key_id = opened.form.codec.key_id_for(keyring.key(number))
-        row = {"version": number, "state": version.state.value, "key_id": key_id, "count": count}
+        row = {"version": number, "state": version.state.value, "key_id": key_id, "count": values}
         told["values"].append(row)
     told |= {"plaintext": tally.plaintext, "unopened": tally.unopened, "counted": tally.method}
-    left = opened.left(tally, keyring.key_set().active) - tally.unopened
-    seconds = round(tried.seconds, 1)
+    active, seconds = keyring.key_set().active, round(tried.seconds, 1)
+    told["blind_indexes"] = {str(number): count for number, count in tally.indexes.items()}
+    told["blind_indexes_left"] = opened.indexes_left(tally, active)
+    left = opened.left(tally, active) - tally.unopened - told["blind_indexes_left"]
     told |= {"rows": tried.rows, "left": left, "seconds_at_least": seconds}
     told["problems"] += [each.words(opened.dataset.fields) for each in tally.quarantined]
     return told
@@ -137,8 +151,11 @@ def print_looks(told: list[dict[str, Any]]) -> None:
             say(f"{name}: cannot be re-encrypted: {words}", sys.stdout)
         if "rows" in each:
             least = span(timedelta(seconds=each["seconds_at_least"]))
-            words = f"{each['rows']:,} {each['of']} would be read, and {each['left']:,} values "
-            words += f"re-encrypted, in at least {least}"
+            words = f"{count(each['rows'], each['of'].removesuffix('s'))} would be read, and "
+            words += f"{count(each['left'], 'value')} re-encrypted"
+            if indexes := each["blind_indexes_left"]:
+                words += f" and {count(indexes, 'blind index', 'blind indexes')} made anew"
+            words += f", in at least {least}"
             tried = f"reading and encrypting {BATCHES_TRIED} batches was tried, writing was not"
             say(f"{name}: {words} ({tried})", sys.stdout)
     say("dry run: nothing was changed")
@@ -148,8 +165,11 @@ def _rows(told: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     for each in told:
         name = each["dataset"]
         for value in each["values"]:
-            count = f"{value['count']:,}"
-            yield name, str(value["version"]), value["state"], value["key_id"] or "-", count
+            number = f"{value['count']:,}"
+            yield name, str(value["version"]), value["state"], value["key_id"] or "-", number
+        for version, number in each.get("blind_indexes", {}).items():
+            under = "previous" if version == str(PREVIOUS) else version
+            yield name, under, "blind index", "-", f"{number:,}"
         for what in ("plaintext", "unopened"):
             if each.get(what):
                 yield name, "-", what, "-", f"{each[what]:,}"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.modes import ModeWithInitializationVector
+from cryptography.hazmat.primitives.ciphers.modes import (
+    ModeWithInitializationVector,
+    ModeWithNonce,
+)
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from certrotd.codecs.errors import WrongKey
 from certrotd.keyring.material import DataKey
 
 BLOCK = 16
+Mode = ModeWithInitializationVector | ModeWithNonce | modes.ECB
 
 
 def decrypt_ecb(key: DataKey, data: bytes) -> bytes:
@@ -28,17 +32,13 @@ def encrypt_cbc(key: DataKey, iv: bytes, plaintext: bytes) -> bytes:
     return encrypt_blocks(key.material.reveal(), modes.CBC(iv), pad(plaintext))
 
 
-def encrypt_blocks(
-    secret: bytes, mode: ModeWithInitializationVector | modes.ECB, data: bytes
-) -> bytes:
+def encrypt_blocks(secret: bytes, mode: Mode, data: bytes) -> bytes:
     """``data`` by AES in ``mode``, without padding."""
     context = Cipher(algorithms.AES(secret), mode).encryptor()
     return context.update(data) + context.finalize()
 
 
-def decrypt_blocks(
-    secret: bytes, mode: ModeWithInitializationVector | modes.ECB, data: bytes
-) -> bytes:
+def decrypt_blocks(secret: bytes, mode: Mode, data: bytes) -> bytes:
     """What ``encrypt_blocks`` was given."""
     context = Cipher(algorithms.AES(secret), mode).decryptor()
     return context.update(data) + context.finalize()

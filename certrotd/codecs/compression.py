@@ -8,7 +8,8 @@ import zlib
 from certrotd.codecs.errors import WrongKey
 from certrotd.codecs.port import MAX_BYTES, too_large
 
-_EITHER_FRAME = 32 + zlib.MAX_WBITS
+EITHER_FRAME = 32 + zlib.MAX_WBITS
+"""Of zlib: it reads zlib's and gzip's."""
 
 
 def inflate(data: bytes) -> bytes:
@@ -17,7 +18,7 @@ def inflate(data: bytes) -> bytes:
     Raises TooLarge above MAX_BYTES, however little ``data`` is, and WrongKey for noise: that is
     what a wrong key leaves.
     """
-    decompressor = zlib.decompressobj(_EITHER_FRAME)
+    decompressor = zlib.decompressobj(EITHER_FRAME)
     try:
         found = decompressor.decompress(data, MAX_BYTES + 1)
     except zlib.error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from certrotd.codecs.aead import GCM, TAG, Aead, aead, opened
@@ -30,12 +30,19 @@ from certrotd.codecs.symmetric_header import (
     with_tag,
     write_header,
 )
-from certrotd.keyring.material import DataKey, Material
-
-_MOST_VERSION = 255
-_NONCE = 12
-_NONCE_PREFIX = 7
-_CHUNK = 64 * 1024
+from certrotd.codecs.symmetric_keys import (
+    CHUNK,
+    MOST_VERSION,
+    NONCE,
+    NONCE_PREFIX,
+    chunk_nonce,
+    fixed_iv,
+    new_data_key,
+    only_cbc,
+    opened_data_key,
+    version_of,
+)
+from certrotd.keyring.material import DataKey
 
 
 @dataclass(frozen=True)
@@ -83,15 +90,15 @@ class SymmetricEncryption:
 
     def key_id_for(self, key: DataKey) -> str:
         """Its id, or its version: a number up to 255."""
-        return str(_version(key))
+        return str(version_of(key))
 
     def decrypt(self, ciphertext: bytes, key: DataKey, associated_data: bytes = b"") -> bytes:
         """The plaintext, decompressed."""
         usable(self.traits, key, associated_data)
         found = self._read(ciphertext)
         if isinstance(found, bytes):
-            return self._expected(decrypt_cbc(_only_cbc(key), _fixed_iv(key), found))
-        if found.version != _version(key):
+            return self._expected(decrypt_cbc(only_cbc(key), fixed_iv(key), found))
+        if found.version != version_of(key):
             raise WrongKey
         by_gcm = bool(found.tag or found.chunk)
         if not by_gcm and self.plaintext is None:
@@ -99,13 +106,13 @@ class SymmetricEncryption:
                 "the ciphertext has no MAC: it is of CBC mode",
                 hint="say what its plaintext looks like, and it is read",
             )
-        data_key = _data_key(found, key)
+        data_key = opened_data_key(found, key)
         if (data_key.algorithm in GCM) is not by_gcm:
             raise WrongKey
         if by_gcm:
             content = _open_gcm(data_key, found)
         else:
-            content = decrypt_cbc(data_key, found.iv or _fixed_iv(key), found.body)
+            content = decrypt_cbc(data_key, found.iv or fixed_iv(key), found.body)
         content = inflate(content) if found.compressed else content
         return content if by_gcm else self._expected(content)
 
@@ -133,15 +140,15 @@ class SymmetricEncryption:
         """A third and some 60 bytes for a new value; one in a thousand more if compressed."""
         most = length + (length >> 10) + 32 if self.compress else length
         cbc = 6 + 2 + BLOCK + (most // BLOCK + 1) * BLOCK
-        gcm = 6 + 2 + _NONCE + 2 + TAG + most
-        of_file = 2 + 70 + most // _CHUNK * TAG if self.file else 0
+        gcm = 6 + 2 + NONCE + 2 + TAG + most
+        of_file = 2 + 70 + most // CHUNK * TAG if self.file else 0
         return self.encoding.length(max(cbc, gcm) + of_file) - length
 
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """The header up to the version, encoded: base64 has four; none where headers may lack."""
         if not self.header:
             return ()
-        return self.encoding.beginnings(MAGIC + bytes([key_number(key_id, most=_MOST_VERSION)]))
+        return self.encoding.beginnings(MAGIC + bytes([key_number(key_id, most=MOST_VERSION)]))
 
     def _read(self, ciphertext: bytes) -> Header | bytes:
         """The header, or what has none; raises CodecError."""
@@ -173,82 +180,35 @@ class SymmetricEncryption:
         random_iv = self.random_iv or form.random_key
         iv = os.urandom(BLOCK) if random_iv else b""
         if not (form.header or random_iv or form.compress):
-            return encrypt_cbc(key, _fixed_iv(key), content)
-        data_key, wrapped = _new_data_key(key) if form.random_key else (key, b"")
+            return encrypt_cbc(key, fixed_iv(key), content)
+        data_key, wrapped = new_data_key(key) if form.random_key else (key, b"")
         header = write_header(
-            _version(key), compressed=form.compress, iv=iv, key=wrapped, tag=False
+            version_of(key), compressed=form.compress, iv=iv, key=wrapped, tag=False
         )
-        return header + encrypt_cbc(data_key, iv or _fixed_iv(key), content)
+        return header + encrypt_cbc(data_key, iv or fixed_iv(key), content)
 
     def _by_gcm(self, key: DataKey, form: _Form, content: bytes, plaintext: bytes) -> bytes:
-        data_key, wrapped = _new_data_key(key) if form.random_key else (key, b"")
+        data_key, wrapped = new_data_key(key) if form.random_key else (key, b"")
         cipher = data_key.made(aead)
-        if form.chunks and len(content) > _CHUNK:
-            prefix = os.urandom(_NONCE_PREFIX)
+        if form.chunks and len(content) > CHUNK:
+            prefix = os.urandom(NONCE_PREFIX)
             header = write_header(
-                _version(key),
+                version_of(key),
                 compressed=form.compress,
                 iv=prefix,
                 key=wrapped,
-                chunk=_CHUNK,
+                chunk=CHUNK,
                 tag=False,
             )
             return header + _sealed_chunks(cipher, prefix, content, header)
         if self.random_iv or form.random_key:
-            iv = os.urandom(_NONCE)
+            iv = os.urandom(NONCE)
         else:
-            iv = hmac.digest(key.material.reveal(), plaintext, hashlib.sha256)[:_NONCE]
-        header = write_header(_version(key), compressed=form.compress, iv=iv, key=wrapped, tag=True)
+            iv = hmac.digest(key.material.reveal(), plaintext, hashlib.sha256)[:NONCE]
+        header = write_header(
+            version_of(key), compressed=form.compress, iv=iv, key=wrapped, tag=True
+        )
         return with_tag(header, cipher.encrypt(iv, content, header))
-
-
-def _version(key: DataKey) -> int:
-    return key_number(key.id or str(key.version), most=_MOST_VERSION)
-
-
-def _only_cbc(key: DataKey) -> DataKey:
-    if key.algorithm not in CBC:
-        raise WrongKey
-    return key
-
-
-def _fixed_iv(key: DataKey) -> bytes:
-    if len(key.iv) != BLOCK:
-        raise Unsupported(f"key version {key.version} has no initialization vector of 16 bytes")
-    return key.iv
-
-
-def _data_key(header: Header, key: DataKey) -> DataKey:
-    """What the body is encrypted with: the header's key, opened by ``key``, or ``key``."""
-    algorithm = header.cipher or key.algorithm
-    if not header.key:
-        if algorithm is not key.algorithm:
-            raise WrongKey
-        return key
-    if (key.algorithm in GCM) is not has_header(header.key):
-        raise WrongKey
-    if key.algorithm in GCM:
-        inner = read_header(header.key)
-        if not inner.tag or inner.key or inner.compressed or inner.version != header.version:
-            raise Unsupported("the key in the ciphertext's header is of a form that no gem writes")
-        secret = _open_gcm(key, inner)
-    else:
-        secret = decrypt_cbc(key, _fixed_iv(key), header.key)
-    if len(secret) != algorithm.key_bytes:
-        raise WrongKey
-    return replace(key, algorithm=algorithm, material=Material(secret))
-
-
-def _new_data_key(key: DataKey) -> tuple[DataKey, bytes]:
-    """A fresh key of the kind of ``key``, and that key encrypted by ``key``."""
-    secret = os.urandom(key.algorithm.key_bytes)
-    if key.algorithm in GCM:
-        iv = os.urandom(_NONCE)
-        header = write_header(_version(key), compressed=False, iv=iv, tag=True)
-        wrapped = with_tag(header, key.made(aead).encrypt(iv, secret, header))
-    else:
-        wrapped = encrypt_cbc(key, _fixed_iv(key), secret)
-    return replace(key, material=Material(secret)), wrapped
 
 
 def _open_gcm(key: DataKey, header: Header) -> bytes:
@@ -262,7 +222,7 @@ def _open_gcm(key: DataKey, header: Header) -> bytes:
     return b"".join(
         opened(
             cipher,
-            _nonce(header.iv, number, last=at == starts[-1]),
+            chunk_nonce(header.iv, number, last=at == starts[-1]),
             header.body[at : at + frame],
             header.authenticated,
         )
@@ -271,15 +231,10 @@ def _open_gcm(key: DataKey, header: Header) -> bytes:
 
 
 def _sealed_chunks(cipher: Aead, prefix: bytes, content: bytes, header: bytes) -> bytes:
-    starts = range(0, len(content), _CHUNK)
+    starts = range(0, len(content), CHUNK)
     return b"".join(
         cipher.encrypt(
-            _nonce(prefix, number, last=at == starts[-1]), content[at : at + _CHUNK], header
+            chunk_nonce(prefix, number, last=at == starts[-1]), content[at : at + CHUNK], header
         )
         for number, at in enumerate(starts)
     )
-
-
-def _nonce(prefix: bytes, number: int, *, last: bool) -> bytes:
-    """Of a chunk: so that none is moved, repeated or cut off."""
-    return prefix + number.to_bytes(4) + bytes([last])

@@ -16,7 +16,9 @@ _LETTERS = "lower-case letters, digits and '-'"
 
 def _name(pattern: re.Pattern[str], longest: int, what: str) -> Callable[[str], str]:
     def check(value: str) -> str:
-        if len(value) > longest or not pattern.fullmatch(value):
+        if len(value) > longest:
+            raise refuse(f"must have at most {longest} characters, got {len(value)}")
+        if not pattern.fullmatch(value):
             raise refuse(f"must be {what}, got {shown(value)}")
         return value
 

@@ -11,6 +11,7 @@ from certrotd.config.secrets import Reference, SecretRef, TextOrSecret
 from certrotd.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from certrotd.codecs.derivation import Kdf
     from certrotd.codecs.layout import Layout
 
 CODEC_ALGORITHMS: dict[str, frozenset[str]] = {
@@ -128,6 +129,13 @@ class KdfEntry(Entry):
             return b""
         return self.salt.encode() if isinstance(self.salt, str) else _revealed(self.salt)
 
+    def kdf(self, salt: bytes) -> Kdf:
+        """The function, with that salt; raises InvalidInput."""
+        from certrotd.codecs.derivation import Kdf, KdfName
+
+        name, info = KdfName(self.name), self.info.encode()
+        return Kdf(name, self.digest, self.iterations, salt, info, self.n, self.r, self.p)
+
 
 class LayoutCodecEntry(Entry):
     """A form of an application's own."""
@@ -189,25 +197,13 @@ class LayoutCodecEntry(Entry):
         return self._layout(self.kdf.salt_bytes() if self.kdf is not None else b"", bound=bound)
 
     def _layout(self, salt: bytes, *, bound: bool) -> Layout:
-        from certrotd.codecs.derivation import Kdf, KdfName
+        from certrotd.codecs.derivation import Kdf
         from certrotd.codecs.layout import IvFrom, Layout, LayoutCipher
 
-        kdf, told = Kdf(), self.kdf
-        if told is not None:
-            kdf = Kdf(
-                KdfName(told.name),
-                told.digest,
-                told.iterations,
-                salt,
-                told.info.encode(),
-                told.n,
-                told.r,
-                told.p,
-            )
         return Layout(
             self.layout,
             LayoutCipher(self.cipher),
-            kdf,
+            self.kdf.kdf(salt) if self.kdf is not None else Kdf(),
             IvFrom(self.iv_from),
             self.iv_bytes or 0,
             self.salt_bytes,

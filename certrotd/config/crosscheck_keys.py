@@ -228,8 +228,7 @@ def _datasets(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
         if isinstance(dataset, SqlDatasetEntry):
             called_codec, taken = codec_name(dataset.codec), algorithms_of(dataset.codec)
         elif isinstance(dataset, FilesDatasetEntry):
-            called_codec = dataset.codec
-            taken = algorithms_of("tink" if dataset.codec == "stream" else dataset.codec)
+            called_codec, taken = dataset.codec, dataset.algorithms
         else:
             continue
         if entry.algorithm not in taken:

@@ -20,12 +20,19 @@ from certrotd.config.base import (
 from certrotd.config.codecs import (
     CodecEntry,
     LayoutCodecEntry,
+    RailsCodecEntry,
     Wso2CodecEntry,
     codec_name,
 )
 from certrotd.config.durations import Duration
 from certrotd.config.file_datasets import Contains, FilesDatasetEntry
 from certrotd.config.looks import library, program
+from certrotd.config.searchable import (
+    DETERMINISTIC,
+    BlindIndexEntry,
+    SearchableEntry,
+    indexes_of,
+)
 from certrotd.config.secrets import Environment, SecretRef
 from certrotd.errors import InvalidInput
 from certrotd.jsonpath import path_of
@@ -131,6 +138,16 @@ class SqlDatasetEntry(Entry):
         description='What binds a value to its place, as in "{table}/{column}/{pk}"; each key '
         "column has its name, too (null: nothing).",
     )
+    searchable: dict[Text, SearchableEntry] = Field(
+        default={},
+        description="Which of the columns the application searches by: deterministic, or the "
+        "blind indexes of each.",
+    )
+    search_two_keys: bool | None = Field(
+        default=None,
+        description="Whether the application, while it has two keys, searches those columns under "
+        "both (null: nothing is searchable).",
+    )
     where: Text | None = Field(
         default=None, description="A condition in SQL: other rows are no concern (null: all rows)."
     )
@@ -163,14 +180,49 @@ class SqlDatasetEntry(Entry):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         names = [*self.key, *self.columns, *self.keep]
+        names += [each.blind_index for each in self.blind_indexes.values()]
         if twice := next((each for each in names if names.count(each) > 1), None):
-            raise refuse(f"{shown(twice)} is named twice in key, columns and keep")
+            raise refuse(f"{shown(twice)} is named twice in key, columns, keep and searchable")
         if self.json_paths:
             self._check_json_paths()
+        self._check_searchable()
         self._check_plaintext()
         if self.associated_data is not None:
             self._check_associated_data(self.associated_data)
         return self
+
+    @property
+    def blind_indexes(self) -> dict[tuple[str, int], BlindIndexEntry]:
+        """Those of each column, by its name and their number."""
+        told = self.searchable.items()
+        return {(n, at): each for n, e in told for at, each in enumerate(indexes_of(e))}
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The columns that are searched by: those that say so, or are deterministic."""
+        codec = self.codec
+        every = isinstance(codec, RailsCodecEntry) and codec.deterministic
+        return tuple(each for each in self.columns if every or each in self.searchable)
+
+    def _check_searchable(self) -> None:
+        for name, entry in self.searchable.items():
+            if name not in self.columns:
+                raise refuse(f"searchable has {shown(name)}, which is none of the columns")
+            if name in self.json_paths:
+                raise refuse(f"searchable has {shown(name)}, which is JSON")
+            rails = isinstance(self.codec, RailsCodecEntry) and self.codec.deterministic
+            if entry == DETERMINISTIC and not rails:
+                raise refuse(
+                    f"{shown(name)} is not deterministic: {codec_name(self.codec)} encrypts the "
+                    "same value to another ciphertext each time"
+                )
+        if self.searched and self.search_two_keys is None:
+            raise refuse(
+                f"{self.searched[0]} is searched by: set search_two_keys to true if the "
+                "application searches under both keys while it has two, else to false"
+            )
+        if self.search_two_keys is not None and not self.searched:
+            raise refuse("search_two_keys belongs to searchable columns, and there are none")
 
     def _check_json_paths(self) -> None:
         if strange := next((each for each in self.json_paths if each not in self.columns), None):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from certrotd.config.base import AbsolutePath, Entry, EntryFindings, Items, Text, refuse, shown
+from certrotd.config.codecs import CODEC_ALGORITHMS
 from certrotd.config.looks import folder
 
 
@@ -23,7 +24,16 @@ def _pattern(value: str) -> str:
 Pattern = Annotated[Text, AfterValidator(_pattern)]
 Patterns = Annotated[Items[Pattern], Field(max_length=100)]
 
-
+FILE_ALGORITHMS: dict[str, frozenset[str]] = {
+    "stream": CODEC_ALGORITHMS["tink"],
+    "tink": CODEC_ALGORITHMS["tink"],
+    "fernet": CODEC_ALGORITHMS["fernet"],
+    "symmetric-encryption": frozenset(
+        f"aes-{bits}-{mode}" for bits in (128, 192, 256) for mode in ("cbc", "gcm")
+    ),
+    "ansible-vault": frozenset({"passphrase"}),
+}
+"""The algorithms of the keys that each codec of files takes."""
 Contains = Annotated[
     Items[Text],
     Field(
@@ -48,10 +58,11 @@ class FilesDatasetEntry(Entry):
         '"**" for any directories.',
     )
     exclude: Patterns = Field(default=(), description="Which of those are left out.")
-    codec: Literal["stream", "tink", "fernet"] = Field(
+    codec: Literal["stream", "tink", "fernet", "symmetric-encryption", "ansible-vault"] = Field(
         default="stream",
-        description="What is in them: certrotd's own format for files of any size, or one value "
-        "of tink or fernet, of at most 16 MiB.",
+        description="What is in them: stream, certrotd's own format for files of any size; the "
+        "files of symmetric-encryption, a Ruby gem; one value of tink or fernet; or any text with "
+        "values of Ansible Vault. Of the last three, files of at most 16 MiB.",
     )
     associated_data: Text | None = Field(
         default=None,
@@ -62,6 +73,17 @@ class FilesDatasetEntry(Entry):
         default="keep",
         description="Of stream: keep wraps the key of each file anew, and replaces it only if it "
         "may be known to others; replace encrypts all content anew at each rotation.",
+    )
+    content: Literal["utf8"] | None = Field(
+        default=None,
+        description="Of symmetric-encryption: that all files are text, by which a wrong key is "
+        "told where nothing else tells it: in files of AES-CBC that are not compressed and have no "
+        "key of their own (null: such files are not re-encrypted).",
+    )
+    vault_ids: Literal["keep", "key"] = Field(
+        default="keep",
+        description="Of ansible-vault, the vault id of a value that is re-encrypted: keep leaves "
+        "it as it is, key makes it the id of the key.",
     )
     contains: Contains = ()
     plaintext: Literal["refuse", "encrypt", "leave"] = Field(
@@ -84,9 +106,25 @@ class FilesDatasetEntry(Entry):
                     raise refuse(f"the roots {other} and {root} lie one in the other")
         if self.codec != "stream" and self.content_keys != "keep":
             raise refuse(f"{self.codec} has no content keys: leave content_keys out")
+        if self.codec != "symmetric-encryption" and self.content is not None:
+            raise refuse(f"{self.codec} tells a wrong key by itself: leave content out")
+        if self.codec != "ansible-vault" and self.vault_ids != "keep":
+            raise refuse(f"{self.codec} has no vault ids: leave vault_ids out")
+        if self.codec == "ansible-vault" and self.plaintext != "refuse":
+            raise refuse("in files with values of ansible-vault, plaintext stays: leave it out")
         if self.associated_data is not None:
             self._check_associated_data(self.associated_data)
         return self
+
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """The keys that its codec takes."""
+        return FILE_ALGORITHMS[self.codec]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether files may be of any size."""
+        return self.codec in ("stream", "symmetric-encryption")
 
     def _check_associated_data(self, template: str) -> None:
         if self.codec != "tink":

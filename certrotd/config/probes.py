@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from certrotd.address import StartTls
 from certrotd.config.addresses import EndpointAddress
 from certrotd.config.base import DomainName, Entry, EntryFindings, absolute, refuse, shown
 from certrotd.config.durations import Duration
@@ -35,7 +36,7 @@ class HandshakeEntry(Entry):
         description="The server name to ask for (null: the certificate's first name that is not a "
         'wildcard, else "certrotd" below its first wildcard).',
     )
-    starttls: Literal["smtp", "imap", "postgres"] | None = Field(
+    starttls: StartTls | None = Field(
         default=None, description="The protocol before TLS begins (null: none)."
     )
     proxy_protocol: Literal["v1", "v2"] | None = Field(

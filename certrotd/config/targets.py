@@ -24,7 +24,7 @@ from certrotd.config.base import (
     shown,
 )
 from certrotd.config.cluster import ClusterEntry
-from certrotd.config.durations import Duration
+from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.looks import folder, program, readable
 from certrotd.config.probes import PodProbeEntry, ProbeEntry
 from certrotd.config.secrets import Environment
@@ -132,6 +132,11 @@ class _TargetEntry(Entry):
     def lock_wait(self) -> float:
         """For how many seconds a rotation waits while the target is told for another one."""
         return TARGET_WAIT
+
+    @property
+    def programs(self) -> bool:
+        """Whether it runs programs on this host to look at, or to tell, what serves."""
+        return True
 
 
 class NginxEntry(_TargetEntry):
@@ -243,6 +248,11 @@ class SignalEntry(_TargetEntry):
     timeout: Duration = Field(
         default=timedelta(seconds=30), description="How long systemd may take to name the process."
     )
+    starts_within: DurationOrZero = Field(
+        default=timedelta(0),
+        description="How long a check waits for the process to be there, as in a pod whose "
+        "containers start one after the other (0s: it is there, or the check fails).",
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -315,6 +325,11 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
         description="How long each workload may take until all its pods are new and available, "
         "and as long again to go back.",
     )
+
+    @property
+    def programs(self) -> bool:
+        """As of others: what it runs, it runs in pods."""
+        return False
 
     @property
     def versioned(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
+from certrotd.address import StartTls
 from certrotd.config.addresses import EndpointAddress
 from certrotd.config.base import (
     AnyName,
@@ -65,7 +66,7 @@ class WatchEntry(Entry):
     sni: DomainName | None = Field(
         default=None, description="The server name to ask for (null: the address's host)."
     )
-    starttls: Literal["smtp", "imap", "postgres"] | None = Field(
+    starttls: StartTls | None = Field(
         default=None, description="The protocol before TLS begins (null: none)."
     )
     proxy_protocol: Literal["v1", "v2"] | None = Field(

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.model import Config
@@ -20,6 +21,9 @@ from certrotd.state.directory import DAEMON_LOCK, StateDirectory
 from certrotd.state.ports import Document, State
 from certrotd.state.shard import ALL
 
+if TYPE_CHECKING:  # what a host does not need
+    from certrotd.kube.connecting import Lasting
+
 _POLL = 2.0
 _POLL_OF_A_SHARD = 0.5
 """Seconds between two looks of who stands by, which reads the Lease of each shard."""
@@ -30,12 +34,14 @@ class Home:
 
     In a cluster the directory still has the audit log.
     ``migrated``: what lead() did to a directory of an older format, in words. ``shard`` is what
-    this process looks after: all, or since lead() a part.
+    this process looks after: all, or since lead() a part. ``rights`` are what accounts had in
+    clusters, whatever is reloaded.
     """
 
     def __init__(self, config: Config, *, command: str, now: Callable[[], datetime]) -> None:
         self.local = StateDirectory(config.state_dir, command=command, now=now)
         self.migrated = ""
+        self.rights: Lasting = {}
         self.shard = ALL
         self.state: State = (
             self.local if config.state is None else _in_cluster(config.state, command, now)

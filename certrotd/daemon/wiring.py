@@ -163,7 +163,7 @@ class Site:
     def _connections(self) -> Connections:
         from certrotd.kube.connecting import Connections
 
-        return Connections(self.clock, os.environ)
+        return Connections(self.clock, os.environ, self.home.rights)
 
     def runner(
         self,

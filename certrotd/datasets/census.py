@@ -6,11 +6,11 @@ Where ciphertext names its key by how it begins, the database counts; the rest i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from certrotd.codecs.errors import CodecError
 from certrotd.datasets.port import Dataset, Key, Row
-from certrotd.datasets.values import Form, Quarantined
+from certrotd.datasets.values import Form, Quarantined, SeenIndex
 from certrotd.keyring.material import KeySet
 
 BATCH = 1000
@@ -19,13 +19,15 @@ MOST_LISTED = 100
 
 BY_BEGINNING = "by the beginnings of ciphertext"
 BY_TRIAL = "by opening every value"
+BY_INDEX = "by opening every value and making its blind indexes"
 
 
 @dataclass(frozen=True)
 class Tally:
     """How many values are under each version, plaintext, or not to be opened (``unopened``).
 
-    ``quarantined`` lists some of the latter. ``method`` says how the version was told.
+    ``quarantined`` lists some of the latter. ``method`` says how the version was told. ``indexes``
+    are blind indexes by version; one with a key of its own is there only under the key before.
     """
 
     by_version: Mapping[int, int]
@@ -33,15 +35,16 @@ class Tally:
     unopened: int
     quarantined: tuple[Quarantined, ...]
     method: str
+    indexes: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
-        """All values that are not empty."""
+        """All values that are not empty, blind indexes apart."""
         return sum(self.by_version.values()) + self.plaintext + self.unopened
 
     def left(self, version: int) -> int:
         """How many may be under a version: those of it, and those that nobody can tell of."""
-        return self.by_version.get(version, 0) + self.unopened
+        return self.by_version.get(version, 0) + self.indexes.get(version, 0) + self.unopened
 
 
 def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
@@ -57,19 +60,21 @@ def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
         if counted.filled == sum(by_version.values()):
             return Tally(by_version, 0, 0, (), BY_BEGINNING)
     known = tuple(each for _, each in flat)
-    plaintext, unopened = 0, 0
+    plaintext, unopened, indexes = 0, 0, dict[int, int]()
     listed: list[Quarantined] = []
     for row in _every(dataset, known):
         for seen in values.looked_at(_without(row, known)):
             if isinstance(seen, Quarantined):
                 unopened += 1
                 listed += [seen] if len(listed) < MOST_LISTED else []
+            elif isinstance(seen, SeenIndex):
+                indexes[seen.version] = indexes.get(seen.version, 0) + 1
             elif seen.version is None:
                 plaintext += 1
             else:
                 by_version[seen.version] = by_version.get(seen.version, 0) + 1
-    method = BY_BEGINNING if flat else BY_TRIAL
-    return Tally(by_version, plaintext, unopened, tuple(listed), method)
+    method = BY_BEGINNING if flat else BY_INDEX if form.indexes else BY_TRIAL
+    return Tally(by_version, plaintext, unopened, tuple(listed), method, indexes)
 
 
 def unnamed(dataset: Dataset, form: Form) -> int:
@@ -86,7 +91,12 @@ def unnamed(dataset: Dataset, form: Form) -> int:
 
 
 def beginnings_of(form: Form, keys: KeySet) -> Mapping[int, tuple[bytes, ...]]:
-    """How ciphertext under each version begins; empty where that does not tell."""
+    """How ciphertext under each version begins; empty where that does not tell.
+
+    Of a blind index it does not: only the plaintext does.
+    """
+    if form.indexes:
+        return {}
     found: dict[int, tuple[bytes, ...]] = {}
     for key in keys:
         key_id = form.codec.key_id_for(key)

@@ -1,7 +1,7 @@
-"""Values within JSON documents: found by path, and replaced without touching anything else.
+"""Values within documents: found, and replaced without touching anything else.
 
-A document is changed as text. So numbers keep their digits, objects the order of their names, and
-names that are there twice stay so (RFC 8259).
+JSON is changed as text, its values found by path. So numbers keep their digits, objects the order
+of their names, and names that are there twice stay so (RFC 8259).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from certrotd.codecs.errors import Damaged
 from certrotd.jsonpath import Path, Step
@@ -33,6 +34,41 @@ class Place(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<value at {self.where}>"
+
+
+class Document(Protocol):
+    """A kind of documents, in which values stand."""
+
+    def places(self, document: bytes) -> Sequence[Place]:
+        """Where they are, in the order of the text; raises CodecError for another document."""
+        ...
+
+    def spliced(self, document: bytes, changes: Sequence[tuple[Place, bytes]]) -> bytes:
+        """The document with other values, of ASCII, at some of the places, which are in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class JsonDocument:
+    """Document, of JSON: the texts at some ``paths``."""
+
+    paths: Sequence[Path]
+
+    def places(self, document: bytes) -> Sequence[Place]:
+        """As Document.places."""
+        return places(_decoded(document), self.paths)
+
+    def spliced(self, document: bytes, changes: Sequence[tuple[Place, bytes]]) -> bytes:
+        """As Document.spliced."""
+        texts = [(place, value.decode("ascii")) for place, value in changes]
+        return spliced(_decoded(document), texts).encode()
+
+
+def _decoded(document: bytes) -> str:
+    try:
+        return document.decode()
+    except UnicodeDecodeError:
+        raise Damaged("it is no JSON") from None
 
 
 def places(document: str, paths: Sequence[Path]) -> list[Place]:

@@ -22,6 +22,7 @@ HEAD = 1024 * 1024
 """So much of a file is read, in bytes."""
 MOST_FOUND = 100
 """So many files are listed; the rest is counted with the last."""
+_DOLLAR = b"$"
 LONGEST_WORD = re.compile(rb"[A-Za-z0-9+/=_\-.:{}$,\"]+")
 
 
@@ -61,15 +62,21 @@ class Files:
 def _values(data: bytes, signatures: Signatures) -> Iterator[bytes]:
     """What of a file may be ciphertext: its beginning, and words of text that begin like some."""
     yield data[:MOST_BYTES]
-    beginnings = [each for each in signatures.beginnings if each.isascii() and each[:1].isalnum()]
+    beginnings = [each for each in signatures.beginnings if each.isascii() and _is_text(each[:1])]
     if not beginnings:
         return
     places = re.finditer(b"|".join(rb"(?<![A-Za-z0-9])" + re.escape(b) for b in beginnings), data)
     for number, place in enumerate(places):
         if number == SAMPLE:
             return
-        if place.start() and (word := LONGEST_WORD.match(data, place.start())):
+        if place.group().startswith(_DOLLAR):  # what follows is on several lines
+            yield data[place.start() : place.start() + MOST_BYTES]
+        elif place.start() and (word := LONGEST_WORD.match(data, place.start())):
             yield word.group().rstrip(b'",:')[:MOST_BYTES]
+
+
+def _is_text(first: bytes) -> bool:
+    return first.isalnum() or first == _DOLLAR
 
 
 def _head(found: Found) -> bytes:

@@ -11,15 +11,14 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from io import FileIO
 
-from certrotd.codecs import stream
 from certrotd.codecs.errors import CodecError
 from certrotd.codecs.stream_header import HEADER, SLOT
 from certrotd.datasets.file_tree import FileTree, Found
+from certrotd.datasets.file_values import Refill
 from certrotd.datasets.port import BeginningCounts, Change, Key, PreflightFinding, Row
-from certrotd.datasets.streamed import Rewrap, Rewrite
+from certrotd.datasets.streamed import Rewrap
 from certrotd.files.disktrouble import explained
 from certrotd.files.rewriting import NotKept, Signature, is_as_read, opened_in, rewrite, sweep
 from certrotd.files.writing import write_all
@@ -154,10 +153,10 @@ class FilesDataset:
                     if not stat.S_ISREG(status.st_mode) or not status.st_size:
                         return None
                     read = Signature.of(status)
-                    if self._streamed:
-                        return Row(found.key, (os.pread(handle, HEADER, 0),), read)
                     if done and _is_done(os.pread(handle, max(map(len, done)), 0), done):
                         return None
+                    if self._streamed:
+                        return Row(found.key, (os.pread(handle, HEADER, 0),), read)
                     if status.st_size > WHOLE:
                         trouble = f"it is larger than {WHOLE:,} bytes, which are read whole"
                         return Row(found.key, (), read._replace(size=0), trouble)
@@ -203,21 +202,9 @@ def _write(found: Found, change: Change) -> bool:
     assert data is not None, "a file has one value"
     if isinstance(how, Rewrap):
         return _rewrap(found, change, data, how.first)
-    if isinstance(how, Rewrite):
-        return rewrite(found.folder, found.name, read, partial(_renew, how))
+    if isinstance(how, Refill):
+        return rewrite(found.folder, found.name, read, how.fill)
     return rewrite(found.folder, found.name, read, lambda _old, new: write_all(new, data))
-
-
-def _renew(how: Rewrite, old: int, new: int) -> None:
-    """Write the content of ``old`` under another content key into ``new``."""
-    write_all(new, how.new.data)
-    write = partial(write_all, new)
-    with FileIO(old, closefd=False) as source:
-        if how.old is None:
-            stream.encrypt(how.new, source.readinto, write)
-        else:
-            source.seek(HEADER)
-            stream.reencrypt(how.old, how.new, source.readinto, write)
 
 
 def _rewrap(found: Found, change: Change, after: bytes, first: int) -> bool:

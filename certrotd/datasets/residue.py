@@ -24,6 +24,7 @@ MOST_BYTES = 4096
 """So much of a value is looked at."""
 SAMPLE = 20
 """So many values of a place are judged."""
+_STREAM: Mapping[str, bytes] = {"stream": MAGIC}
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,11 @@ class Signature:
 
 
 class Signatures:
-    """How ciphertext of one keyring, and of each codec, begins."""
+    """How ciphertext of one keyring, and of each codec, begins; ``marks``, that of other forms."""
 
-    def __init__(self, keyring: Keyring, codecs: Mapping[str, Codec]) -> None:
+    def __init__(
+        self, keyring: Keyring, codecs: Mapping[str, Codec], marks: Mapping[str, bytes] = _STREAM
+    ) -> None:
         living = [n for n, each in keyring.entries.items() if each.secret is not None]
         self._keys = [keyring.key(number) for number in sorted(living)]
         named = [each for n, c in codecs.items() for each in _naming_keys(keyring, n, c)]
@@ -77,7 +80,8 @@ class Signatures:
             for name, codec in codecs.items()
             if len(begins := codec.traits.beginning) >= SHORTEST_ALIKE
         ]
-        self.all: Sequence[Signature] = (*named, *alike, Signature(MAGIC, "stream"))
+        marked = [Signature(mark, name) for name, mark in {**_STREAM, **marks}.items()]
+        self.all: Sequence[Signature] = (*named, *alike, *marked)
 
     @property
     def beginnings(self) -> Sequence[bytes]:

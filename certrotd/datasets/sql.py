@@ -6,9 +6,9 @@ operator's own ``where`` is SQL text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +28,8 @@ class TableSpec:
     """Which values of which table are encrypted; ``where`` is a condition in SQL.
 
     The columns ``keep`` have to stay as they are while those are written. ``text``:
-    whether ciphertext is text.
+    whether ciphertext is text. ``indexes`` are columns of blind indexes, which are written with
+    those, and whether each is text.
     """
 
     table: str
@@ -38,6 +39,12 @@ class TableSpec:
     where: str | None = None
     keep: tuple[str, ...] = ()
     text: bool = True
+    indexes: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The columns of a row's values: the encrypted ones, then the blind indexes."""
+        return (*self.columns, *self.indexes)
 
     @property
     def words(self) -> str:
@@ -60,7 +67,7 @@ class SqlDataset:
 
     @property
     def fields(self) -> Sequence[str]:
-        return self.spec.columns
+        return self.spec.written
 
     @cached_property
     def table(self) -> sa.TableClause:
@@ -71,7 +78,7 @@ class SqlDataset:
             more = self.dialect.more_columns(connection, spec.table, spec.schema)
         if types is None:
             raise NeedsOperator(f"the dataset {self.name}: there is no table {spec.words}")
-        wanted = dict.fromkeys((*spec.key, *spec.columns, *spec.keep))
+        wanted = dict.fromkeys((*spec.key, *spec.written, *spec.keep))
         if missing := [each for each in wanted if each not in types]:
             names = ", ".join(missing)
             raise NeedsOperator(f"the dataset {self.name}: {spec.words} has no column {names}")
@@ -126,7 +133,7 @@ class SqlDataset:
             with self.connected() as connection:
                 before = self._kept(connection, changes, lock=True)
                 written = self.dialect.replace(
-                    connection, self.table, self._keys, self._values, changes
+                    connection, self.table, self._keys, self._written, changes
                 )
                 self._same(before, self._kept(connection, changes))
                 return written
@@ -159,18 +166,35 @@ class SqlDataset:
             )
 
     def _twin(self, change: Change) -> Key | None:
-        """Another row that has one of the values already, where a column alone is unique."""
+        """Another row that has the values already that are to be unique."""
+        new = {c.name: stored(change, n) for n, c in enumerate(self._written)}
         with self.connected() as connection:
-            unique = unique_columns(sa.inspect(connection), self.spec)
-            for n, column in enumerate(self._values):
-                new = stored(change, n)
-                if [column.name] not in unique or new is None:
+            for names in unique_columns(sa.inspect(connection), self.spec):
+                known = [each for each in names if each is not None]
+                if len(known) < len(names) or not any(new.get(each) for each in known):
                     continue
-                same = column == sa.literal(new, column.type)
-                others = connection.execute(sa.select(*self._keys).where(same).limit(2))
-                if other := next((k for k in map(tuple, others) if k != change.row.key), None):
-                    return other
+                query = self._with_same(change.row.key, {each: new.get(each) for each in known})
+                for other in map(tuple, connection.execute(query.limit(2))):
+                    if other != change.row.key:
+                        return other
         return None
+
+    def _with_same(self, key: Key, values: Mapping[str, Any]) -> sa.Select[Any]:
+        """The rows with those values; where there is None, with that of the row ``key``."""
+        own, other = self._plain("own", values), self._plain("other", values)
+        same = [own.c[n] == each for n, each in zip(self.spec.key, key, strict=True)]
+        for name, value in values.items():
+            known = value is not None
+            wanted = sa.literal(value, self.table.c[name].type) if known else own.c[name]
+            same.append(other.c[name] == wanted)
+        keys = [other.c[each] for each in self.spec.key]
+        return sa.select(*keys).select_from(own.join(other, sa.true())).where(*same)
+
+    def _plain(self, name: str, more: Iterable[str]) -> sa.FromClause:
+        """The table under another name, with its key and more columns."""
+        types = {each.name: each.type for each in self.table.c}
+        columns = (sa.column(n, types.get(n)) for n in dict.fromkeys((*self.spec.key, *more)))
+        return sa.table(self.spec.table, *columns, schema=self.spec.schema).alias(name)
 
     def findings(self) -> Sequence[PreflightFinding]:
         """As Dataset.findings."""
@@ -196,8 +220,20 @@ class SqlDataset:
     def _values(self) -> Sequence[sa.ColumnClause[Any]]:
         return [self.table.c[each] for each in self.spec.columns]
 
+    @cached_property
+    def _written(self) -> Sequence[sa.ColumnClause[Any]]:
+        return [self.table.c[each] for each in self.spec.written]
+
+    @cached_property
+    def _text(self) -> Sequence[bool]:
+        """Of each written column, whether its values are text."""
+        spec = self.spec
+        told = [*(spec.text for _ in spec.columns), *spec.indexes.values()]
+        bytes_ = (isinstance(each.type, sa.LargeBinary) for each in self._written)
+        return [text and not binary for text, binary in zip(told, bytes_, strict=True)]
+
     def _select(self) -> sa.Select[Any]:
-        values = map(self.dialect.read, self._values)
+        values = map(self.dialect.read, self._written)
         return sa.select(*self._keys, *values, self.dialect.mark(self.table))
 
     def _within(self, query: sa.Select[Any]) -> sa.Select[Any]:
@@ -208,16 +244,17 @@ class SqlDataset:
         return query.where(sa.text("(" + where.replace(":", r"\:") + "\n)"))
 
     def _open(self, done: Sequence[bytes]) -> sa.ColumnElement[bool]:
-        """Whether a row has a value that begins with none of ``done``."""
+        """Whether a row has a value that begins with none of ``done``, or a blind index."""
         conditions = []
         for column in self._values:
             begins = [sa.not_(self.dialect.begins(column, each)) for each in done]
             conditions.append(sa.and_(self.dialect.is_filled(column), *begins))
-        return sa.or_(*conditions)
+        indexes = (self.table.c[each] for each in self.spec.indexes)
+        return sa.or_(*conditions, *map(self.dialect.is_filled, indexes))
 
     def _read(self, connection: Connection, query: sa.Select[Any]) -> list[Row]:
         split = len(self._keys)
-        text = self.spec.text
+        text = self._text
         rows = []
         for told in map(tuple, connection.execute(query).all()):
             values = told[split:-1]

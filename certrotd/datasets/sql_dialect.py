@@ -26,12 +26,12 @@ Column = sa.ColumnClause[Any]
 class Mark(NamedTuple):
     """What a row is compared by: its values as they were read, or the version that it had.
 
-    ``text``: whether text is replaced by text; else it is by bytes.
+    ``text``: of each, whether text is written; else it is bytes.
     """
 
     values: tuple[Any, ...]
     version: Any
-    text: bool = True
+    text: Sequence[bool]
 
     def __repr__(self) -> str:
         return "<mark>"
@@ -327,7 +327,8 @@ def stored(change: Change, field: int) -> Any:
     before = mark.values[field]
     if value is None or value == change.row.values[field]:
         return before  # of whatever type it is
-    return value.decode() if mark.text and isinstance(before, str) else value
+    text = mark.text[field] and (before is None or isinstance(before, str))
+    return value.decode() if text else value
 
 
 def _by_version(changes: Sequence[Change]) -> bool:

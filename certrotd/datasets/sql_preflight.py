@@ -73,15 +73,17 @@ def unique_columns(
 
 def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]:
     names = [name for each in unique_columns(inspector, spec) for name in each]
-    for name in (each for each in spec.columns if each in names):
+    for name in (each for each in spec.written if each in names):
         words = f"{name} is unique: while two keys live, the same plaintext can be there twice"
         yield PreflightFinding("unique", words)
 
 
 def _types(spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:
-    for name in spec.columns:
-        if not spec.text and isinstance(columns[name]["type"], sa.String | sa.JSON):
-            words = f"{name} holds text, and ciphertext of its codec is bytes"
+    told = {**dict.fromkeys(spec.columns, spec.text), **spec.indexes}
+    for name, text in told.items():
+        if not text and isinstance(columns[name]["type"], sa.String | sa.JSON):
+            what = "its blind index" if name in spec.indexes else "ciphertext of its codec"
+            words = f"{name} holds text, and {what} is bytes"
             yield PreflightFinding("type", words, fatal=True)
 
 
@@ -90,7 +92,7 @@ def too_narrow(
 ) -> Iterator[PreflightFinding]:
     """The columns that do not take their longest value once it has grown by so much."""
     for name, limit, longest in _widths(connection, spec, dialect):
-        grown = longest + growth.get(spec.columns.index(name), 0)
+        grown = longest + growth.get(spec.written.index(name), 0)
         if grown > limit:
             words = f"{name} takes {limit} characters, and its longest value would have {grown}"
             yield PreflightFinding("width", words, fatal=True)
@@ -99,7 +101,7 @@ def too_narrow(
 def _full(connection: Connection, spec: TableSpec, dialect: Dialect) -> Iterator[PreflightFinding]:
     """Columns that are almost full already."""
     for name, limit, longest in _widths(connection, spec, dialect):
-        if longest >= limit:
+        if longest >= limit and name in spec.columns:
             words = f"{name} takes {limit} characters, and holds values of {longest}: plaintext "
             yield PreflightFinding("width", f"{words}that is encrypted would not fit")
 
@@ -112,8 +114,8 @@ def _widths(
         return  # it heeds no length
     found = sa.inspect(connection).get_columns(spec.table, spec.schema)
     types = {each["name"]: each["type"] for each in found}
-    table = sa.table(spec.table, *map(sa.column, spec.columns), schema=spec.schema)
-    for name in spec.columns:
+    table = sa.table(spec.table, *map(sa.column, spec.written), schema=spec.schema)
+    for name in spec.written:
         if (limit := _limit(types[name])) is not None:
             asked = sa.select(sa.func.max(sa.func.char_length(table.c[name])))
             yield name, limit, connection.scalar(asked) or 0
@@ -160,7 +162,7 @@ def _postgresql(connection: Connection, spec: TableSpec) -> Iterator[PreflightFi
         words = "row security hides rows from this account: a census would be too low"
         yield PreflightFinding("row_security", words, fatal=True)
     for privilege in ("SELECT", "UPDATE"):
-        for column in spec.columns:
+        for column in spec.written:
             asked = {"oid": oid, "column": column, "privilege": privilege}
             has = sa.text("select has_column_privilege(:oid, :column, :privilege)")
             if not connection.scalar(has, asked):

@@ -43,7 +43,7 @@ def findings_of_mariadb(
         if table == spec.table:
             yield from _kind(str(kind), str(engine))
     if not server:
-        columns = dict.fromkeys((*spec.columns, *spec.keep, *own))
+        columns = dict.fromkeys((*spec.written, *spec.keep, *own))
         yield from _permissions(
             connection, sa.table(spec.table, *map(sa.column, columns), schema=spec.schema)
         )

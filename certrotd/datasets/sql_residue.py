@@ -1,11 +1,14 @@
 """Undeclared ciphertext in a database: every column of text or bytes that the account may read.
 
+So is an undeclared blind index of a dataset, as far as its name tells.
+
 Nothing is written. A column is asked for values that begin as ciphertext does, and the database
 stops at the first ones that it finds; where none are it reads the column once.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +26,8 @@ Declared = Mapping[tuple[str, str, str], tuple[str | None, ...]]
 """Columns of datasets, by schema, table and name, with the condition of each (None: all rows)."""
 _OWN = frozenset({"information_schema", "pg_catalog", "pg_toast"})
 _STEPS = 10_000
+_INDEX_NAME = re.compile(r".*_(?:bidx|blind_index)(?:_v?\d+)?\Z", re.IGNORECASE)
+"""How the libraries have columns of blind indexes called: their values look like nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Database:
                 whole += Scanned(unfinished=(words,)) if late else Scanned(unreadable=(words,))
                 continue
             seen, what = signatures.judged(values)
+            if not seen and self._is_index(schema, table, column):
+                seen, what = len(values), "by its name, it is a blind index of an encrypted column"
             if seen:
                 whole += Scanned(found=(Residue(place, seen, what),))
         return whole + Scanned(columns)
@@ -77,6 +84,11 @@ class Database:
                     conditions = tuple(each for each in known if each is not None)
                     yield named, table, sa.column(name, type_), conditions
 
+    def _is_index(self, schema: str | None, table: str, column: Any) -> bool:
+        """Whether it may be a blind index of a dataset, which does not declare it."""
+        declared = any(each[1] == table and schema in (each[0], None) for each in self.declared)
+        return declared and _INDEX_NAME.match(column.name) is not None
+
     def _values(
         self,
         schema: str | None,
@@ -91,6 +103,8 @@ class Database:
         if isinstance(column.type, sa.String):  # it holds text, and no zero byte
             known = [each for each in known if each.isascii() and 0 not in each]
         begins = [self.dialect.begins(column, each) for each in known]
+        if self._is_index(schema, table, column):
+            begins = [sa.true()]
         start = sa.func.substr(column, 1, MOST_BYTES, type_=column.type)
         query = sa.select(start).select_from(sa.table(table, column, schema=schema))
         query = query.where(self.dialect.is_filled(column), sa.or_(sa.false(), *begins)).limit(

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from io import FileIO
 
-from certrotd.codecs.errors import CodecError, Damaged
-from certrotd.codecs.stream_header import Header, is_marked, new_header, read_header
+from certrotd.codecs import stream
+from certrotd.codecs.errors import Damaged
+from certrotd.codecs.stream_header import HEADER, Header, is_marked, new_header, read_header
 from certrotd.codecs.tink import Tink
 from certrotd.datasets.exposure import Exposure
+from certrotd.datasets.file_values import batch_of, beginning_of, seen_of
 from certrotd.datasets.port import Change, Row
 from certrotd.datasets.values import Batch, Form, Leftover, Quarantined, Seen, Unfit
+from certrotd.files.writing import write_all
 from certrotd.keyring.material import DataKey, KeySet
 
 
@@ -27,10 +32,21 @@ class Rewrap:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """The content behind ``old``, or plaintext (None), becomes that behind ``new``."""
+    """Refill: the content behind ``old``, or plaintext (None), as that behind ``new``."""
 
     old: Header | None
     new: Header
+
+    def fill(self, old: int, new: int) -> None:
+        """As Refill.fill."""
+        write_all(new, self.new.data)
+        write = partial(write_all, new)
+        with FileIO(old, closefd=False) as source:
+            if self.old is None:
+                stream.encrypt(self.new, source.readinto, write)
+            else:
+                source.seek(HEADER)
+                stream.reencrypt(self.old, self.new, source.readinto, write)
 
 
 class Slots(Tink):
@@ -61,32 +77,15 @@ class StreamValues:
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
         """As RowValues.reencrypted; nothing of a file's content is looked at."""
-        changes: list[Change] = []
-        quarantined: list[Quarantined] = []
-        for row in rows:
-            if row.trouble:
-                quarantined.append(Quarantined(row.key, 0, row.trouble))
-                continue
-            try:
-                change = self._change(row)
-            except CodecError as error:
-                quarantined.append(Quarantined(row.key, 0, error.message))
-                continue
-            if change is not None:
-                changes.append(change)
-        return Batch(tuple(changes), tuple(quarantined))
+        return batch_of(rows, self._change)
 
     def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
         """As RowValues.looked_at; a file whose content key is exposed counts for that key."""
-        if row.trouble:
-            yield Quarantined(row.key, 0, row.trouble)
-            return
-        try:
-            header = self._header(row)
-        except CodecError as error:
-            yield Quarantined(row.key, 0, error.message)
-            return
-        yield Seen(None if header is None else self._version(header))
+        return seen_of(row, self._seen)
+
+    def _seen(self, row: Row) -> Seen:
+        header = self._header(row)
+        return Seen(None if header is None else self._version(header))
 
     def _change(self, row: Row) -> Change | None:
         header, active = self._header(row), self.keys.encrypting
@@ -110,8 +109,7 @@ class StreamValues:
 
     def _header(self, row: Row) -> Header | None:
         """The header of a file, None of plaintext that is not refused."""
-        [data] = row.values
-        assert data is not None, "empty files are no rows"
+        data = beginning_of(row)
         try:
             return read_header(data, self.keys)
         except Damaged:

@@ -16,10 +16,10 @@ from typing import NamedTuple, Protocol
 from certrotd.codecs.errors import CodecError, Damaged
 from certrotd.codecs.port import Codec, KeyIds
 from certrotd.codecs.selection import Opened, named_by, opened_by
-from certrotd.datasets.documents import Place, places, spliced
+from certrotd.datasets.blind_indexes import OWN, BlindIndexes, IndexField
+from certrotd.datasets.documents import Document, Place
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import Change, Key, Row
-from certrotd.jsonpath import Path
 from certrotd.keyring.material import DataKey, KeySet
 
 MARK = 4
@@ -38,24 +38,27 @@ class Leftover(StrEnum):
 class Form:
     """How the values of a dataset are encrypted; ``binds`` gives the associated data of one.
 
-    A field of ``documents`` is JSON, in which the texts at those paths are the values.
+    A field of ``documents`` is one such, in which the values stand. One of ``indexes`` is the blind
+    index of another.
     """
 
     codec: Codec
     binds: Callable[[Key, int], bytes] = lambda _key, _field: b""
     plaintext: Leftover = Leftover.REFUSE
-    documents: Mapping[int, Sequence[Path]] = option(default_factory=dict)
+    documents: Mapping[int, Document] = option(default_factory=dict)
+    indexes: Mapping[int, IndexField] = option(default_factory=dict)
 
     def parts(self, row: Row) -> Iterator[bytes]:
         """The values of a row that are not empty, also those in documents; raises CodecError."""
         if row.trouble:
             raise Damaged(row.trouble)
         for field, value in enumerate(row.values):
-            if value and (paths := self.documents.get(field)):
-                found = places(_decoded(value), paths)
-                yield from (_text(each) for each in found if each.value)
-            elif value:
+            if not value or field in self.indexes:
+                continue
+            if (document := self.documents.get(field)) is None:
                 yield value
+                continue
+            yield from (_text(each) for each in document.places(value) if each.value)
 
     def values(self, keys: KeySet) -> RowValues:
         """What tells of rows what they are, and what they are to be."""
@@ -94,6 +97,12 @@ class Seen(NamedTuple):
         return f"<value under key version {self.version}>"
 
 
+class SeenIndex(NamedTuple):
+    """That one value is a blind index, under ``version``, or PREVIOUS."""
+
+    version: int
+
+
 class Unfit(CodecError):
     """A value that must not be re-encrypted, although it can be read."""
 
@@ -105,7 +114,7 @@ class RowValues(Protocol):
         """What the rows are to be: nothing of them that the active key wrote changes."""
         ...
 
-    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+    def looked_at(self, row: Row) -> Iterator[Seen | SeenIndex | Quarantined]:
         """What each value of a row is, empty ones apart."""
         ...
 
@@ -122,19 +131,21 @@ class Values:
         self._beginning = codec.traits.beginning
         self._mark = self._beginning[:MARK]
         self._named: dict[str | None, tuple[DataKey, ...]] = {}
+        self._indexes = BlindIndexes(form.indexes, keys)
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
         """As RowValues.reencrypted."""
         changes: list[Change] = []
         quarantined: list[Quarantined] = []
         binds, documents = self.form.binds, self.form.documents
+        apart = self._indexes.apart
         for row in rows:
             if row.trouble:
                 quarantined.append(Quarantined(row.key, 0, row.trouble))
                 continue
             after: list[bytes | None] | None = None
             for field, value in enumerate(row.values):
-                if not value:
+                if not value or field in apart:
                     continue
                 try:
                     if field in documents:
@@ -147,17 +158,53 @@ class Values:
                 if new is not None:
                     after = after or list(row.values)
                     after[field] = new
+            for field in self._indexes.of:
+                for changed, new in self._with_indexes(row, field, quarantined).items():
+                    after = after or list(row.values)
+                    after[changed] = new
             if after is not None:
                 changes.append(Change(row, tuple(after)))
         return Batch(tuple(changes), tuple(quarantined))
 
-    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+    def _with_indexes(
+        self, row: Row, field: int, quarantined: list[Quarantined]
+    ) -> Mapping[int, bytes]:
+        """What changes of a value together with its blind indexes: everything, or nothing."""
+        value, associated = row.values[field], self.form.binds(row.key, field)
+        changed: dict[int, bytes] = {}
+        unknown: list[Quarantined] = []
+        try:
+            seen = self._seen(value, associated) if value else None
+            new = self._renewal(value, seen, associated) if value and seen else None
+        except CodecError as error:
+            quarantined.append(Quarantined(row.key, field, error.message))
+            return {}
+        if new is not None:
+            changed[field] = new
+        plaintext, version = (seen.plaintext, seen.version) if seen else (value, None)
+        for each in self._indexes.of[field]:
+            try:
+                new = self._indexes.renewed(each, row.values[each], plaintext, version)
+            except CodecError as error:
+                unknown.append(Quarantined(row.key, each, error.message))
+                continue
+            if new is not None:
+                changed[each] = new
+        if not unknown:
+            return changed
+        words = "it stays with a blind index that is not known"
+        quarantined += [*unknown, *(Quarantined(row.key, each, words) for each in changed)]
+        return {}
+
+    def looked_at(self, row: Row) -> Iterator[Seen | SeenIndex | Quarantined]:
         """As RowValues.looked_at."""
         if row.trouble:
             yield Quarantined(row.key, 0, row.trouble)
             return
+        for field in self._indexes.of:
+            yield from self._looked_at_indexes(row, field)
         for field, value in enumerate(row.values):
-            if not value:
+            if not value or field in self._indexes.apart:
                 continue
             if field in self.form.documents:
                 yield from self._looked_into(row.key, field, value)
@@ -166,6 +213,27 @@ class Values:
                 yield self._seen(value, self.form.binds(row.key, field))
             except CodecError as error:
                 yield Quarantined(row.key, field, error.message)
+
+    def _looked_at_indexes(self, row: Row, field: int) -> Iterator[Seen | SeenIndex | Quarantined]:
+        """What a value is, and each of its blind indexes."""
+        value = row.values[field]
+        plaintext, version = value, None
+        if value:
+            try:
+                seen = self._seen(value, self.form.binds(row.key, field))
+            except CodecError as error:
+                yield Quarantined(row.key, field, error.message)
+                return
+            yield seen
+            plaintext, version = seen.plaintext, seen.version
+        for each in self._indexes.of[field]:
+            try:
+                found = self._indexes.stored(each, row.values[each], plaintext, version)
+            except CodecError as error:
+                yield Quarantined(row.key, each, error.message)
+                continue
+            if found is not None and found.version != OWN:
+                yield SeenIndex(found.version)
 
     def _looked_into(self, key: Key, field: int, document: bytes) -> Iterator[Seen | Quarantined]:
         try:
@@ -182,14 +250,14 @@ class Values:
     def _places(self, field: int, document: bytes) -> Sequence[Place]:
         """Those in a document that are not empty; what is no text only if it matters."""
         leaves = self.form.plaintext is Leftover.LEAVE
-        found = places(_decoded(document), self.form.documents[field])
+        found = self.form.documents[field].places(document)
         return [each for each in found if each.value or (each.value is None and not leaves)]
 
     def _document(
         self, key: Key, field: int, document: bytes, quarantined: list[Quarantined]
     ) -> bytes | None:
         """A document whose values are under the active key, None if none of them changes."""
-        changes: list[tuple[Place, str]] = []
+        changes: list[tuple[Place, bytes]] = []
         for place in self._places(field, document):
             try:
                 new = self._renewed(_text(place), self.form.binds(key, field))
@@ -197,13 +265,16 @@ class Values:
                 quarantined.append(Quarantined(key, field, f"at {place.where}, {error.message}"))
                 continue
             if new is not None:
-                changes.append((place, new.decode("ascii")))
-        return spliced(_decoded(document), changes).encode() if changes else None
+                changes.append((place, new))
+        return self.form.documents[field].spliced(document, changes) if changes else None
 
     def _renewed(self, value: bytes, associated: bytes) -> bytes | None:
         """``value`` under the active key, None if it is or is to stay as it is."""
+        return self._renewal(value, self._seen(value, associated, opens=False), associated)
+
+    def _renewal(self, value: bytes, seen: Seen, associated: bytes) -> bytes | None:
+        """As _renewed, of a value that was looked at."""
         codec, keys = self.form.codec, self.keys
-        seen = self._seen(value, associated, opens=False)
         if seen.version == keys.active:
             return None
         if seen.version is None and self.form.plaintext is Leftover.LEAVE:
@@ -257,13 +328,6 @@ class Values:
         except UnicodeDecodeError:
             return False
         return all(each.isprintable() or each in "\n\r\t" for each in text)
-
-
-def _decoded(document: bytes) -> str:
-    try:
-        return document.decode()
-    except UnicodeDecodeError:
-        raise Damaged("it is no JSON") from None
 
 
 def _text(place: Place) -> bytes:

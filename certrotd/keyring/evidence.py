@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from certrotd.errors import listed
+from certrotd.wording import count as how_many
 from certrotd.wording import span, stamp
 
 
@@ -20,6 +21,7 @@ class Lacking(StrEnum):
     CUT_SHORT = "listing-cut-short"
     NOT_COUNTED = "not-counted"
     REMAINING = "ciphertext-remains"
+    INDEXED = "blind-index-remains"
     QUARANTINED = "quarantined"
     CENSUS_EARLY = "census-early"
     CENSUS_STALE = "census-stale"
@@ -47,8 +49,9 @@ class Missing:
 class Count:
     """How many values of a dataset the key may be needed for, as counted at ``at``.
 
-    ``unopened`` of them open with no key at all. ``zero_since`` is the first of an unbroken series
-    of counts of zero, None where this one is not zero. ``method`` says how it was counted.
+    ``unopened`` of them open with no key at all, and ``indexes`` are blind indexes.
+    ``zero_since`` is the first of an unbroken series of counts of zero, None where this one is not
+    zero. ``method`` says how it was counted.
     """
 
     left: int
@@ -56,6 +59,12 @@ class Count:
     unopened: int = 0
     zero_since: datetime | None = None
     method: str = ""
+    indexes: int = 0
+
+    @property
+    def ciphertexts(self) -> int:
+        """How many are ciphertext under the key."""
+        return self.left - self.unopened - self.indexes
 
     def after(self, before: Count | None) -> Count:
         """This count, in the series that ``before`` ends."""
@@ -198,9 +207,13 @@ def _of_census(
     if count is None:
         yield Missing(Lacking.NOT_COUNTED, f"the dataset {name} was not counted")
         return
-    if count.left > count.unopened:
-        words = f"{count.left - count.unopened:,} ciphertexts under the key remain in {name}"
+    if count.ciphertexts > 0:
+        words = f"{name} still has {how_many(count.ciphertexts, 'ciphertext')} under the key"
         yield Missing(Lacking.REMAINING, words)
+    if count.indexes:
+        remain = how_many(count.indexes, "blind index", "blind indexes")
+        words = f"{name} still has {remain} under the key"
+        yield Missing(Lacking.INDEXED, words)
     if count.unopened:
         words = f"{count.unopened:,} values of {name} open with no key: it may be this one"
         yield Missing(Lacking.QUARANTINED, words)

@@ -153,6 +153,7 @@ def _count(count: Count) -> dict[str, Any]:
     return {
         "left": count.left,
         "unopened": count.unopened,
+        "blind_indexes": count.indexes,
         "at": count.at.isoformat(),
         "zero_since": _text(count.zero_since),
         "method": count.method,
@@ -161,7 +162,8 @@ def _count(count: Count) -> dict[str, Any]:
 
 def _counted(told: Mapping[str, Any]) -> Count:
     first, method = _moment(told["zero_since"]), str(told["method"])
-    return Count(int(told["left"]), _needed(told["at"]), int(told["unopened"]), first, method)
+    left, unopened, indexes = (int(told[each]) for each in ("left", "unopened", "blind_indexes"))
+    return Count(left, _needed(told["at"]), unopened, first, method, indexes)
 
 
 def _text(at: datetime | None) -> str | None:

@@ -132,7 +132,8 @@ def not_counted(failure: Failure, at: datetime) -> NotCounted:
 
 def count_of(tally: Tally, version: int, at: datetime) -> Count:
     """What a tally says of one version."""
-    return Count(tally.left(version), at, unopened=tally.unopened, method=tally.method)
+    indexes, method = tally.indexes.get(version, 0), tally.method
+    return Count(tally.left(version), at, tally.unopened, method=method, indexes=indexes)
 
 
 def _counted(
@@ -171,7 +172,7 @@ def _render(census: Census) -> bytes:
 
 def _count_json(count: Count) -> list[JSON]:
     first = count.zero_since.isoformat() if count.zero_since else None
-    return [count.left, count.at.isoformat(), count.unopened, first, count.method]
+    return [count.left, count.at.isoformat(), count.unopened, first, count.method, count.indexes]
 
 
 def _parse(data: bytes) -> Census:
@@ -189,8 +190,9 @@ def _parse(data: bytes) -> Census:
 
 def _count(told: object) -> Count:
     match told:
-        case [int() as left, str() as at, int() as unopened, (str() | None) as first, str() as how]:
-            return Count(left, _moment(at), unopened, _moment(first) if first else None, how)
+        case [int() as left, str() as at, int() as unopened, first, str() as how, int() as indexes]:
+            since = _moment(str(first)) if first is not None else None
+            return Count(left, _moment(at), unopened, since, how, indexes)
     raise ValueError("not a count")
 
 

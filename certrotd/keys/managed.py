@@ -289,17 +289,15 @@ class ConfiguredKeyring:
             if entry.target is not None:
                 yield from failed(partial(self._check_target, entry.target))
         if isinstance(decision, Rotate) and self.has_keys():
-            yield from self._in_the_way()
+            if self.entry.cutover is not None:
+                from certrotd.keys import cutting_over
 
-    def _in_the_way(self) -> Iterator[Failure]:
-        """What forbids to replace the key that encrypts."""
-        if self.entry.cutover is not None:
-            from certrotd.keys import cutting_over
-
-            yield from cutting_over.problems(self.world())
-        elif self.policy.by_id:
-            for name in sorted(self.policy.reencrypted):
-                yield from failed(partial(self.stored.check_named, name))
+                yield from cutting_over.problems(self.world())
+            else:
+                if decision.compromised is None:  # else what it protects is in more danger
+                    yield from self.stored.unsearchable()
+                if self.policy.by_id:
+                    yield from self.stored.unreadable()
 
     @property
     def own_heartbeats(self) -> Path:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from certrotd.datasets.census import Tally
     from certrotd.datasets.configured import Opened
     from certrotd.datasets.reencryption import Passed, Position
+    from certrotd.keyring.keyring import Keyring
     from certrotd.keyring.material import KeySet
     from certrotd.keys.world import World
 
@@ -63,8 +64,8 @@ class Reencrypt(Journaled):
             if world.overtaken():
                 return _SET_ASIDE
             with place.open() as opened:
-                check(self.dataset, opened)
                 keyring = world.keyring()
+                check(self.dataset, opened, staged=not _in_emergency(keyring))
                 keys = keyring.key_set()
                 passes = Passes(world, ledger, self.dataset, opened, place, keys, gives_way=True)
                 return passes.all(keyring.every_key())
@@ -80,11 +81,21 @@ class Reencrypt(Journaled):
         pass  # both keys decrypt
 
 
-def check(name: str, opened: Opened, *, room: bool = False) -> None:
-    """Raise NeedsOperator for what forbids to re-encrypt a dataset; ``room``: a lack of it, too."""
-    for finding in opened.dataset.findings():
+def check(name: str, opened: Opened, *, staged: bool = False, room: bool = False) -> None:
+    """Raise NeedsOperator for what forbids to re-encrypt a dataset.
+
+    ``staged``: while the application runs, and reads with both keys; ``room``: a lack of it
+    forbids it, too.
+    """
+    for finding in opened.findings(staged=staged):
         if finding.fatal or (room and finding.code == "room"):
             raise NeedsOperator(f"{name} is not re-encrypted: {finding.words}")
+
+
+def _in_emergency(keyring: Keyring) -> bool:
+    """Whether a key that others may know has still to go: its rows do not wait for a search."""
+    known = (each.number for each in keyring.versions.all if each.compromised)
+    return any(keyring.entries[each].secret is not None for each in known)
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,8 @@ class Passes:
             if not left:
                 under = {str(version): count for version, count in tally.by_version.items()}
                 census = {"under": under, "plaintext": tally.plaintext, "by": tally.method}
+                if tally.indexes:
+                    census["blind indexes"] = {str(v): n for v, n in tally.indexes.items()}
                 return Done({f"census of {self.dataset}": census})
             if passed.count >= left:
                 hint = (

@@ -49,13 +49,14 @@ class Residues:
 
     def scan(self) -> Scanned:
         """Look everywhere, and keep what was found; raises Failure where there is no keyring."""
-        from certrotd.datasets.configured import CODECS, codec_of
+        from certrotd.datasets.configured import CODECS, codec_of, marks_of
         from certrotd.datasets.residue import Scanned, Signatures
 
         at, within = self.clock.now(), self.entry.residue.within.total_seconds()
         deadline, datasets = Deadline(self.clock, within), self.entry.datasets.items()
         own = {n: codec_of(each) for n, each in datasets if isinstance(each, SqlDatasetEntry)}
-        signatures = Signatures(self.keyring(), {**CODECS, **own})
+        marks = marks_of(each for _, each in datasets)
+        signatures = Signatures(self.keyring(), {**CODECS, **own}, marks)
         found = Scanned()
         for entry in self._databases():
             try:
@@ -118,7 +119,8 @@ class Residues:
         for entry in _sql(self.every):
             if _place(entry.url) != _place(url):
                 continue
-            for column in entry.columns:
+            indexes = (each.blind_index for each in entry.blind_indexes.values())
+            for column in (*entry.columns, *indexes):
                 key = (entry.schema_name or default, entry.table, column)
                 found[key] = (*found.get(key, ()), entry.where)
         return found

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry
-from certrotd.errors import NeedsOperator
+from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
+from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.keyring.keyring import Keyring
 from certrotd.keys.census import Census, count_of, still_of
 from certrotd.keys.keyring_store import KeyringStore
@@ -63,8 +63,23 @@ class StoredData:
         with self.open(name) as opened:
             return opened.tally(keyring.every_key())
 
-    def check_named(self, name: str) -> None:
-        """Raise NeedsOperator where values of one name no key, and other Failures."""
+    def unsearchable(self) -> Iterator[Failure]:
+        """The datasets in which rows would not be found while two keys live."""
+        for name, entry in self.entries.items():
+            if isinstance(entry, SqlDatasetEntry) and entry.search_two_keys is False:
+                from certrotd.datasets.search import one_key_only
+
+                yield NeedsOperator(f"{name}: {one_key_only(entry.searched)}")
+
+    def unreadable(self) -> Iterator[Failure]:
+        """The datasets with values that name no key, where one without a name is the staged one's.
+
+        Every value is looked at.
+        """
+        for name in self.reencryptable():
+            yield from failed(partial(self._check_named, name))
+
+    def _check_named(self, name: str) -> None:
         from certrotd.datasets.census import unnamed
 
         with self.open(name) as opened:

@@ -23,6 +23,7 @@ from certrotd.https.http1 import Answer
 from certrotd.https.stream import Stream
 from certrotd.jsontext import parsed
 from certrotd.kube.access import UNTRUSTED, Access
+from certrotd.kube.recent import Recent
 from certrotd.state.ports import Conflict, TooLarge
 
 Object = dict[str, Any]
@@ -103,10 +104,19 @@ LEASES = Kind("apis/coordination.k8s.io/v1", "leases")
 class Api:
     """One API server for all threads of a process; each has connections of its own.
 
-    ``timeout`` is how many seconds one request may take.
+    ``timeout`` is how many seconds one request may take. ``lasting`` is shared by those that come
+    one after the other in a process.
     """
 
-    def __init__(self, access: Access, clock: Clock, *, agent: str, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        access: Access,
+        clock: Clock,
+        *,
+        agent: str,
+        timeout: float = 10.0,
+        lasting: set[object] | None = None,
+    ) -> None:
         self.access = access
         self.clock = clock
         self.agent = agent
@@ -114,8 +124,12 @@ class Api:
         self._local = threading.local()
         self.had: dict[object, float] = {}
         """Which rights the account had, and when (monotonic)."""
+        self.lasting: set[object] = set() if lasting is None else lasting
+        """Which it has had since it was last refused anything, of those that seldom change."""
         self.rules: dict[str, tuple[Sequence[Any], float]] = {}
         """What its Roles were in each namespace, and when."""
+        self.recent = Recent(clock)
+        """What was read a moment ago, by path."""
         self._ahead: timedelta | None = None  # the server's clock, of this process's monotonic one
 
     def get(self, path: str, *, metadata: bool = False) -> Object:
@@ -161,7 +175,7 @@ class Api:
             return found
         if found.status == 410:
             raise Expired("that is too long ago")
-        raise refused("GET", selection.path, found, _read(found))
+        raise self._refused("GET", selection.path, found, _read(found))
 
     def create(self, path: str, content: Object) -> Object:
         """Make an object in the collection of that path; raises Conflict if it is there."""
@@ -233,8 +247,17 @@ class Api:
         self._set_clock(answer)
         found = _read(answer)
         if answer.status >= 300:
-            raise refused(method, path, answer, found)
+            raise self._refused(method, path, answer, found)
         return found
+
+    def _refused(self, method: str, path: str, answer: Answer, found: Object) -> Failure:
+        """As refused(); what it had no right to, it may have had a while ago."""
+        failure = refused(method, path, answer, found)
+        if isinstance(failure, Denied):
+            self.had.clear()
+            self.rules.clear()
+            self.lasting.clear()
+        return failure
 
     def _headers(self, accept: str) -> dict[str, str]:
         token = self.access.token

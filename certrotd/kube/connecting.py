@@ -12,15 +12,24 @@ from certrotd.kube.access import access
 from certrotd.kube.api import Api
 
 AGENT = f"certrotd/{certrotd.__version__}"
+Key = tuple[Path | None, str | None]
+Lasting = dict[Key, set[object]]
+"""The rights that an account had, as Api.lasting."""
 
 
 class Connections:
-    """By kubeconfig and context; without a kubeconfig that of the pod this process runs in."""
+    """By kubeconfig and context; without a kubeconfig that of the pod this process runs in.
 
-    def __init__(self, clock: Clock, environment: Mapping[str, str]) -> None:
+    ``lasting`` outlives these connections.
+    """
+
+    def __init__(
+        self, clock: Clock, environment: Mapping[str, str], lasting: Lasting | None = None
+    ) -> None:
         self._clock = clock
         self._environment = environment
-        self._made: dict[tuple[Path | None, str | None], Api] = {}
+        self._lasting: Lasting = {} if lasting is None else lasting
+        self._made: dict[Key, Api] = {}
         self._lock = threading.Lock()
 
     def api(self, kubeconfig: Path | None = None, context: str | None = None) -> Api:
@@ -29,5 +38,6 @@ class Connections:
             key = kubeconfig, context
             if key not in self._made:
                 found = access(kubeconfig, context, self._environment)
-                self._made[key] = Api(found, self._clock, agent=AGENT)
+                lasting = self._lasting.setdefault(key, set())
+                self._made[key] = Api(found, self._clock, agent=AGENT, lasting=lasting)
             return self._made[key]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
+from certrotd.errors import Transient
 from certrotd.kube.api import Api, Denied, Object, Selection, revision_of
-from certrotd.kube.pods import PAUSE, name_of
+from certrotd.kube.pods import PAUSE, name_of, place_of
 from certrotd.kube.watch import Following, Topic
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, workload
 
@@ -52,12 +54,32 @@ class Followed:
 
     def of(self, found: Workload) -> list[Object]:
         """Whatever the selector of the workload finds; raises as Api.ask()."""
-        place = Selection(PODS.path(self._namespace), labels=found.selector)
+        place = self._place_of_pods(found)
         if found.selector not in self._pods:
             self.close_pods()
             self._pods[found.selector] = Following(Topic(self._api, place, name_of, LASTS))
         told = self._told(self._pods[found.selector])
         return list(self._api.find(place) if told is None else told.values())
+
+    def go_on(self, found: Workload) -> None:
+        """Watch its pods from what they were a moment ago, if that is known, instead of a list.
+
+        It is to be called well before anybody asks for them: what has changed since comes at once,
+        but is not waited for. What keeps it from watching shows then.
+        """
+        place = self._place_of_pods(found)
+        seen = self._api.recent.take(place_of(place))
+        if seen is None:
+            return
+        items, since = seen
+        topic = Topic(self._api, place, name_of, LASTS)
+        following = Following(topic, {name_of(each): each for each in items}, since)
+        self._pods[found.selector] = following
+        with suppress(Transient):
+            self._told(following)
+
+    def _place_of_pods(self, found: Workload) -> Selection:
+        return Selection(PODS.path(self._namespace), labels=found.selector)
 
     def close_pods(self) -> None:
         """Let go of the watch of pods; another selector may find others."""

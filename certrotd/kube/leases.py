@@ -29,10 +29,12 @@ HOLDER, SHARERS = f"{GROUP}/holder", f"{GROUP}/sharers"
 DURATION = 15
 SLACK = 3.0
 """So many seconds a Lease may be renewed late: clocks of API servers differ a little."""
-SHARE = 3
+SHARE = 2
 """It is renewed this often while it lasts, and taken for held that long after it was written."""
 _POLL = 0.25
 _TRIES = 20
+_LOOKS = 5
+"""So many looks in the time of one renewal tell which Lease is to be renewed."""
 
 Taken = tuple[str, timedelta | None]
 """Who has a Lease, in words, and how long it lasts if it is not renewed any more."""
@@ -42,7 +44,8 @@ Taken = tuple[str, timedelta | None]
 class Hold:
     """A Lease that is held: ports.Lease. ``lost`` says why it is not any more.
 
-    ``written`` is as this process wrote it last: most likely nobody else has since.
+    ``written`` is as this process wrote it last: most likely nobody else has since. ``again``:
+    this process had it before, and nobody had it in between.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Hold:
     check_with: Callable[[Hold], None]
     written: _Found
     token: int
+    again: bool
     lost: str = ""
     guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -158,7 +162,8 @@ class Leases:
 
     def _take(self, name: str, holder: str, *, shared: bool) -> Hold | Taken | None:
         """The Lease, or who has it; None if somebody else wrote it just then."""
-        found = self._released.pop(name, None) or _read(self._objects, name)
+        mine = self._released.pop(name, None)
+        found = mine or _read(self._objects, name)
         now = self._now()
         alone = found.alone(now) if found else None
         if found is not None and alone is not None:
@@ -178,13 +183,14 @@ class Leases:
         except Conflict:
             return None
         token = 0 if shared else int(written.revision)
-        return Hold(name, holder, shared, begun, self._check, written, token)
+        again = mine is not None  # written over just what this process has left
+        return Hold(name, holder, shared, begun, self._check, written, token, again)
 
     def _check(self, hold: Hold) -> None:
         """Raise Fenced if the Lease is another's, or nobody can tell for too long."""
         clock = self._objects.api.clock
         with hold.guard:
-            if not hold.lost and clock.monotonic() - hold.renewed > self._duration / SHARE:
+            if not hold.lost and self._is_old(hold):
                 try:
                     self._renew(hold)
                 except Failure as failure:
@@ -192,6 +198,11 @@ class Leases:
                         hold.lost = f"nobody can tell whose it is: {failure.message}"
             if hold.lost:
                 raise Fenced(f"the Lease of {hold.name} is not held any more: {hold.lost}")
+
+    def _is_old(self, hold: Hold) -> bool:
+        """Whether it is to be renewed."""
+        age = self._objects.api.clock.monotonic() - hold.renewed
+        return age >= self._duration / SHARE
 
     def _renew(self, hold: Hold) -> None:
         """Write it once more, if it is still held; else it is lost. Raises Failure."""
@@ -264,11 +275,13 @@ class Leases:
             return
 
     def _keep(self, over: threading.Event) -> None:
-        """Renew all that is held, until nothing is."""
-        while not over.wait(self._duration / SHARE):
+        """Renew what is held, each in its time, until nothing is."""
+        while not over.wait(self._duration / SHARE / _LOOKS):
             for hold in list(self._held.values()):
+                if hold.lost or not self._is_old(hold):
+                    continue
                 with hold.guard, contextlib.suppress(Failure):  # check() says so when it matters
-                    if not hold.lost:
+                    if not hold.lost and self._is_old(hold):
                         self._renew(hold)
 
     def _step_back(self, tries: int) -> None:

@@ -49,12 +49,15 @@ class Objects:
     word: Callable[[], str] = word
     memory: Memory = field(default_factory=Memory, compare=False, repr=False)
 
-    def alone(self, whose: str) -> AbstractContextManager[None]:
+    def alone(
+        self, whose: str, *, again: bool = False, keeps: bool = False
+    ) -> AbstractContextManager[None]:
         """Within the block this thread alone writes those of ``whose``, and reads them once.
 
         They are those of that very name, or of such names with a slash and more behind it.
+        ``again`` and ``keeps`` are as of Memory.alone().
         """
-        return self.memory.alone(whose, self.api.clock)
+        return self.memory.alone(whose, self.api.clock, again=again, keeps=keeps)
 
     def path(self, name: str) -> str:
         """The path of the object that ``name`` has."""

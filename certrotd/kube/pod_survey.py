@@ -64,7 +64,7 @@ class PodSurvey:
         """
         if not self.probes and (self.reloads is None or self.reloads.program is None):
             return PodLook()
-        pods = list(serving(self.rollouts.pods.of(found), found))
+        pods = list(serving(self.rollouts.pods.seen(found), found))
         if not pods:
             return PodLook()
         known = [each for each in certificates if each.fingerprint]

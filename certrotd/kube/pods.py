@@ -50,6 +50,11 @@ def serving(pods: Iterable[Object], found: Workload) -> Iterator[Object]:
     return (pod for pod in owned(pods, found) if is_ready(pod) and address_of(pod))
 
 
+def place_of(selection: Selection) -> str:
+    """What a list of pods is known by, of those that were read a moment ago."""
+    return f"{selection.path}?{selection.labels}"
+
+
 def uid_of(pod: Object) -> str:
     """What tells it from others that have, or had, its name."""
     return str(pod["metadata"].get("uid"))
@@ -92,6 +97,13 @@ class Pods:
         if self.follower is not None:
             return self.follower.of(found)
         return list(self.api.find(Selection(PODS.path(self.namespace), labels=found.selector)))
+
+    def seen(self, found: Workload) -> list[Object]:
+        """The same, read anew; whoever follows them a moment later begins with that."""
+        place = Selection(PODS.path(self.namespace), labels=found.selector)
+        listed = self.api.list_of(place)
+        self.api.recent.put(place_of(place), listed)
+        return listed[0]
 
     def awaited(self, found: Workload, deadline: Deadline) -> list[Object]:
         """The same, once the API server answers."""

@@ -153,7 +153,7 @@ class SecretJournal:
                 self._subject, secret(data), revision=revision, labels=labels
             )
         except Conflict as conflict:
-            raise Fenced(f"the lock of {self._subject} is another's: {conflict.message}") from None
+            raise Fenced(f"{self.place} was changed or removed: {conflict.message}") from None
         except DiskTrouble as trouble:
             raise JournalBroken(f"write {self.place}", OSError(trouble.message)) from trouble
         except (TooLarge, NeedsOperator) as failure:

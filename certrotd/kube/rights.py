@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,21 +38,27 @@ class Right:
         return f"{self.verb} {what} in the namespace {self.namespace}"
 
 
-def missing(api: Api, rights: Iterable[Right]) -> Iterator[NeedsOperator]:
+def missing(
+    api: Api, rights: Iterable[Right], *, lasting: Collection[Right] = ()
+) -> Iterator[NeedsOperator]:
     """Each of the rights that the account lacks; raises what Api.ask does.
 
     By one SelfSubjectRulesReview for each namespace. That tells some of the rights for certain, but
     not all, with webhooks not even all that Roles give; so what it does not tell is asked for by a
-    SelfSubjectAccessReview. What was had within an hour is not asked for.
+    SelfSubjectAccessReview. What was had within an hour is not asked for; of those that are
+    ``lasting`` what was ever had, until the API server refuses anything for want of a right.
     """
     now = api.clock.monotonic()
-    asked = [each for each in rights if now - api.had.get(each, now - ASK_AGAIN) >= ASK_AGAIN]
+    old = (each for each in rights if now - api.had.get(each, now - ASK_AGAIN) >= ASK_AGAIN)
+    asked = [each for each in old if each not in lasting or each not in api.lasting]
     for namespace in dict.fromkeys(each.namespace for each in asked):
         here = [each for each in asked if each.namespace == namespace]
         rules = _rules(api, namespace, now) if len(here) > 1 else []
         for right in here:
             if given(rules, right) or may(api, right):
                 api.had[right] = now
+                if right in lasting:
+                    api.lasting.add(right)
             else:
                 yield NeedsOperator(f"the account may not {right}", hint="its Role lacks that")
 

@@ -14,6 +14,7 @@ from certrotd.kube.api import Api, Missing, Object, Selection
 from certrotd.kube.disruption import BUDGETS, holding
 from certrotd.kube.events import tell
 from certrotd.kube.followed import Followed
+from certrotd.kube.memory import FRESH
 from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pod_repair import PodRepair
 from certrotd.kube.pods import PAUSE, Pods, patiently
@@ -24,6 +25,7 @@ from certrotd.kube.workloads import (
     Workload,
     crash,
     unfinished,
+    waiting,
     workload,
 )
 from certrotd.state.ports import Conflict
@@ -53,8 +55,13 @@ class Rollouts:
     fence: Callable[[], None] = lambda: None
 
     def get(self, reference: Reference) -> Workload:
-        """A workload as it is now; raises Gone if there is none, and as Api.ask()."""
-        return workload(reference.kind, self.read(reference))
+        """A workload as it is now; raises Gone if there is none, and as Api.ask().
+
+        A restart a moment later begins with that: it is refused if the workload has changed since.
+        """
+        found = self.read(reference)
+        self.api.recent.put(KINDS[reference.kind].path(self.namespace, reference.name), found)
+        return workload(reference.kind, found)
 
     def read(self, reference: Reference) -> Object:
         """The same, as the API has it."""
@@ -111,6 +118,7 @@ class Rollouts:
             self._tell(found, "RotationRestart", "certrotd restarts its pods")
         try:
             with self.following(reference, written) as seen:
+                seen.go_on(found)
                 self._await(found, deadline, seen)
                 if proof is not None:
                     replace(proof, pods=self.pods_by(seen)).prove(seen.workload, deadline)
@@ -159,7 +167,15 @@ class Rollouts:
             self._tell(found, "RotationUndone", words)
 
     def budgets(self) -> list[Object]:
-        """The PodDisruptionBudgets of the namespace; raises as Api.ask()."""
+        """The PodDisruptionBudgets of the namespace; raises as Api.ask().
+
+        A restart within FRESH seconds begins with them.
+        """
+        found = self._budgets()
+        self.api.recent.put(BUDGETS.path(self.namespace), found)
+        return found
+
+    def _budgets(self) -> list[Object]:
         return list(self.api.find(Selection(BUDGETS.path(self.namespace))))
 
     def _hold(self, reference: Reference, change: Change) -> Object:
@@ -168,12 +184,16 @@ class Rollouts:
         Raises Transient at a deadline of its own: nothing was changed then.
         """
         deadline, told = Deadline(self.api.clock, self.timeout), False
+        recent, where = self.api.recent, KINDS[reference.kind].path(self.namespace, reference.name)
         while True:
-            read = patiently(partial(self.read, reference), deadline)
+            read = recent.take(where) or patiently(partial(self.read, reference), deadline)
             found = workload(reference.kind, read)
             if change(found) is None:
                 return read  # it was restarted already: to wait in the middle would help nobody
-            names = ", ".join(holding(patiently(self.budgets, deadline), found.labels))
+            budgets = recent.take(BUDGETS.path(self.namespace), within=FRESH)
+            if budgets is None:
+                budgets = patiently(self._budgets, deadline)
+            names = ", ".join(holding(budgets, found.labels))
             if not names:
                 return read
             if not told:
@@ -255,15 +275,17 @@ class Rollouts:
         lacks = unfinished(found)
         if lacks is None or found.observed < found.generation:
             return lacks
+        pods = seen.of(found)
         if back is not None:
             back.replace_broken(found, stamp.at)
-        elif crashed := crash(seen.of(found), RESTARTED_AT, stamp.at):
+        elif crashed := crash(pods, RESTARTED_AT, stamp.at):
             pod, why = crashed
             raise NeedsOperator(
                 f"the new pod {pod} of {reference} fails: {why}",
                 hint=f"kubectl -n {self.namespace} logs {pod} --previous",
             )
-        return lacks
+        waits = waiting(pods)
+        return f"{lacks}; {waits}" if waits else lacks
 
     def _tell(self, found: Workload, reason: str, words: str) -> None:
         self.fence()

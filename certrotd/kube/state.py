@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, NeedsOperator
-from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Kind
+from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Kind, revision_of
 from certrotd.kube.changes import SecretChanges
 from certrotd.kube.documents import SecretDocument
 from certrotd.kube.folders import SecretFolder
@@ -102,12 +102,26 @@ class ClusterState:
     ) -> Iterator[Hold]:
         """As State.lock(); while a subject's own is held, its records are read once.
 
-        Raises NeedsOperator for a state of another format.
+        If this process had it before, and nobody else since, they are as they were then. Raises
+        NeedsOperator for a state of another format.
         """
         self._require_format()
         held = self._leases.hold(name, what, wait=wait, shared=shared)
-        with held as hold, nullcontext() if shared else self._records.alone(name):
-            yield hold
+        with held as hold:
+            if shared:
+                yield hold
+                return
+            again = hold.again and not self._changed(name)
+            with self._records.alone(name, again=again, keeps=True):
+                yield hold
+
+    def _changed(self, subject: str) -> bool:
+        """Whether the watch has told of another record than what is known: by hand, perhaps."""
+        if self._watched is None:
+            return False
+        known = self._records.memory.kept(subject)
+        told = self._watched[0].told(subject)
+        return known is None or told is None or revision_of(known) != revision_of(told)
 
     def _require_format(self) -> None:
         """Raise NeedsOperator for a state that a newer certrotd has written; once for a process."""

@@ -68,6 +68,10 @@ class Following:
             raise
         return dict(self._found)
 
+    def told(self, name: str) -> Object | None:
+        """The object of that name as of the last look, which is not waited for."""
+        return self._found.get(name)
+
     def close(self) -> None:
         """Let go of the connection; the next look begins anew where this one ends."""
         if self._stream is not None:
@@ -158,6 +162,10 @@ class Watched:
                 raise self._failure from failure
             self._failure = None
             return found
+
+    def told(self, whose: str) -> Object | None:
+        """What there was of ``whose`` at the last look."""
+        return self.following.told(whose)
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -22,6 +22,7 @@ _NEVER_STARTS = frozenset(
     {"CrashLoopBackOff", "Error", "RunContainerError", "CreateContainerError"}
     | {"CreateContainerConfigError"}
 )
+_STARTING = frozenset({"ContainerCreating", "PodInitializing"})
 _OPERATORS = {"In": "in", "NotIn": "notin"}
 
 
@@ -186,6 +187,27 @@ def crash_of(pod: Object) -> str | None:
     for each in status.get("containerStatuses") or ():
         if why := _broken(each, ends=False):
             return why
+    return None
+
+
+def waiting(pods: Iterable[Object]) -> str | None:
+    """What the first pod waits for that does not become ready by itself, in words.
+
+    An image that cannot be pulled, or no node with room: None where pods are only slow.
+    """
+    for pod in pods:
+        if is_ready(pod) or is_leaving(pod):
+            continue
+        status, name = pod.get("status") or {}, (pod.get("metadata") or {}).get("name")
+        for each in (status.get("initContainerStatuses") or []) + (
+            status.get("containerStatuses") or []
+        ):
+            reason = ((each.get("state") or {}).get("waiting") or {}).get("reason")
+            if reason and reason not in _STARTING:
+                return f"in the pod {name}, container {each.get('name')} is in {reason}"
+        for each in status.get("conditions") or ():
+            if each.get("type") == "PodScheduled" and each.get("status") == "False":
+                return f"the pod {name} has no node: {each.get('message')}"
     return None
 
 

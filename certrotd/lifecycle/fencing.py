@@ -36,6 +36,6 @@ def _after(check: Callable[[], None], call: Callable[..., T]) -> Callable[..., T
 def lost_lock(name: str, why: Fenced) -> Failure:
     """The failure of a rotation of ``name`` that has lost its lock."""
     return Transient(
-        f"the lock of {name} was lost, and this process has stopped: {why}",
-        hint="the next run continues where it stopped; never remove lock files",
+        f"{name} may be another process's by now, and this one has stopped: {why}",
+        hint="the next run continues where it stopped; never remove certrotd's locks and records",
     )

@@ -7,12 +7,12 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
+from certrotd.address import StartTls
 from certrotd.clock import Clock, Deadline
 from certrotd.dial import RESOLVER, NotLookedUp, Timeout, connect, limit
 from certrotd.errors import Failure, InvalidInput, ProofFailed, Transient
 from certrotd.observe.proxyprotocol import Version as ProxyProtocol
 from certrotd.observe.proxyprotocol import header
-from certrotd.observe.starttls import Protocol as StartTls
 from certrotd.observe.starttls import upgrade
 from certrotd.observe.trust import KeyAlgorithm, TlsContexts, checking, kind_of, kind_shown
 from certrotd.wording import count
@@ -240,7 +240,7 @@ def _handshake(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) 
         if endpoint.proxy_protocol is not None:
             plain.sendall(header(plain, endpoint.proxy_protocol))
         if endpoint.starttls is not None:
-            upgrade(plain, endpoint.starttls, deadline=deadline)
+            upgrade(plain, endpoint.starttls, endpoint.sni, deadline=deadline)
         limit(plain, deadline)
         with context.wrap_socket(
             plain, server_hostname=endpoint.sni, do_handshake_on_connect=False

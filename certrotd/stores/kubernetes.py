@@ -113,7 +113,7 @@ class KubernetesStore:
     def check(self, name: str, *, dry: bool = False) -> None:
         """As Store.check: rights, room and the live Secret; nothing is changed for it, ever."""
         home = self._home(name)
-        raise_first(missing(home.live.api, home.rights))
+        raise_first(missing(home.live.api, home.rights, lasting=home.own_rights))
         seen = self._seen(home, name)
         refuse(home, name, seen)
         home.own.refuse_state(name)
@@ -136,14 +136,17 @@ class KubernetesStore:
         return self._home(name).own.staged(name, generation).get(CHAIN)
 
     def seal(self, name: str, generation: int, meta: Meta) -> None:
-        """As Store.seal; raises KeyMismatch, for what is remembered here is believed ever after."""
+        """As Store.seal; raises as seal_with()."""
+        chain = self.staged_chain(name, generation)
+        self.seal_with(name, generation, meta, chain)
+
+    def seal_with(self, name: str, generation: int, meta: Meta, chain: bytes | None) -> None:
+        """As SealingAtOnce.seal_with; raises KeyMismatch: what is remembered here is believed."""
         from certrotd.pki.facts import facts_of, parse_certificates
         from certrotd.pki.keys import load
         from certrotd.pki.verify import verify_key
 
-        own = self._home(name).own
-        staged = own.staged(name, generation)
-        key, chain = staged.get(KEY), staged.get(CHAIN)
+        own, key = self._home(name).own, self.staged_key(name, generation)
         if key is None or chain is None:
             raise NeedsOperator(
                 f"the staging of generation {generation} is incomplete: the key or the chain is "

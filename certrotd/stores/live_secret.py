@@ -63,11 +63,14 @@ class Home:
     @property
     def rights(self) -> list[Right]:
         """All that the store does there."""
-        live, own = self.live, self.own.objects
-        return [
-            *(Right(SECRETS, verb, own.namespace) for verb in NEEDED_OWN),
-            *(Right(SECRETS, verb, live.namespace, live.name) for verb in NEEDED_LIVE),
-        ]
+        live = self.live
+        named = (Right(SECRETS, verb, live.namespace, live.name) for verb in NEEDED_LIVE)
+        return [*self.own_rights, *named]
+
+    @property
+    def own_rights(self) -> list[Right]:
+        """What it does with Secrets of its own, which it uses all the time."""
+        return [Right(SECRETS, verb, self.own.objects.namespace) for verb in NEEDED_OWN]
 
 
 @dataclass(frozen=True)

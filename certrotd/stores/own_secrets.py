@@ -45,7 +45,7 @@ CERTIFICATE = f"{GROUP}/certificate"
 RECORD = f"{GROUP}/record"
 """The annotation with what a generation is, or with the state."""
 GENERATION, STAGING, STATE = "generation", "staging", "state"
-_NUMBER = re.compile(r"[0-9]{6,12}")
+_NUMBER = re.compile(r"[0-9]{6}|[1-9][0-9]{6,}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _TRIES = 5
 _NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -227,7 +227,6 @@ class OwnSecrets:
         """Replace it; certrotd's lock of the certificate makes this its only writer."""
         record = digested(
             {
-                "version": 1,
                 "placed": kept.placed,
                 "restored": [each.isoformat() for each in kept.restored],
                 "state": kept.state.to_json(),

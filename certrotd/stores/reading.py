@@ -158,7 +158,6 @@ def document(
 ) -> dict[str, Any]:
     """What meta.json says."""
     return {
-        "version": 2,
         "generation": number,
         "created": meta.created.isoformat(),
         "origin": meta.origin,

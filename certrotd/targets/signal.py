@@ -13,19 +13,22 @@ from certrotd.errors import NeedsOperator
 from certrotd.targets.pid import ASK, Process, WantedProcess, signal_pid_file, signal_process
 from certrotd.targets.units import LOADED, look
 
+_PAUSE = 0.5  # seconds between two looks for a process that is to start
+
 
 @dataclass(frozen=True)
 class SignalTarget:
     """The process that ``where`` says: a pid file, or the main one of a systemd unit.
 
     ``process`` is the name it must have; None: any. ``timeout`` is in seconds for what systemd is
-    asked.
+    asked, ``starts_within`` those that a check waits for the process to be there.
     """
 
     where: Path | str
     number: signal.Signals = signal.SIGHUP
     process: str | None = None
     timeout: float = 30.0
+    starts_within: float = 0.0
     clock: Clock = field(default_factory=SystemClock, repr=False)
 
     def precheck(self) -> None:
@@ -37,7 +40,14 @@ class SignalTarget:
 
     def check(self) -> None:
         """As Target.check: the process is there, is the right one, and may be signalled."""
-        self._signal(ASK)
+        deadline = Deadline(self.clock, self.starts_within)
+        while True:
+            try:
+                return self._signal(ASK)
+            except NeedsOperator:
+                if deadline.passed or self.clock.stopping():
+                    raise
+            deadline.pause(_PAUSE)
 
     def apply(self) -> None:
         """As Target.apply: that it heeds the signal is for the probe to say."""
@@ -80,5 +90,6 @@ def build(entry: SignalEntry, context: Context) -> SignalTarget:
         number=signal.Signals[f"SIG{entry.signal}"],
         process=entry.process,
         timeout=entry.timeout.total_seconds(),
+        starts_within=entry.starts_within.total_seconds(),
         clock=context.clock,
     )

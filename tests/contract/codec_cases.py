@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from certrotd.codecs.ansible_vault import AnsibleVault
 from certrotd.codecs.derivation import Kdf, KdfName
 from certrotd.codecs.encoding import Encoding
 from certrotd.codecs.errors import CodecError
@@ -189,6 +190,7 @@ CASES: dict[str, Callable[[], Case]] = {
         )
         for name, (algorithm, options) in LAYOUTS.items()
     },
+    "ansible-vault": lambda: case(AnsibleVault(iterations=2), Algorithm.PASSPHRASE),
     "laravel-cbc": lambda: case(Laravel(), Algorithm.AES_256_CBC),
     "laravel-gcm": lambda: replace(case(Laravel(), Algorithm.AES_128_GCM), loose=True),
     "jwe": lambda: replace(case(Jwe(), Algorithm.AES_256_GCM), loose=True),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from certrotd.codecs.ansible_vault import AnsibleVault
 from certrotd.codecs.encoding import Encoding
 from certrotd.codecs.errors import Unsupported, WrongKey
 from certrotd.codecs.expectation import Length, Utf8
@@ -54,6 +55,23 @@ def test_what_tink_wrote_opens_before_and_after_its_key_is_active(keyset: str) -
         assert decrypt(Tink(), sealed, keys, aad).plaintext == value["plaintext"].encode()
         with pytest.raises(WrongKey):
             decrypt(Tink(), sealed, keys, b"other")
+
+
+@pytest.mark.parametrize(("file", "name"), [("v11.txt", "v11"), ("v12_prod.txt", "v12_prod")])
+def test_what_ansible_vault_wrote_opens_and_keeps_its_vault_id(file: str, name: str) -> None:
+    """Of both formats, by its password alone."""
+    told = vectors("ansible/answers.json")[name]
+    value = (VECTORS / "ansible" / file).read_bytes().rstrip(b"\n")
+    keys = [
+        DataKey(n, Algorithm.PASSPHRASE, Material(each))
+        for n, each in enumerate((told["password"].encode(), b"another"), 1)
+    ]
+    assert AnsibleVault().decrypt(value, keys[0]) == told["plaintext"].encode()
+    with pytest.raises(WrongKey):
+        AnsibleVault().decrypt(value, keys[1])
+    moved = reencrypt(AnsibleVault(), value, KeySet.of(keys, active=2))
+    assert moved.split(b"\n")[0] == value.split(b"\n")[0]
+    assert AnsibleVault().decrypt(moved, keys[1]) == told["plaintext"].encode()
 
 
 def test_what_fernet_wrote_opens_with_its_key_alone_and_keeps_its_time() -> None:

@@ -2,13 +2,16 @@
 
 import base64
 import json
+import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
 
+from certrotd.codecs.ansible_vault import AnsibleVault
 from certrotd.codecs.errors import Unsupported
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.node_json import NodeJson
@@ -16,7 +19,7 @@ from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.selection import reencrypt
 from certrotd.codecs.tink import Tink
 from certrotd.codecs.wso2 import Wso2
-from certrotd.keyring.material import Algorithm, DataKey, KeySet
+from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 from tests.contract.codec_cases import key_of
 from tests.parts import locate
 
@@ -162,3 +165,28 @@ def test_java_opens_what_the_codec_writes_for_wso2() -> None:
         command, input=lines, text=True, capture_output=True, timeout=300, check=True
     )
     assert [base64.b64decode(line).decode() for line in done.stdout.split("\n")[:-1]] == TEXTS
+
+
+def test_ansible_vault_reads_what_is_written_and_writes_what_is_read(tmp_path: Path) -> None:
+    """Also with the id of a key as vault id."""
+    program = locate.require("ansible-vault")
+    secret, key = tmp_path / "password", key_of(Algorithm.PASSPHRASE, 1, key_id="v1")
+    key = replace(key, material=Material(key.material.reveal().hex().encode()))
+    secret.write_bytes(key.material.reveal() + b"\n")
+    environment = {**os.environ, "HOME": str(tmp_path), "ANSIBLE_LOCAL_TEMP": str(tmp_path)}
+
+    def run(act: str, file: Path) -> None:
+        argv = [str(program), act, "--vault-id", f"v1@{secret}", str(file)]
+        ran = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+        assert ran.returncode == 0, ran.stderr
+
+    for number, (codec, text) in enumerate(zip([AnsibleVault(key_ids=True), *[AnsibleVault()] * 2],
+                                               TEXTS[1:], strict=True)):  # fmt: skip
+        file = tmp_path / f"{number}.yml"
+        file.write_bytes(codec.encrypt(text.encode(), key) + b"\n")
+        run("decrypt", file)
+        assert file.read_text(encoding="utf-8") == text
+        run("encrypt", file)
+        value = file.read_bytes()
+        assert value.startswith(b"$ANSIBLE_VAULT;1.2;AES256;v1\n")
+        assert codec.decrypt(value.rstrip(b"\n"), key) == text.encode()

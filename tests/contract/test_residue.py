@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,35 @@ def test_files_are_looked_into(tmp_path: Path) -> None:
     assert {Path(each.place).name: each.what for each in scanned.found} == {
         "copy": "it is tink and opens with version 1",
         "dump.sql": "it looks like fernet",
+    }
+
+
+def test_files_of_the_forms_of_datasets_are_found_beside_them(tmp_path: Path) -> None:
+    """A copy of a vault, values within a file, a file of symmetric-encryption; no other text."""
+    (tmp_path / "b").mkdir()
+    header = b"$ANSIBLE_VAULT;1.1;AES256\n"
+    (tmp_path / "b/vault.bak").write_bytes(header + b"6162\n")
+    (tmp_path / "b/old.yml").write_bytes(b"x: !vault |\n  " + header + b"  6162\n")
+    (tmp_path / "b/dump.enc").write_bytes(b"@EnC\1\0" + bytes(16))
+    (tmp_path / "b/page.md").write_bytes(b"begins with $ANSIBLE_VAULT and @EnC")
+    told = residues(paths=[str(tmp_path / "b")])
+    assert found(told.scan()) == {}
+    files = {
+        "type": "files",
+        "roots": [str(tmp_path)],
+        "include": ["*.vault"],
+        "plaintext": "leave",
+    }
+    entry = KeyringEntry.model_validate({
+        "datasets": {name: {**files, "codec": name} | more for name, more in (
+            ("ansible-vault", {}), ("symmetric-encryption", {"content": "utf8"}))},
+        "residue": {"paths": [str(tmp_path / "b")]},
+    })  # fmt: skip
+    seen = found(replace(told, entry=entry, every=[entry]).scan())
+    assert {Path(place).name: what for place, what in seen.items()} == {
+        "vault.bak": "it begins as ansible-vault does",
+        "old.yml": "it begins as ansible-vault does",
+        "dump.enc": "it begins as symmetric-encryption does",
     }
 
 

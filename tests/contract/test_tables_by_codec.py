@@ -289,6 +289,8 @@ def entry_of(table: Table, path: Path) -> SqlDatasetEntry:
         "columns": ["v"],
     }
     told |= {"codec": table.codec, "associated_data": table.associated_data}
+    if isinstance(table.codec, dict) and table.codec.get("deterministic"):
+        told["search_two_keys"] = True
     return SqlDatasetEntry.model_validate(told)
 
 

@@ -216,6 +216,17 @@ class MemoryStore:
             self.chance.write(f"store: {what}", lambda share: put(data[: int(len(data) * share)]))
 
 
+class AtOnceStore(MemoryStore):
+    """One that is SealingAtOnce, as that in a cluster."""
+
+    def seal_with(self, name: str, generation: int, meta: Meta, chain: bytes) -> None:
+        pair = replace(self._staged(name, generation), chain=chain)
+        if pair.key is None:
+            raise NeedsOperator("the staging is incomplete: the key is missing")
+        sealed = (*self.shelf(name).generations, (generation, pair, meta))
+        self._act(name, "seal", generations=sealed, staging=self._others(name, generation))
+
+
 @functools.lru_cache(maxsize=4096)
 def matching(key: bytes, chain: bytes) -> CertificateFacts:
     """The facts of a pair's leaf; InvalidInput unless key and certificate belong together."""

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from certrotd.stores.live_secret import NEEDED_LIVE
 from tests.cluster.objects import container, deployment
 from tests.integration.test_cluster_state import RULES as STATE
-from tests.parts.kubernetes import ControlPlane
+from tests.parts.kubernetes import ControlPlane, audit
+from tests.parts.kubernetes.audit import AuditLog, Call, described
 from tests.parts.kubernetes.secrets import Shop
 from tests.parts.site import Site
 from tests.unit.targets.kubernetes_page import rules as target_rules
 
 HOST = "web.example.test"
-_PATH = re.compile(r"/(?:api|apis/[^/]+)/[^/]+/(?:namespaces/[^/]+/)?([^?]*)")
-_DAEMON = re.compile(r"\w+ (leases/certrotd-lock.daemon|configmaps)|(list|watch) secrets$")
 
 
 def made(plane: ControlPlane) -> Shop:
@@ -72,31 +70,18 @@ class Calls:
     shop: Shop
     seen: int = 0
 
-    def new(self) -> list[str]:
-        """As "verb what"."""
+    def new(self) -> list[Call]:
+        """The requests, each of them answered."""
         who = f"system:serviceaccount:{self.shop.own}:certrotd"
-        with self.shop.plane.audit_log.open("rb") as log:
-            log.seek(self.seen)
-            whole, newline, _ = log.read().rpartition(b"\n")
-        self.seen += len(whole) + len(newline)
-        found = [
-            each
-            for each in map(json.loads, whole.splitlines())
-            if each["user"].get("username") == who
-        ]
-        # a watch is told of when it begins and when it ends
-        return [_called(each) for each in {each["auditID"]: each for each in found}.values()]
+        found, self.seen = AuditLog(self.shop.plane).follow(who, self.seen)
+        return found
 
 
-def of_rotation(calls: list[str]) -> list[str]:
-    """Those of a rotation: from its lock on, but not what the daemon asks in any case."""
-    lock = "leases/certrotd-lock.certificate.web"
-    begun = next((i for i, each in enumerate(calls) if each.endswith(lock)), len(calls))
-    return [each for each in calls[begun:] if not _DAEMON.match(each)]
+def asked(calls: Iterable[Call]) -> list[str]:
+    """As "verb resource/name"."""
+    return list(map(described, calls))
 
 
-def _called(line: dict[str, Any]) -> str:
-    match = _PATH.match(line["requestURI"])
-    what = match[1] if match else line["requestURI"]
-    dry = " (dry run)" if "dryRun" in line["requestURI"] else ""
-    return f"{line['verb']} {what}{dry}"
+def of_rotation(calls: Iterable[Call]) -> list[str]:
+    """Those of a rotation of the certificate "web"."""
+    return asked(audit.of_rotation(calls, "web"))

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from tests.integration.daemon import reload, running
-from tests.integration.in_cluster import HOST, Calls, keep, made, of_rotation
+from tests.integration.in_cluster import HOST, Calls, asked, keep, made, of_rotation
 from tests.parts.kubernetes import ControlPlane
 from tests.parts.kubernetes.rolling import RollingController
 from tests.parts.kubernetes.secrets import Shop
@@ -57,10 +57,10 @@ def test_an_idle_daemon_asks_nothing(acme_site: Site, shop: Shop) -> None:
     def quiet() -> bool:
         calls.new()
         time.sleep(SECONDS)
-        return not [each for each in calls.new() if not _IDLE.match(each)]
+        return not [each for each in asked(calls.new()) if not _IDLE.match(each)]
 
     with RollingController(shop.plane.api, shop.workloads), running(acme_site) as daemon:
         daemon.wait_for("web: done")
         wait_until(quiet, what=f"for {SECONDS} s it asks nothing but whether it is at work")
         assert acme_site.run("wake", "web").code == 0
-        wait_until(lambda: "update configmaps/certrotd-wake.all" in calls.new())
+        wait_until(lambda: "update configmaps/certrotd-wake.all" in asked(calls.new()))

@@ -17,6 +17,7 @@ from tests.integration.daemon import stop
 from tests.integration.in_cluster import HOST, Calls, keep, made, of_rotation, restarts
 from tests.parts import Bind, Pebble, Resolver
 from tests.parts.kubernetes import ControlPlane
+from tests.parts.kubernetes.audit import Call
 from tests.parts.kubernetes.rolling import RollingController
 from tests.parts.kubernetes.secrets import Shop
 from tests.parts.process import wait_until
@@ -114,11 +115,11 @@ def _whoever_dies(
         wanted = sorted([HOST, f"w{number}.example.test"])
         point, freezes = (number + 1) * LAST // (TRIES + 1), number % 2 == 1
         before, had = (restarts(shop), issued(ca)), len(leader.site.history("web"))
-        calls, seen = Calls(shop), list[str]()
+        calls, seen = Calls(shop), list[Call]()
         calls.new()
         renew(leader, other, wanted)
 
-        def reached(calls: Calls = calls, seen: list[str] = seen, point: int = point) -> bool:
+        def reached(calls: Calls = calls, seen: list[Call] = seen, point: int = point) -> bool:
             seen += calls.new()
             return len(of_rotation(seen)) >= point
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.integration.daemon import reload, running
-from tests.integration.in_cluster import HOST, Calls, keep, made, of_rotation, restarts
+from tests.integration.in_cluster import HOST, Calls, asked, keep, made, of_rotation, restarts
 from tests.parts import Parts
 from tests.parts.kubernetes import ControlPlane
 from tests.parts.kubernetes.rolling import RollingController
@@ -37,7 +37,7 @@ def await_restart(calls: Calls) -> None:
     seen = list[str]()
 
     def restarted() -> bool:
-        seen.extend(calls.new())
+        seen.extend(asked(calls.new()))
         return "patch deployments/web" in seen
 
     wait_until(restarted, what="the workload is being restarted")

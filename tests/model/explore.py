@@ -108,7 +108,7 @@ class Explorer:
         if not lost:
             return False
         self.world.locked = False
-        if len(script.points) > lost[0] and "lock of" not in str(report.failure):
+        if len(script.points) > lost[0] and "another process's" not in str(report.failure):
             raise Violation("I5", f"the lock was lost, and the report does not say so: {report}")
         self.clock.advance(NEXT_RUN)
         with contextlib.suppress(_Seen):

@@ -21,7 +21,7 @@ from certrotd.state import records
 from tests.fakes import issuer as fake_issuer
 from tests.fakes.issuer import MemoryIssuer
 from tests.fakes.rotator import Rotator
-from tests.fakes.store import Pair, Shelf, matching
+from tests.fakes.store import AtOnceStore, MemoryStore, Pair, Shelf, matching
 from tests.fakes.world import MemoryWorld
 from tests.model.explore import NEXT_RUN, Scenario
 from tests.model.script import ProcessClock
@@ -98,10 +98,10 @@ def _remembered(read: Callable[..., Progress]) -> Callable[..., Progress]:
     return remembered
 
 
-def renewal(**changes: object) -> Scenario:
+def renewal() -> Scenario:
     """Generation 2 is live, proven everywhere and due."""
     days = {1: -120, 2: -61}
-    return _scenario(_world(days, live=2, **changes))
+    return _scenario(_world(days, live=2))
 
 
 def renewal_after_expiry() -> Scenario:
@@ -112,6 +112,14 @@ def renewal_after_expiry() -> Scenario:
 def renewal_through_an_outage() -> Scenario:
     """As renewal, but after the first process 40 days pass, in which generation 2 expires."""
     return replace(renewal(), outage=timedelta(days=40))
+
+
+def renewal_in_a_cluster() -> Scenario:
+    """As renewal, without copies or programs, and with a store that stages no chain."""
+    days = {1: -120, 2: -61}
+    waves = (("web",), ("mail",))
+    world = _world(days, live=2, installs=False, programs=False, waves=waves, store=AtOnceStore())
+    return _scenario(world)
 
 
 def first_issuance() -> Scenario:
@@ -190,6 +198,7 @@ ALL: Mapping[str, Callable[[], Scenario]] = {
         renewal,
         renewal_after_expiry,
         renewal_through_an_outage,
+        renewal_in_a_cluster,
         first_issuance,
         bootstrap,
         deployment,
@@ -227,9 +236,16 @@ def _roll_back(rotator: Rotator, world: MemoryWorld) -> Report:
     return rotator.rollback(world.managed())
 
 
-def _world(days: Mapping[int, int], *, live: int | None, **changes: object) -> MemoryWorld:
+def _world(
+    days: Mapping[int, int],
+    *,
+    live: int | None,
+    store: MemoryStore | None = None,
+    **changes: object,
+) -> MemoryWorld:
     """A world with generations issued so many ``days`` before now, the live one in place."""
     world = MemoryWorld(replace(POLICY, **changes), ProcessClock(NOW))  # type: ignore[arg-type]
+    world.store = store or world.store
     pairs = {number: _pair(number, ago) for number, ago in days.items()}
     metas = {
         number: Meta(NOW + timedelta(days=ago), "issued", "ca", "memory://ca", 0.5)
@@ -242,9 +258,12 @@ def _world(days: Mapping[int, int], *, live: int | None, **changes: object) -> M
     assert pair.chain is not None
     leaf = matching(pair.key, pair.chain).fingerprint
     proven = {name: TargetState(live, leaf, NOW) for name in world.policy.targets}
-    world.installer.files = (("chain", pair.chain), ("key", pair.key))
+    copied = {}
+    if world.policy.installs:
+        world.installer.files = (("chain", pair.chain), ("key", pair.key))
+        copied = {COPIES: TargetState(live, "", NOW)}
     copies = world.installer.there()
-    state = CertificateState(targets={COPIES: TargetState(live, "", NOW), **proven}, copies=copies)
+    state = CertificateState(targets={**copied, **proven}, copies=copies)
     world.store.shelves[NAME] = Shelf(
         generations=tuple((number, pairs[number], metas[number]) for number in days),
         live=live,

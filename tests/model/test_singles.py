@@ -11,6 +11,7 @@ FEWEST = {
     "renewal": 380,
     "renewal_after_expiry": 380,
     "renewal_through_an_outage": 380,
+    "renewal_in_a_cluster": 300,
     "first_issuance": 270,
     "bootstrap": 400,
     "deployment": 240,

@@ -18,6 +18,7 @@ _PARTS = {
     "pebble": "pebble",
     "pebble-challtestsrv": "pebble",
     "step-ca": "step-ca",
+    "ansible-vault": "ansible",
     "certbot": "certbot",
     "vault-transit": "vault-transit",
     "etcd": "kubernetes",

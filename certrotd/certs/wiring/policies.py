@@ -42,6 +42,7 @@ class Policies:
             adopts=entry.adopt is not None or (entry.store is not None and entry.store.adopt),
             bootstraps=entry.bootstrap is not None,
             terms=self._terms[entry.issuer],
+            programs=any(self._config.targets[use.target].programs for use in entry.targets),
             preferred_chain=getattr(issuer, "preferred_chain", None) or "",
         )
 

@@ -14,10 +14,10 @@ from typing import Any, cast
 
 import pytest
 
-from benchmarks.cluster.audit import AuditLog, by_verbs, named, of_rotation
 from benchmarks.cluster.load import Load
 from benchmarks.cluster.table import Line, Section, as_json, rendered, within
 from tests.parts.kubernetes import ControlPlane
+from tests.parts.kubernetes.audit import AuditLog, by_verbs, named, of_rotation
 from tests.parts.pki import make_leaf, make_root
 
 HOST = "web.bench.test"

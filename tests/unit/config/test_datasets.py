@@ -63,7 +63,7 @@ def problems(tmp_path: Path, changes: dict[str, Any], *, bare: bool = False, **k
         ({"associated_data": "{pk.real}"}, "associated_data takes"),
         ({"associated_data": "{pk"}, "a brace without its other one"),
         ({"keep": ["at", "lock_version"]}, ""),
-        ({"keep": ["v"]}, '"v" is named twice in key, columns and keep'),
+        ({"keep": ["v"]}, '"v" is named twice in key, columns, keep and searchable'),
         ({"json_paths": {"w": ["$.a"]}}, 'json_paths has "w", which is none of the columns'),
         ({"json_paths": {"v": ["$.a"]}}, "tink is bytes, which JSON does not hold"),
         ({"json_paths": {"v": ["a.b"]}}, "must be a path such as $.smtp.password"),

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from certrotd.config.file_datasets import FilesDatasetEntry
+from certrotd.codecs.ansible_vault import AnsibleVault
+from certrotd.config.file_datasets import FILE_ALGORITHMS, FilesDatasetEntry
+from certrotd.datasets.symmetric_files import HEADERS
 from tests.unit.config.test_datasets import problems
 
 
@@ -39,6 +41,9 @@ def wrong(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
         ({"codec": "tink", "associated_data": "{path"}, "a brace without its other one"),
         ({"associated_data": "{path}"}, "stream has no associated data"),
         ({"codec": "tink", "content_keys": "replace"}, "tink has no content keys"),
+        ({"content": "utf8"}, "stream tells a wrong key by itself"),
+        ({"codec": "fernet", "vault_ids": "key"}, "fernet has no vault ids"),
+        ({"codec": "ansible-vault", "plaintext": "encrypt"}, "plaintext stays: leave it out"),
         ({"files_per_second": 0}, "files_per_second"),
         ({"columns": ["v"]}, "columns"),
     ],
@@ -79,3 +84,16 @@ def test_a_root_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
     [(loc, finding)] = entry.examine()
     assert (loc, finding.fatal) == (("roots", 0), False)
     assert "gone is not there" in finding.message
+    vault, files = {"codec": "ansible-vault"}, {"codec": "symmetric-encryption"}
+    assert "ansible-vault takes no aes-256-gcm" in wrong(tmp_path, vault)
+    assert wrong(tmp_path, {**vault, "vault_ids": "key"}, algorithm="passphrase") == ""
+    assert "symmetric-encryption takes no passphrase" in wrong(
+        tmp_path, files, algorithm="passphrase"
+    )
+    assert wrong(tmp_path, {**files, "content": "utf8"}, algorithm="aes-256-cbc") == ""
+
+
+def test_the_schema_and_the_codecs_of_files_say_the_same() -> None:
+    """Which keys they take."""
+    assert FILE_ALGORITHMS["symmetric-encryption"] == HEADERS.traits.algorithms
+    assert FILE_ALGORITHMS["ansible-vault"] == AnsibleVault().traits.algorithms

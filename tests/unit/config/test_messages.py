@@ -125,7 +125,7 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         (MINIMAL.replace("example.com", "'https://example.com'"), "4: certificates[web].names[0]: 'https://example.com' is a URL, not a name (write 'example.com')"),
         (NGINX % ("probe: [{address: 127.0.0.1}]"), '8: targets.web.probe[0].address: "127.0.0.1" lacks a port (such as 192.0.2.1:443 or [2001:db8::1]:443)'),
         (NGINX % ('probe: [{address: "a:1", roots: none}]'), '8: targets.web.probe[0].roots: must be "system" or the absolute path of a PEM file, got "none"'),
-        (NGINX % ('probe: [{address: "a:1", starttls: pop3}]'), '8: targets.web.probe[0].starttls: must be one of smtp, imap, postgres; got "pop3"'),
+        (NGINX % ('probe: [{address: "a:1", starttls: gopher}]'), '8: targets.web.probe[0].starttls: must be one of smtp, imap, pop3, ldap, postgres, mysql, xmpp; got "gopher"'),
         (SYSTEMD % ("unit: nginx"), '8: targets.web.unit: must be a systemd unit with its suffix, such as nginx.service, got "nginx"'),
         (SYSTEMD % ("unit: vpn@home"), '8: targets.web.unit: must be a systemd unit with its suffix, such as vpn@home.service, got "vpn@home"'),
         (SYSTEMD % ("unit: a.servce"), '8: targets.web.unit: must be a systemd unit with its suffix, such as a.servce.service, got "a.servce"'),

@@ -62,6 +62,10 @@ def test_the_password_is_read_when_it_is_needed(tmp_path: Path) -> None:
             "    instance: A\n    secret: w\n",
             f"{AT}.instance: must be a name of lower-case letters, digits and '-', such as certrotd, got \"A\"",
         ),
+        (
+            f"    instance: {'a' * 41}\n    secret: w\n",
+            f"{AT}.instance: must have at most 40 characters, got 41",
+        ),
     ],
 )
 def test_a_name_that_the_cluster_would_refuse_is_refused(

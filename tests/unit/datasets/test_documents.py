@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.codecs.errors import Damaged
-from certrotd.datasets.documents import DEPTH, Place, places, spliced
+from certrotd.datasets.documents import DEPTH, JsonDocument, Place, places, spliced
 from certrotd.datasets.port import Row
 from certrotd.datasets.values import Form, Leftover, Quarantined, Values
 from certrotd.jsonpath import path_of
@@ -115,7 +115,7 @@ def sealed(text: str, version: int) -> str:
 
 def test_the_values_of_a_document_are_re_encrypted_and_the_rest_is_listed() -> None:
     """One that does not open, or is no text, holds up no other."""
-    form = Form(FERNET, documents={1: [path_of("$.keys.*"), path_of("$.n")]})
+    form = Form(FERNET, documents={1: JsonDocument([path_of("$.keys.*"), path_of("$.n")])})
     values = Values(form, keys_of(FERNET))
     keys = {"a": sealed("one", 1), "b": sealed("two", 2), "c": sealed("three", 3), "d": ""}
     document = json.dumps({"n": 1.50, "keys": keys, "plain": "as it is"})
@@ -139,7 +139,7 @@ def test_the_values_of_a_document_are_re_encrypted_and_the_rest_is_listed() -> N
 @pytest.mark.parametrize("document", [b"{", b"\xff", b"gAAAAABqsTuAyweWLJSO5HICYA3Vjel1"])
 def test_what_is_no_json_where_json_should_be_is_listed(document: bytes) -> None:
     """And stays."""
-    form = Form(FERNET, plaintext=Leftover.ENCRYPT, documents={0: [path_of("$.a")]})
+    form = Form(FERNET, plaintext=Leftover.ENCRYPT, documents={0: JsonDocument([path_of("$.a")])})
     values, row = Values(form, keys_of(FERNET)), Row((1,), (document,), None)
     batch = values.reencrypted([row])
     assert (batch.changes, [each.why for each in batch.quarantined]) == ((), ["it is no JSON"])
@@ -154,7 +154,7 @@ def test_plaintext_in_a_document_is_what_the_configuration_makes_of_it(
     plaintext: Leftover, changed: int, listed: int
 ) -> None:
     """A number is never made a text."""
-    form = Form(FERNET, plaintext=plaintext, documents={0: [path_of("$.*")]})
+    form = Form(FERNET, plaintext=plaintext, documents={0: JsonDocument([path_of("$.*")])})
     row = Row((1,), (b'{"a": "plain text", "b": 12}',), None)
     batch = Values(form, keys_of(FERNET)).reencrypted([row])
     assert (len(batch.changes), len(batch.quarantined)) == (changed, listed)

@@ -25,6 +25,7 @@ from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL
 from certrotd.datasets.configured import Opened, opened
 from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.reencryption import Pace, Pass, Passed, trial
+from certrotd.datasets.streamed import Rewrite
 from certrotd.errors import NeedsOperator
 from certrotd.files import rewriting
 from certrotd.files.disktrouble import DiskTrouble
@@ -260,9 +261,9 @@ def test_a_write_of_others_wins(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> 
     """Before a file is opened, and while its content is written; it is looked at again."""
     without_empty(tree)
     tree.exposure = replace(tree.exposure, compromised=frozenset({1}))
-    renew, theirs = files._renew, {"0/0": b"theirs", "big": b"small now"}
+    renew, theirs = Rewrite.fill, {"0/0": b"theirs", "big": b"small now"}
 
-    def racing(how: Any, old: int, new: int) -> None:
+    def racing(how: Rewrite, old: int, new: int) -> None:
         renew(how, old, new)
         name = os.path.relpath(os.readlink(f"/proc/self/fd/{old}"), tree.root)
         if name in theirs:
@@ -271,7 +272,7 @@ def test_a_write_of_others_wins(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> 
             os.unlink(tree.root / name)
             tree.plaintexts.pop(name)
 
-    monkeypatch.setattr(files, "_renew", racing)
+    monkeypatch.setattr(Rewrite, "fill", racing)
     assert tree.run().count == 0
     assert not theirs
     assert tree.census()[1] == 0

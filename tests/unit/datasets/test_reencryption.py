@@ -10,6 +10,7 @@ import pytest
 from certrotd.clock import ManualClock
 from certrotd.codecs.wso2 import Wso2
 from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL, tally, unnamed
+from certrotd.datasets.documents import JsonDocument
 from certrotd.datasets.port import Busy, Key
 from certrotd.datasets.reencryption import TRIES, Pace, Pass, Position, Trial, trial
 from certrotd.datasets.values import Form, Leftover
@@ -230,7 +231,7 @@ class TestUnnamed:
 
     def test_those_in_documents_are_looked_at(self) -> None:
         """At their paths alone; of what is no JSON nobody knows."""
-        form = Form(Wso2(), documents={0: (path_of("$.a[*]"),)})
+        form = Form(Wso2(), documents={0: JsonDocument((path_of("$.a[*]"),))})
         value = f'{{"a": ["{self.BARE.decode()}", "", "{self.NAMED.decode()}"], "b": "x"}}'
         content: dict[Key, Values] = {(1,): (value.encode(),), (2,): (b"no JSON",)}
         assert unnamed(MemoryDataset(content=content), form) == 2

@@ -25,6 +25,8 @@ from tests.unit.kube.memory_api import (
     MemoryApi,
     budget,
     pod,
+    replica,
+    status,
     workload_object,
 )
 
@@ -145,6 +147,20 @@ class TestRestart:
             "change yet (kubectl -n shop describe deployment/canary)"
         )
         assert api.clock.monotonic() == 30
+
+    def test_what_the_new_pods_wait_for_is_said_at_the_deadline(self) -> None:
+        """Somebody has given the workload an image that is nowhere."""
+        api = two()
+        pull = status(state={"waiting": {"reason": "ImagePullBackOff"}})
+
+        def unpulled(found: Object) -> None:
+            done(found)
+            found["status"] |= {"availableReplicas": 2}
+            api.pods = [replica("web-new", containerStatuses=[pull])]
+
+        api.controller = unpulled
+        with pytest.raises(Transient, match=r"2 available; in the pod web-new, container main is "):
+            made(api).restart(WEB, NEW)
 
     def test_an_api_server_that_is_away_for_a_while_is_waited_for(self) -> None:
         """At each of the calls."""

@@ -14,6 +14,7 @@ from certrotd.kube.workloads import (
     stuck,
     unfinished,
     unfit,
+    waiting,
     warnings,
     workload,
 )
@@ -251,6 +252,35 @@ class TestCrash:
             {},
         ]
         assert crash(pods, MARK, "t") is None
+
+
+NO_NODE = [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "words"),
+    [
+        (
+            {"containerStatuses": [status(state={"waiting": {"reason": "ImagePullBackOff"}})]},
+            "in the pod web-1, container main is in ImagePullBackOff",
+        ),
+        (
+            {"initContainerStatuses": [status(state={"waiting": {"reason": "ErrImagePull"}})]},
+            "in the pod web-1, container main is in ErrImagePull",
+        ),
+        ({"conditions": NO_NODE}, "the pod web-1 has no node: 0/1 nodes are available"),
+        ({"containerStatuses": [status(state={"waiting": {"reason": "PodInitializing"}})]}, None),
+        ({"containerStatuses": [status(state={"waiting": {}})]}, None),
+        ({"conditions": [{"type": "PodScheduled", "status": "True"}]}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_pod_waits_for_is_said(statuses: Any, words: str | None) -> None:
+    """Of one that is not merely slow, ready by now, or on its way out."""
+    leaving = pod("leaving", conditions=NO_NODE)
+    leaving["metadata"]["deletionTimestamp"] = "2026-06-01T12:00:00Z"
+    others = [pod("ready", ready=True), leaving]
+    assert waiting([*others, pod("web-1", **statuses)]) == words
 
 
 @pytest.mark.parametrize("value", ["former", None])

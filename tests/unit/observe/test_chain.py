@@ -16,12 +16,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from certrotd.address import StartTls
 from certrotd.clock import ManualClock, SystemClock
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.observe import tls as tls_module
 from certrotd.observe import trust as trust_module
 from certrotd.observe.chain import Examiner, Presented
-from certrotd.observe.starttls import Protocol
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.facts import facts_of
 from tests.parts import pki
@@ -198,7 +198,7 @@ def smtp(then: Serve) -> Serve:
 
 
 @pytest.mark.parametrize("protocol", ["smtp", None])
-def test_a_chain_behind_starttls_is_seen(tmp_path: Path, protocol: Protocol | None) -> None:
+def test_a_chain_behind_starttls_is_seen(tmp_path: Path, protocol: StartTls | None) -> None:
     """Mail servers have certificates too; the control asks for TLS at once, and fails."""
     with Listener(smtp(tls(context_of(LEAF, tmp_path)))) as server:
         endpoint = Endpoint(server.host, server.port, NAME, starttls=protocol)

@@ -1,15 +1,18 @@
-"""Protocols that start in plain text reach TLS, or say in time why they do not."""
+"""StartTlss that start in plain text reach TLS, or say in time why they do not."""
 
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import pytest
 
+from certrotd.address import StartTls
 from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import Transient
-from certrotd.observe.starttls import MAX_LINE, MAX_LINES, Protocol, upgrade
+from certrotd.observe.starttls import MAX_LINE, MAX_LINES, MAX_MESSAGE, upgrade
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.facts import fingerprint
 from tests.parts import pki
@@ -48,15 +51,38 @@ def scripted(script: Sequence[bytes], then: ssl.SSLContext | None = None) -> Lis
     return Listener(serve)
 
 
-def look(server: Listener, protocol: Protocol) -> str:
+def look(server: Listener, protocol: StartTls) -> str:
     """The fingerprint behind STARTTLS."""
     endpoint = Endpoint(server.host, server.port, NAME, starttls=protocol)
     return PROBER.look(endpoint).fingerprint
 
 
+LDAP_REQUEST = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x16" + b"1.3.6.1.4.1.1466.20037"
+LDAP_DONE = b"\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"
+MYSQL_REQUEST = b"\x20\0\0\x01" + struct.pack("<IIB23x", 0x8A00, 2**24 - 1, 45)
+XMPP = (
+    b"<<?xml version='1.0'?><stream:stream to=\"mail.example.test\" version='1.0' "
+    b"xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+)
+XMPP_OFFER = (
+    b" <?xml version='1.0'?><stream:stream id='1'><stream:features><starttls "
+    b"xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"
+)
+XMPP_STARTTLS = b"<<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+XMPP_TOO = (
+    b" <stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>"
+)
+
+
+def greeting(capabilities: int, version: bytes = b"11.4.2-MariaDB") -> bytes:
+    """What a MySQL server begins with."""
+    said = b"\x0a" + version + b"\0" + bytes(13) + struct.pack("<H", capabilities) + bytes(13)
+    return struct.pack("<I", len(said)) + said
+
+
 EHLO = b"<EHLO certrotd.invalid\r\n"
 STARTTLS = b"<STARTTLS\r\n"
-GOOD: dict[str, tuple[Protocol, list[bytes]]] = {
+GOOD: dict[str, tuple[StartTls, list[bytes]]] = {
     "smtp": (
         "smtp",
         [b"220 mx ESMTP\r\n", EHLO, b"250 STARTTLS\r\n", STARTTLS, b"220 go ahead\r\n"],
@@ -77,19 +103,30 @@ GOOD: dict[str, tuple[Protocol, list[bytes]]] = {
         [b"* OK [CAPABILITY STARTTLS]\r\n", b"<a1 STARTTLS\r\n", b"* BYE not\r\n", b"a1 OK\r\n"],
     ),
     "postgres": ("postgres", [b"<" + SSL_REQUEST, b"S"]),
+    "pop3": ("pop3", [b"+OK ready\r\n", b"<STLS\r\n", b"+OK\r\n"]),
+    "ldap": ("ldap", [b"<" + LDAP_REQUEST, b"\x30\x0c" + LDAP_DONE]),
+    "ldap in a long form": (
+        "ldap",
+        [
+            b"<" + LDAP_REQUEST,
+            b"\x30\x84\0\0\0\x0d" + LDAP_DONE.replace(b"\x78\x07", b"\x78\x81\x07"),
+        ],
+    ),
+    "mysql": ("mysql", [greeting(0x800), b"<" + MYSQL_REQUEST]),
+    "xmpp": ("xmpp", [XMPP, XMPP_OFFER, XMPP_STARTTLS, b" <proceed xmlns='x'/>"]),
 }
 
 
 @pytest.mark.parametrize(("protocol", "script"), GOOD.values(), ids=GOOD)
 def test_a_server_that_agrees_is_seen_over_tls(
-    protocol: Protocol, script: list[bytes], context: ssl.SSLContext
+    protocol: StartTls, script: list[bytes], context: ssl.SSLContext
 ) -> None:
     """The leaf behind it is the one that mail and database clients get."""
     with scripted(script, context) as server:
         assert look(server, protocol) == fingerprint(PAIR.certificate)
 
 
-BAD: dict[str, tuple[Protocol, list[bytes], str]] = {
+BAD: dict[str, tuple[StartTls, list[bytes], str]] = {
     "greeting": ("smtp", [b"554 no service\r\n"], "'554 no service' where 220 was expected"),
     "ehlo": ("smtp", [b"220 mx\r\n", EHLO, b"502 what\r\n"], "'502 what' where 250"),
     "declines": (
@@ -115,13 +152,54 @@ BAD: dict[str, tuple[Protocol, list[bytes], str]] = {
     "gone": ("imap", [b"* OK\r\n", b"<a1 STARTTLS\r\n"], "closed the connection before TLS"),
     "no tls": ("postgres", [b"<" + SSL_REQUEST, b"N"], "offers no TLS"),
     "error": ("postgres", [b"<" + SSL_REQUEST, b"E...."], "offers no TLS"),
+    "pop3 greeting": ("pop3", [b"-ERR busy\r\n"], "'-ERR busy' where \\+OK was expected"),
+    "pop3 declines": (
+        "pop3",
+        [b"+OK\r\n", b"<STLS\r\n", b"-ERR no\r\n"],
+        "'-ERR no' where \\+OK",
+    ),
+    "ldap declines": (
+        "ldap",
+        [b"<" + LDAP_REQUEST, b"\x30\x0c" + LDAP_DONE.replace(b"\x0a\x01\0", b"\x0a\x01\x02")],
+        "declines STARTTLS: result code 2",
+    ),
+    "no ldap": ("ldap", [b"<" + LDAP_REQUEST, b"HTTP"], "the server's answer is no LDAP"),
+    "other ldap": ("ldap", [b"<" + LDAP_REQUEST, b"\x30\x02\x05\x00"], "answer is no LDAP"),
+    "endless ldap": (
+        "ldap",
+        [b"<" + LDAP_REQUEST, b"\x30\x83\xff\xff\xff"],
+        "more than 65536 bytes before TLS",
+    ),
+    "gone ldap": ("ldap", [b"<" + LDAP_REQUEST, b"\x30\x0c\x02"], "closed the connection before"),
+    "mysql without tls": ("mysql", [greeting(0)], "'11.4.2-MariaDB' offers no TLS"),
+    "mysql full": (
+        "mysql",
+        [b"\x0b\0\0\0\xff\x10\x04too many"],
+        "refuses the connection: 'too many'",
+    ),
+    "no mysql": ("mysql", [b"HTTP/1.1 400"], "greeting is none of MySQL"),
+    "short mysql": ("mysql", [b"\x03\0\0\0\x0a5\0"], "greeting is none of MySQL"),
+    "old mysql": ("mysql", [b"\x03\0\0\0\x095\0"], "greeting is none of MySQL"),
+    "gone mysql": ("mysql", [b"\x0b\0\0"], "closed the connection before"),
+    "xmpp without tls": ("xmpp", [XMPP, b" <stream:features></stream:features>"], "offers no TLS"),
+    "xmpp of others": (
+        "xmpp",
+        [XMPP, b" <stream:error><host-unknown/></stream:error></stream:stream>"],
+        "is its host one that it serves",
+    ),
+    "xmpp declines": (
+        "xmpp",
+        [XMPP, XMPP_TOO, XMPP_STARTTLS, b" <failure xmlns='x'/>"],
+        "declines STARTTLS",
+    ),
+    "endless xmpp": ("xmpp", [XMPP, b"x" * (MAX_MESSAGE + 1)], "more than 65536 bytes before TLS"),
     "left": ("postgres", [b"<" + SSL_REQUEST], "closed the connection before TLS"),
 }
 
 
 @pytest.mark.parametrize(("protocol", "script", "why"), BAD.values(), ids=BAD)
 def test_a_server_that_does_not_is_a_failure_in_its_own_words(
-    protocol: Protocol, script: list[bytes], why: str
+    protocol: StartTls, script: list[bytes], why: str
 ) -> None:
     """And bounded: whatever it says, and however long, there is one printable line of it."""
     with scripted(script) as server, pytest.raises(Transient, match=why) as failed:
@@ -145,22 +223,22 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-@pytest.mark.parametrize("protocol", ["smtp", "imap", "postgres"])
+@pytest.mark.parametrize("protocol", get_args(StartTls))
 def test_a_silent_server_is_left_at_the_deadline(
-    protocol: Protocol, pair: tuple[socket.socket, socket.socket]
+    protocol: StartTls, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     """The wait is for the whole conversation, not for each byte of it."""
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        upgrade(pair[0], protocol, deadline=Deadline(SystemClock(), 0.2))
+        upgrade(pair[0], protocol, NAME, deadline=Deadline(SystemClock(), 0.2))
     assert 0.15 < time.monotonic() - began < 20
     with pytest.raises(TimeoutError):
-        upgrade(pair[0], protocol, deadline=Deadline(SystemClock(), 0.0))
+        upgrade(pair[0], protocol, NAME, deadline=Deadline(SystemClock(), 0.0))
 
 
 def test_bytes_behind_the_last_line_are_not_read(pair: tuple[socket.socket, socket.socket]) -> None:
     """It belongs to TLS."""
     ours, theirs = pair
     theirs.sendall(b"* OK\r\na1 OK\r\n\x16\x03")
-    upgrade(ours, "imap", deadline=Deadline(SystemClock(), 60.0))
+    upgrade(ours, "imap", NAME, deadline=Deadline(SystemClock(), 60.0))
     assert ours.recv(16) == b"\x16\x03"

@@ -1,12 +1,14 @@
 """A signal goes to the process that was meant, and a check sends none."""
 
 import signal
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
 
-from certrotd.clock import SystemClock
+from certrotd.clock import ManualClock, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.targets import SignalEntry
 from certrotd.errors import NeedsOperator
@@ -53,14 +55,48 @@ def test_a_pid_file_needs_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyP
         SignalTarget("web.service").check()
 
 
+def test_a_check_waits_for_a_process_that_is_to_start(tmp_path: Path) -> None:
+    """In a pod, containers start one after the other; what is not there by then is said."""
+    file, clock = tmp_path / "pid", ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
+    with pytest.raises(NeedsOperator, match=r"there is no .*pid"):
+        SignalTarget(file, starts_within=20, clock=clock).check()
+    assert clock.monotonic() == 20
+    with noting(tmp_path / "notes") as pid:
+
+        class Starting(SystemClock):
+            def sleep(self, seconds: float) -> None:
+                file.write_text(f"{pid}\n")
+
+        SignalTarget(file, starts_within=60, clock=Starting()).check()
+
+
+def test_a_process_told_to_stop_waits_for_nobody(tmp_path: Path) -> None:
+    """The control is the test before."""
+
+    class Stopping(ManualClock):
+        def stopping(self) -> bool:
+            return True
+
+    clock = Stopping(datetime(2026, 6, 1, tzinfo=UTC))
+    with pytest.raises(NeedsOperator):
+        SignalTarget(tmp_path / "pid", starts_within=20, clock=clock).check()
+    assert clock.monotonic() == 0
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
         ({"pid_file": "/run/x.pid"}, SignalTarget(Path("/run/x.pid"))),
         ({"unit": "x.service"}, SignalTarget("x.service")),
         (
-            {"unit": "x.service", "signal": "USR2", "process": "xd", "timeout": "5s"},
-            SignalTarget("x.service", signal.SIGUSR2, "xd", 5.0),
+            {
+                "unit": "x.service",
+                "signal": "USR2",
+                "process": "xd",
+                "timeout": "5s",
+                "starts_within": "1m",
+            },
+            SignalTarget("x.service", signal.SIGUSR2, "xd", 5.0, 60.0),
         ),
     ],
 )
@@ -71,6 +107,4 @@ def test_an_entry_of_the_configuration_becomes_the_target(
     entry = TypeAdapter(SignalEntry).validate_python({"type": "signal", **written})
     clock = SystemClock()
     built = build(entry, Context("x", Path("/var/lib"), clock))
-    assert built == SignalTarget(
-        meant.where, meant.number, meant.process, meant.timeout, clock=clock
-    )
+    assert built == replace(meant, clock=clock)
