@@ -312,8 +312,11 @@ class ConfiguredKeyring(Kept):
                 from certrotd.keys import cutting_over
 
                 yield from cutting_over.problems(self.world())
-            elif decision.compromised is None:  # else what it protects is in more danger
-                yield from self.stored.unsearchable()
+            else:
+                if decision.compromised is None:  # else what it protects is in more danger
+                    yield from self.stored.unsearchable()
+                if self.policy.by_id:
+                    yield from self.stored.unreadable()
 
     @property
     def own_heartbeats(self) -> Path:

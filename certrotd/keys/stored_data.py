@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from certrotd.clock import Clock
 from certrotd.config.context import Connect
 from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
-from certrotd.errors import Failure, NeedsOperator
+from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.keyring.keyring import Keyring
 from certrotd.keys.census import Census, count_of, still_of
 from certrotd.keys.keyring_store import KeyringStore
@@ -80,6 +80,26 @@ class StoredData:
                 from certrotd.datasets.search import one_key_only
 
                 yield NeedsOperator(f"{name}: {one_key_only(entry.searched)}")
+
+    def unreadable(self) -> Iterator[Failure]:
+        """The datasets with values that name no key, where one without a name is the staged one's.
+
+        Every value is looked at.
+        """
+        for name in self.reencryptable():
+            yield from failed(partial(self._check_named, name))
+
+    def _check_named(self, name: str) -> None:
+        from certrotd.datasets.census import unnamed
+
+        with self.open(name) as opened:
+            count = unnamed(opened.dataset, opened.form)
+        if count:
+            raise NeedsOperator(
+                f"{count:,} values of {name} name no key: the application would try the new one on "
+                "them, and nothing else",
+                hint="have the application write them anew with a key id, or cut over: cutover",
+            )
 
     def reencryptable(self) -> Mapping[str, Reencryptable]:
         """Each by its name; none is opened."""
