@@ -30,7 +30,7 @@ def told(form: Form, keys: KeySet) -> Told:
 def values_of(told: Told) -> RowValues:
     """What looks at rows, of what the program is told."""
     form, active, parts = told
-    keys = (DataKey(v, kind, Material(secret), *rest) for v, kind, secret, *rest in parts)
+    keys = (DataKey(v, kind, Material(m), key_id, iv) for v, kind, m, key_id, iv in parts)
     return form.values(KeySet.of(keys, active=active))
 
 

@@ -7,18 +7,22 @@ that is broken or cut off is behind, too.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
 from certrotd.clock import Clock
+from certrotd.errors import Transient
 from certrotd.wording import span
 
 Position = Mapping[str, int]
 """How far each stream of a log has come; PostgreSQL has one, MariaDB one for each domain."""
 LOOKS = 8
 """So often within the ceiling they are looked at."""
+REST = 0.5
+LONGEST_REST = 60.0
+"""Seconds between two looks at who is waited for, and until that is given up for some time."""
 
 
 class Replication(Protocol):
@@ -82,3 +86,13 @@ class ReplicaLag:
     def _has_oldest(self, replica: str) -> bool:
         applied, (position, _) = self._applied[replica], self._noted[0]
         return all(applied.get(stream, -1) >= at for stream, at in position.items())
+
+
+def waiting(replicas: ReplicaLag | None, clock: Clock) -> Iterator[Lag]:
+    """Who is waited for, at each look; raises Transient once that takes long."""
+    begun = clock.monotonic()
+    while replicas is not None and (lag := replicas.excess(clock)) is not None:
+        yield lag
+        if clock.monotonic() - begun >= LONGEST_REST:
+            raise Transient(lag.words, hint="replica_lag_ms says how far it may be")
+        clock.sleep(REST)

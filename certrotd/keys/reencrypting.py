@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,10 @@ from certrotd.rotation.engine import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger
 
 if TYPE_CHECKING:
-    from certrotd.clock import Clock
     from certrotd.datasets.census import Tally
     from certrotd.datasets.configured import Opened
+    from certrotd.datasets.port import Dataset
     from certrotd.datasets.reencryption import Pass, Passed, Position
-    from certrotd.datasets.replica_lag import Lag, ReplicaLag
     from certrotd.keyring.keyring import Keyring
     from certrotd.keyring.material import KeySet
     from certrotd.keys.world import World
@@ -29,9 +28,6 @@ KEEP_EVERY = 1.0
 ADVISED = 10
 """So often during a pass the dataset is asked what people should do for it."""
 AGAIN = timedelta(minutes=2)
-REST = 0.5
-LONGEST_REST = 60.0
-"""Seconds between two looks at replicas that are behind, and until the act is parked for them."""
 _SET_ASIDE = Done({"set aside": "a compromised key is replaced first; then it goes on"})
 Open = Callable[[], AbstractContextManager["Opened"]]
 
@@ -60,6 +56,8 @@ class Reencrypt(Journaled):
     can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
+        from certrotd.keys.sharding import passes_of
+
         place = world.datasets.get(self.dataset)
         if place is None:
             raise NeedsOperator(f"the configuration has no dataset {self.dataset} any more")
@@ -73,7 +71,7 @@ class Reencrypt(Journaled):
                 check(self.dataset, opened, staged=not _in_emergency(keyring))
                 keys = keyring.key_set()
                 passes = Passes(world, ledger, self.dataset, opened, place, keys, gives_way=True)
-                return passes.all(keyring.every_key())
+                return passes_of(passes).all(keyring.every_key())
         except Overtaken:
             return _SET_ASIDE
         except (Stopped, Later):
@@ -124,7 +122,7 @@ class Passes:
         """As many as it takes; ``every`` key is what the census knows. Raises Failure, or Later."""
         left = 0
         for number in range(PASSES):
-            passed = self._pass(first=number == 0)
+            passed = self._pass(number)
             at = self.world.clock.now()
             tally = self.opened.tally(every)
             self.place.counted(tally, at)
@@ -139,7 +137,7 @@ class Passes:
                 hint = (
                     "the old keys stay for them; certrotd keys reencrypt NAME --dry-run lists more"
                 )
-                raise quarantined(self.dataset, self.opened, passed, hint)
+                raise quarantined(self.dataset, self.opened, replace(passed, count=left), hint)
         raise Later(
             f"{left:,} values of {self.dataset} are under an old key after {PASSES} passes",
             hint="something still writes there: have it read its keys again",
@@ -151,7 +149,7 @@ class Passes:
 
         Raises NeedsOperator for values that could not be re-encrypted, or where there are none.
         """
-        passed = self._pass(first=False, writes=False)
+        passed = self._pass(1, writes=False)
         if passed.count:
             hint = f"certrotd keys reencrypt {self.world.name} --dry-run lists more"
             raise quarantined(self.dataset, self.opened, passed, hint)
@@ -159,12 +157,9 @@ class Passes:
             self.opened.tally(self.keys)
         return passed.seen
 
-    def _pass(self, *, first: bool, writes: bool = True) -> Passed:
-        from certrotd.datasets.keys import key_from_json
-        from certrotd.datasets.reencryption import Pass, Position
-
-        world, keys, opened = self.world, self.keys, self.opened
-        looked = world.clock.monotonic()
+    def _before(self) -> Callable[[], None]:
+        """What comes before every batch and every write, and raises what ends the pass."""
+        world, looked = self.world, self.world.clock.monotonic()
 
         def before() -> None:
             nonlocal looked
@@ -176,35 +171,46 @@ class Passes:
             if world.clock.stopping() and not self.goes_on:
                 raise Stopped("the process was told to stop")
 
-        pace, clock = opened.pace, world.clock
+        return before
+
+    def _pass(self, number: int, *, writes: bool = True) -> Passed:
+        """The pass of that number; the first one goes on where a crash has cut it off."""
+        from certrotd.datasets.keys import key_from_json
+        from certrotd.datasets.reencryption import Pass, Position
+        from certrotd.datasets.replica_lag import waiting
+
+        keys, opened = self.keys, self.opened
+        pace, clock, before = opened.pace, self.world.clock, self._before()
         passing = Pass(opened.dataset, opened.form, keys, clock, pace, before, writes=writes)
         if not writes:
             return passing.run()
-        position, kept = Position(), self.ledger.kept if first else {}
+        position, kept = Position(), self.ledger.kept if number == 0 else {}
         after: Any = kept.get("after")
-        if kept.get("active") == keys.active:
+        if after is not None and kept.get("active") == keys.active:
+            position = Position(key_from_json(after), int(str(kept["seen"])))
             passing.messages, passing.size = (int(str(kept[each])) for each in ("messages", "size"))
-            if after is not None:
-                position = Position(key_from_json(after), int(str(kept["seen"])))
         left = opened.dataset.remaining(passing.done)
-        self._check_limit(left)
+        self.check_limit(left)
         kept_at = Checkpoints(self, passing, position, position.seen + left)
         replicas = opened.replicas if self.gives_way else None
 
         def keep(now: Position) -> None:
             kept_at.reached(now)
-            for lag in _behind(replicas, clock):
+            for lag in waiting(replicas, clock):
                 kept_at.write(f"waiting: {lag.words}")
                 before()
 
-        for _ in _behind(replicas, clock):
+        for _ in waiting(replicas, clock):
             before()
         try:
             return passing.run(position, keep)
         finally:
-            kept_at.count()
+            if passing.messages:
+                self.count(passing.messages, passing.size)
+                passing.messages = passing.size = 0
+                kept_at.write()
 
-    def _check_limit(self, rows: int) -> None:
+    def check_limit(self, rows: int) -> None:
         """Raise NeedsOperator where the active key would encrypt more than it may."""
         entry = self.world.keyring().entries.get(self.keys.active)
         used, most = entry.use.messages if entry is not None else 0, self.world.messages
@@ -215,6 +221,17 @@ class Passes:
                 hint="raise rotate.messages, or have several keyrings for the data",
             )
 
+    def count(self, messages: int, size: int) -> None:
+        """Add what was encrypted to what the keyring counts; at worst twice after a crash."""
+        active, at = self.keys.active, self.world.clock.now()
+
+        def counted(keyring: Keyring) -> Keyring:
+            if active not in keyring.entries:
+                return keyring
+            return keyring.counted(active, messages, size, at=at)
+
+        self.world.change(counted)
+
 
 class Checkpoints:
     """How far a pass has come, made durable at intervals, and what the active key encrypted."""
@@ -224,59 +241,44 @@ class Checkpoints:
         self._pass = passing
         self._now = begun
         self._total = total
-        self._asked = begun.seen
+        self._advice = Advice(passes.opened.dataset, begun.seen, total)
         self._last = passes.world.clock.monotonic()
-        self._advice: str | None = None
 
     def reached(self, now: Position) -> None:
         """Take note of it."""
-        from certrotd.datasets.port import Advising
-
         self._now = now
-        dataset, clock = self._passes.opened.dataset, self._passes.world.clock
-        if clock.monotonic() - self._last < KEEP_EVERY:
-            return
-        if isinstance(dataset, Advising) and (now.seen - self._asked) * ADVISED >= self._total:
-            self._asked, self._advice = now.seen, dataset.advice()
-        self.write(self._advice)
+        if self._passes.world.clock.monotonic() - self._last >= KEEP_EVERY:
+            self.write()
 
-    def write(self, advice: str | None) -> None:
-        """Make it durable."""
+    def write(self, words: str | None = None) -> None:
+        """Make it durable, with what people should know: those words, or advice."""
         from certrotd.datasets.keys import key_to_json
 
         now, passing = self._now, self._pass
         self._last = self._passes.world.clock.monotonic()
         key = key_to_json(now.after) if now.after is not None else None
-        told: dict[str, Any] = {"after": key, "seen": now.seen, "advice": advice}
-        told |= {"active": self._passes.keys.active}
+        told: dict[str, Any] = {"after": key, "seen": now.seen, "active": self._passes.keys.active}
         told |= {"messages": passing.messages, "size": passing.size}
+        told["advice"] = words or self._advice.at(now.seen)
         self._passes.ledger.checkpoint(told, done=now.seen, total=max(self._total, now.seen))
 
-    def count(self) -> None:
-        """Add what was encrypted to what the keyring counts; at worst twice after a crash."""
-        world, passing, active = self._passes.world, self._pass, self._passes.keys.active
-        if not passing.messages:
-            return
-        messages, size = passing.messages, passing.size
 
-        def counted(keyring: Keyring) -> Keyring:
-            if active not in keyring.entries:
-                return keyring
-            return keyring.counted(active, messages, size, at=world.clock.now())
+class Advice:
+    """What people should do for a dataset while it is rewritten, of which ``seen`` rows are."""
 
-        world.change(counted)
-        passing.messages = passing.size = 0
-        self.write(self._advice)
+    def __init__(self, dataset: Dataset, seen: int, total: int) -> None:
+        self._dataset = dataset
+        self._asked = seen
+        self._total = total
+        self._words: str | None = None
 
+    def at(self, seen: int) -> str | None:
+        """In words, as of the last tenth of all rows; raises Failure."""
+        from certrotd.datasets.port import Advising
 
-def _behind(replicas: ReplicaLag | None, clock: Clock) -> Iterator[Lag]:
-    """The replica that is waited for, at each look; raises Transient once that takes long."""
-    begun = clock.monotonic()
-    while replicas is not None and (lag := replicas.excess(clock)) is not None:
-        yield lag
-        if clock.monotonic() - begun >= LONGEST_REST:
-            raise Transient(lag.words, hint="replica_lag_ms says how far it may be")
-        clock.sleep(REST)
+        if isinstance(self._dataset, Advising) and (seen - self._asked) * ADVISED >= self._total:
+            self._asked, self._words = seen, self._dataset.advice()
+        return self._words
 
 
 def quarantined(name: str, opened: Opened, passed: Passed, hint: str) -> NeedsOperator:

@@ -60,6 +60,8 @@ class PostgreSQL(Server):
         ]
         more: list[str | Path] = ["-E", "UTF8", "--locale=C.UTF-8", "--pwfile", secret, "-N"]
         self._run([*made, *more])
+        with (self.data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all 0.0.0.0/0 scram-sha-256\n")  # pods are led to its loopback
 
     def _run(self, argv: Sequence[str | Path]) -> None:
         run = [*self._as, *map(str, argv)]
