@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from certrotd.config.base import Loc, shown
-from certrotd.config.codecs import algorithms_of, codec_name
+from certrotd.config.codecs import SymmetricCodecEntry, algorithms_of, codec_name
 from certrotd.config.crosscheck import Checked, ConfigFinding, refers
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.file import ConfigFile
@@ -237,6 +237,29 @@ def _datasets(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
             message = f"{called_codec} takes no {entry.algorithm} keys: it takes "
             message += " or ".join(sorted(taken))
             yield ConfigFinding(("keyrings", name, "datasets", called, "codec"), message)
+        if isinstance(dataset, SqlDatasetEntry):
+            yield from _without_mac(name, called, entry, dataset)
+
+
+def _without_mac(
+    name: str, called: str, entry: KeyringEntry, dataset: SqlDatasetEntry
+) -> Iterator[ConfigFinding]:
+    """Values that a wrong key can seem to open, and no way to tell the key that they are under."""
+    loc: Loc = ("keyrings", name, "datasets", called, "codec")
+    what = codec_name(dataset.codec)
+    if dataset.by_construction and entry.cutover is None:
+        message = f"{what} has no MAC here and names no key: while the application has two, nobody "
+        message += "can tell which one a value needs. Add cutover to the keyring"
+        yield ConfigFinding(loc, message)
+    elif dataset.by_construction and any(each.type == "template" for each in entry.outputs):
+        message = f"{what} has no MAC here and names no key, and nobody can read back which key a "
+        message += "template has written: use another type of output"
+        yield ConfigFinding(loc, message)
+    cbc = isinstance(dataset.codec, SymmetricCodecEntry) and entry.algorithm.endswith("-cbc")
+    if cbc and not dataset.expects:
+        message = f"{what} has no MAC with {entry.algorithm}, and a wrong key can seem to open it: "
+        message += "say under expects what the plaintext of each column looks like"
+        yield ConfigFinding(loc, message)
 
 
 def _file_datasets(checked: Checked, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:

@@ -34,6 +34,7 @@ from certrotd.config.escrow import BackupEntry
 from certrotd.config.looks import program, roots
 from certrotd.config.notifications import receiver_url
 from certrotd.config.outputs import BaseOutputEntry, OutputEntry
+from certrotd.config.rehearsal import RehearsalEntry
 from certrotd.config.secrets import Environment
 from certrotd.config.window import MaintenanceWindow
 
@@ -387,6 +388,11 @@ class KeyringEntry(Entry):
         default=None,
         description="Where the keyring is backed up before a new key is used (null: nowhere; then "
         "no key is ever destroyed).",
+    )
+    rehearsal: RehearsalEntry | None = Field(
+        default=None,
+        description="How an emergency is rehearsed on copies (null: only by hand, with certrotd "
+        "keys rehearse).",
     )
     enabled: bool = Field(default=True, description="Whether it is rotated.")
 

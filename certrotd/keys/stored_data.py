@@ -47,9 +47,9 @@ class StoredData:
         entry = self.entries[name]
         assert not isinstance(entry, CommandDatasetEntry), "it is one that certrotd reads"
         clusters = Clusters(self.connect, self.rewritings, self.clock)
-        return opened(name, entry, self._exposure, clusters)
+        return opened(name, entry, self.exposure, clusters)
 
-    def _exposure(self) -> Exposure:
+    def exposure(self) -> Exposure:
         """Which of its keys others may know; raises Failure."""
         from certrotd.datasets.exposure import Exposure
 
