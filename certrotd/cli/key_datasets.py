@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.datasets.blind_indexes import PREVIOUS
 from certrotd.datasets.configured import Opened
-from certrotd.datasets.port import Limited
+from certrotd.datasets.port import Limited, SelfCounting
 from certrotd.datasets.reencryption import BATCHES_TRIED, trial
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
@@ -28,11 +29,26 @@ from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.wording import count
 
 
-def reencrypt(config: Path, name: str, *, dry_run: bool, as_json: bool) -> int:
+def reencrypt(
+    config: Path,
+    name: str,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    workers: int | None = None,
+    dask: str | None = None,
+) -> int:
     """Carry out ``certrotd keys reencrypt``; the exit code."""
     if dry_run:
         return _dry_run(config, name, as_json=as_json)
-    return of_keyring(config, name, "reencrypt", rotation.reencrypt, as_json=as_json, joins=True)
+    wanted = partial(
+        of_keyring, config, name, "reencrypt", rotation.reencrypt, as_json=as_json, joins=True
+    )
+    if workers is None and dask is None:
+        return wanted()
+    from certrotd.cli.key_shards import hire
+
+    return wanted(before=hire(config, name, workers=workers, dask=dask))
 
 
 def _dry_run(config: Path, name: str, *, as_json: bool) -> int:
@@ -120,6 +136,8 @@ def look(
             told["notes"] = [each.words for each in findings if not each.fatal]
             tally = opened.tally(_held(keyring.every_key(), held))
             told["of"] = "rows" if opened.dataset.fields else "files"
+            if isinstance(opened.dataset, SelfCounting):
+                told["of"] = opened.dataset.unit
             keys = _held(keyring.key_set(), held)
             tried = trial(opened.dataset, opened.form, keys, opened.pace, clock)
             if isinstance(opened.dataset, Limited):

@@ -71,6 +71,8 @@ def show(config: Path, name: str, *, ask: bool, as_json: bool) -> int:
             found = view.found
             if isinstance(found, KeyringFound) and found.standing.keks:
                 say(f"{view.id.name}: wrapped by {', '.join(found.standing.keks)}", sys.stdout)
+            if isinstance(found, KeyringFound) and (last := found.standing.rehearsed) is not None:
+                say(f"{view.id.name}: rehearsed at {stamp(last.at)}: {last}", sys.stdout)
             for number, _, why in _lacking(found):
                 say(f"{view.id.name}: version {number} is not destroyed: {why}", sys.stdout)
             say(f"{view.id.name}: {view.state}: {view.why}", sys.stdout)

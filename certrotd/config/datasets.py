@@ -29,6 +29,7 @@ from certrotd.config.codecs import (
 from certrotd.config.durations import Duration
 from certrotd.config.expectations import ExpectationEntry, LengthExpectation, Pattern
 from certrotd.config.file_datasets import Contains, FilesDatasetEntry
+from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.config.looks import library, program
 from certrotd.config.searchable import (
     DETERMINISTIC,
@@ -181,8 +182,24 @@ class SqlDatasetEntry(Entry):
     batch: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=1000, description="How many rows a transaction re-encrypts."
     )
+    checkpoints: Literal["journal", "table"] = Field(
+        default="journal",
+        description="Where is kept how far it is: in the journal, or in the table "
+        "certrotd_checkpoints of the same database, with each batch in its transaction; pods can "
+        "work beside certrotd only by the latter.",
+    )
+    shards: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Into how many ranges of keys it is divided for several workers (null: four "
+        "for each).",
+    )
     rows_per_second: int | None = Field(
-        default=None, ge=1, le=10**9, description="It goes no faster (null: as fast as it can)."
+        default=None,
+        ge=1,
+        le=10**9,
+        description="It goes no faster, with all workers together (null: as fast as it can).",
     )
     pause_ms: int = Field(
         default=0, ge=0, le=3_600_000, description="It rests so long after a batch, in ms."
@@ -328,18 +345,20 @@ class SqlDatasetEntry(Entry):
 
 def _tag(value: object) -> str | None:
     kind = value.get("type", "command") if isinstance(value, dict) else getattr(value, "type", None)
-    return f"~{kind}" if kind in ("command", "sql", "files") else None
+    return f"~{kind}" if kind in ("command", "sql", "files", "kubernetes") else None
 
 
-OwnDatasetEntry = SqlDatasetEntry | FilesDatasetEntry
+OwnDatasetEntry = SqlDatasetEntry | FilesDatasetEntry | KubernetesDatasetEntry
 """What certrotd itself counts and re-encrypts."""
 DatasetEntry = Annotated[
     Annotated[CommandDatasetEntry, Tag("~command")]
     | Annotated[SqlDatasetEntry, Tag("~sql")]
-    | Annotated[FilesDatasetEntry, Tag("~files")],
+    | Annotated[FilesDatasetEntry, Tag("~files")]
+    | Annotated[KubernetesDatasetEntry, Tag("~kubernetes")],
     Discriminator(
         _tag,
         custom_error_type=REFUSED,
-        custom_error_message="must have type sql or files, or census, a program that counts",
+        custom_error_message="must have type sql, files or kubernetes, or census, a program that "
+        "counts",
     ),
 ]

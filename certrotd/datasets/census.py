@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from certrotd.codecs.errors import CodecError
 from certrotd.datasets.port import Dataset, Key, Row
 from certrotd.datasets.values import Form, Quarantined, SeenIndex
 from certrotd.keyring.material import KeySet
@@ -78,6 +79,19 @@ def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
     if form.by_construction:
         method = BY_CONSTRUCTION
     return Tally(by_version, plaintext, unopened, tuple(listed), method, indexes)
+
+
+def unnamed(dataset: Dataset, form: Form) -> int:
+    """How many values name no key, or cannot be told to; raises Failure."""
+    count = 0
+    for row in _every(dataset, ()):
+        try:
+            named = [form.codec.key_id_of(each) is not None for each in form.parts(row)]
+        except CodecError:
+            count += 1
+        else:
+            count += named.count(False)
+    return count
 
 
 def beginnings_of(form: Form, keys: KeySet) -> Mapping[int, tuple[bytes, ...]]:

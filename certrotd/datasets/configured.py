@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from certrotd.clock import Clock
 from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
@@ -23,21 +24,26 @@ from certrotd.config.codecs import (
     SymmetricCodecEntry,
     Wso2CodecEntry,
 )
+from certrotd.config.context import Connect
 from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
 from certrotd.config.expectations import expectation_of
 from certrotd.config.file_datasets import FilesDatasetEntry
+from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.datasets.blind_indexes import IndexField
 from certrotd.datasets.census import Tally, tally
 from certrotd.datasets.documents import Document, JsonDocument, ListDocument
 from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
-from certrotd.datasets.port import Dataset, PreflightFinding
+from certrotd.datasets.port import Dataset, PreflightFinding, SelfCounting
 from certrotd.datasets.reencryption import Pace
 from certrotd.datasets.search import NOT_SEARCHED, Searched
+from certrotd.datasets.shards import Division
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet, Material
+from certrotd.state.ports import Document as Kept
+from certrotd.state.typed import TypedDocument
 
 CODECS: dict[str, Codec] = {
     "tink": Tink(),
@@ -53,6 +59,10 @@ MARKS = {"symmetric-encryption": symmetric_header.MAGIC, "ansible-vault": ansibl
 """How files begin, or values in them, of forms that only files have."""
 
 
+OBJECTS = 20
+"""So many objects of a cluster are written between two looks at whether to stop."""
+
+
 @dataclass(frozen=True)
 class Opened:
     """A dataset that can be read and written, and what the configuration says of it."""
@@ -62,6 +72,7 @@ class Opened:
     pace: Pace
     may_be_empty: bool
     searched: Searched = NOT_SEARCHED
+    division: Division = field(default_factory=Division)
 
     def findings(self, *, staged: bool) -> Sequence[PreflightFinding]:
         """What is seen before anything is written; ``staged``: while the application runs."""
@@ -69,7 +80,10 @@ class Opened:
 
     def tally(self, keys: KeySet) -> Tally:
         """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
-        counted = tally(self.dataset, self.form, keys)
+        if isinstance(self.dataset, SelfCounting):
+            counted = self.dataset.tally(keys)
+        else:
+            counted = tally(self.dataset, self.form, keys)
         if not counted.total and not self.may_be_empty:
             raise NeedsOperator(
                 f"the dataset {self.dataset.name} holds no value at all",
@@ -88,14 +102,30 @@ class Opened:
         return sum(count for version, count in tally.indexes.items() if version != active)
 
 
+@dataclass(frozen=True)
+class Clusters:
+    """How API servers are reached, and where it is kept what is known of a dataset's objects."""
+
+    connect: Connect
+    kept: Callable[[str], Kept]
+    clock: Clock
+
+
 @contextmanager
 def opened(
-    name: str, entry: OwnDatasetEntry, exposure: Callable[[], Exposure] = Exposure
+    name: str,
+    entry: OwnDatasetEntry,
+    exposure: Callable[[], Exposure] = Exposure,
+    clusters: Clusters | None = None,
 ) -> Iterator[Opened]:
     """The dataset of an entry, while it is used; raises Failure, and so do all of its methods.
 
-    ``exposure`` tells which keys others may know.
+    ``exposure`` tells which keys others may know; ``clusters`` is for those in one.
     """
+    if isinstance(entry, KubernetesDatasetEntry):
+        assert clusters is not None, "it is of a keyring"
+        yield _opened_objects(name, entry, clusters)
+        return
     if isinstance(entry, FilesDatasetEntry):
         yield from _opened_files(name, entry, exposure)
         return
@@ -122,7 +152,8 @@ def opened(
         latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
         pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
         searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
-        yield Opened(dataset, form, pace, entry.may_be_empty, searched)
+        division = Division(entry.checkpoints == "table", entry.shards)
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division)
 
 
 def codec_of(entry: SqlDatasetEntry) -> Codec:
@@ -174,6 +205,24 @@ def marks_of(entries: Iterable[DatasetEntry]) -> Mapping[str, bytes]:
     return {name: MARKS[name] for name in MARKS if name in there}
 
 
+def _opened_objects(name: str, entry: KubernetesDatasetEntry, clusters: Clusters) -> Opened:
+    from certrotd.datasets import rewritings
+    from certrotd.datasets.etcd import etcd_of
+    from certrotd.datasets.kubernetes import KubernetesDataset, ObjectsForm
+    from certrotd.kube.collections import collections_of
+
+    api = clusters.connect(entry.kubeconfig, entry.context)
+    collections = collections_of(api, entry.resources, entry.namespaces)
+    kept = TypedDocument(clusters.kept(name), rewritings.parse, rewritings.render)
+    etcd = None
+    if (told := entry.etcd) is not None:
+        pair = (told.cert, told.key) if told.cert is not None and told.key is not None else None
+        etcd = etcd_of(told.endpoint, told.ca, pair, told.prefix, clusters.clock)
+    pace = Pace(batch=OBJECTS, rows_per_second=entry.objects_per_second)
+    dataset = KubernetesDataset(name, api, collections, kept, etcd)
+    return Opened(dataset, ObjectsForm(), pace, entry.may_be_empty)
+
+
 def _opened_files(
     name: str, entry: FilesDatasetEntry, exposure: Callable[[], Exposure]
 ) -> Iterator[Opened]:
@@ -191,10 +240,15 @@ def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -
     plaintext = Leftover(entry.plaintext)
     match entry.codec:
         case "stream":
-            from certrotd.datasets.streamed import Slots, StreamForm
+            from certrotd.datasets.streamed import CIPHERS, Slots, StreamForm
 
-            replaces = entry.content_keys == "replace"
-            return StreamForm(Slots(), plaintext=plaintext, exposure=exposure(), replaces=replaces)
+            return StreamForm(
+                Slots(),
+                plaintext=plaintext,
+                exposure=exposure(),
+                replaces=entry.content_keys == "replace",
+                cipher=CIPHERS[entry.content_cipher],
+            )
         case "symmetric-encryption":
             from certrotd.datasets.symmetric_files import HEADERS, SymmetricForm
 

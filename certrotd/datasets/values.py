@@ -70,6 +70,18 @@ class Form:
         """Whether it is under keys of the keyring, or should be."""
         return self.others is None or self.others.fullmatch(value) is None
 
+    def parts(self, row: Row) -> Iterator[bytes]:
+        """The values of a row that are not empty, also those in documents; raises CodecError."""
+        if row.trouble:
+            raise Damaged(row.trouble)
+        for field, value in enumerate(row.values):
+            if not value or field in self.indexes:
+                continue
+            if (document := self.documents.get(field)) is None:
+                yield value
+                continue
+            yield from (_text(each) for each in document.places(value) if each.value)
+
     def values(self, keys: KeySet) -> RowValues:
         """What tells of rows what they are, and what they are to be."""
         return Values(self, keys)

@@ -66,7 +66,8 @@ def _held(world: World, keyring: Keyring) -> int:
     found: set[int | None] = set()
     for outlet in world.outlets:
         if (there := outlet.imported()) is not None:
-            found.add(versions.get(fingerprint(there.keys[there.encrypting].material)))
+            material = there.keys[there.encrypting].material
+            found.add(versions.get(fingerprint(material, keyring.seal.material)))
     if len(found) > 1 or None in found:
         raise NeedsOperator("the outputs do not have one key of the keyring: nobody knows which")
     return next((each for each in found if each), keyring.every_key().active)

@@ -73,7 +73,7 @@ def problems(tmp_path: Path, changes: dict[str, Any], *, bare: bool = False, **k
         ({"json_paths": {"v": ['$["\\x"]']}}, "must be a path such as"),
         ({"json_paths": {"v": []}}, "json_paths"),
         ({"codec": "rot13"}, "codec"),
-        ({"type": "mongodb"}, "must have type sql or files, or census"),
+        ({"type": "mongodb"}, "must have type sql, files or kubernetes, or census"),
         ({"rows_per_second": 0}, "rows_per_second"),
     ],
 )
