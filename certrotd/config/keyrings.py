@@ -410,6 +410,8 @@ class KeyringEntry(Entry):
         for name, each in self.datasets.items():
             if each.type == "command":
                 raise refuse(f"cutover re-encrypts every dataset, and {shown(name)} is a program")
+            if each.type == "kubernetes":
+                raise refuse(f"API servers hold several keys: {shown(name)} needs no cutover")
             if each.plaintext == "encrypt":
                 message = "an undo would leave it encrypted: use refuse or leave"
                 raise refuse(

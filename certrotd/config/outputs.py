@@ -265,7 +265,8 @@ class TomlEntry(BaseOutputEntry):
     reads_secondary: bool = Field(
         default=False,
         description="Whether the application reads what is under previous before it encrypts with "
-        "it. WSO2 does only if every stored value has a keyId. If not, a rotation is a cut-over.",
+        "it. WSO2 does only if every stored value has a keyId: without, certrotd stages no key. "
+        "If not, a rotation is a cut-over.",
     )
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from certrotd.codecs.errors import CodecError
 from certrotd.datasets.port import Dataset, Key, Row
 from certrotd.datasets.values import Form, Quarantined, SeenIndex
 from certrotd.keyring.material import KeySet
@@ -18,6 +19,8 @@ MOST_LISTED = 100
 
 BY_BEGINNING = "by the beginnings of ciphertext"
 BY_TRIAL = "by opening every value"
+BY_CONSTRUCTION = "by construction, and by what every value opens to"
+"""The application has had one key, and what certrotd wrote is marked by its own."""
 BY_INDEX = "by opening every value and making its blind indexes"
 
 
@@ -73,7 +76,22 @@ def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
             else:
                 by_version[seen.version] = by_version.get(seen.version, 0) + 1
     method = BY_BEGINNING if flat else BY_INDEX if form.indexes else BY_TRIAL
+    if form.by_construction:
+        method = BY_CONSTRUCTION
     return Tally(by_version, plaintext, unopened, tuple(listed), method, indexes)
+
+
+def unnamed(dataset: Dataset, form: Form) -> int:
+    """How many values name no key, or cannot be told to; raises Failure."""
+    count = 0
+    for row in _every(dataset, ()):
+        try:
+            named = [form.codec.key_id_of(each) is not None for each in form.parts(row)]
+        except CodecError:
+            count += 1
+        else:
+            count += named.count(False)
+    return count
 
 
 def beginnings_of(form: Form, keys: KeySet) -> Mapping[int, tuple[bytes, ...]]:

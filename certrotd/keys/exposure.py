@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
+from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.states import State, Version
@@ -130,8 +131,10 @@ def _protected(
         return Protected(name, place, count.left if count else None, why, entry.contains)
     if isinstance(entry, SqlDatasetEntry):
         place = f"{entry.table} ({', '.join(entry.columns)})"
-    else:
+    elif isinstance(entry, FilesDatasetEntry):
         place = ", ".join(map(str, entry.roots))
+    else:
+        place = f"{', '.join(entry.resources)} in {', '.join(entry.namespaces) or 'the cluster'}"
     try:
         left = keyring.stored.tally(name).left(number)
     except Failure as failure:

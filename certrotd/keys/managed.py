@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -55,6 +55,7 @@ from certrotd.keys.rules import decide
 from certrotd.keys.scanning import Residues, scans_in
 from certrotd.keys.shared import Shared
 from certrotd.keys.stored_data import StoredData
+from certrotd.keys.workforce import Workforce
 from certrotd.keys.world import Application, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision
 from certrotd.lifecycle.finding import Finding
@@ -66,9 +67,10 @@ from certrotd.state.ports import History, Journal, Lease
 
 KEYRINGS = "keyrings"
 COUNTS, SCANS = "counts", "scans"
-HEARTBEATS, WRITTEN = "heartbeats", "written"
-"""Where a keyring, what it has counted, its last scan, the heartbeats of its processes and what its
-outputs took the place of and last wrote are kept, each under its name."""
+HEARTBEATS, WRITTEN, REWRITINGS = "heartbeats", "written", "rewritings"
+"""Where a keyring, what it has counted, its last scan, the heartbeats of its processes, what its
+outputs took the place of and last wrote, and what API servers have rewritten are kept, each under
+its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -89,6 +91,7 @@ class ConfiguredKeyring(Kept):
         self._name = name
         self._shared = shared
         self._premises = shared.premises
+        self.workers: Callable[[], Workforce] | None = None
 
     @property
     def clock(self) -> Clock:
@@ -164,7 +167,15 @@ class ConfiguredKeyring(Kept):
     @cached_property
     def stored(self) -> StoredData:
         """Its datasets that certrotd re-encrypts."""
-        return StoredData(self.entry.datasets, self.store, self.census)
+        state, connect = self._premises.state, self._premises.connect
+        return StoredData(
+            self.entry.datasets,
+            self.store,
+            self.census,
+            connect,
+            lambda name: state.document(f"{REWRITINGS}/{self._name}.{name}"),
+            self.clock,
+        )
 
     def world(self) -> World:
         return World(
@@ -175,6 +186,7 @@ class ConfiguredKeyring(Kept):
             outlets=self.outlets,
             consumers={name: self._consumer(name) for name in self.entry.consumers},
             datasets=self.stored.reencryptable(),
+            workers=self.workers,
             application=self._application(),
             window=self.entry.window,
             escrow=self.back_up if self.entry.backup else None,
@@ -300,8 +312,11 @@ class ConfiguredKeyring(Kept):
                 from certrotd.keys import cutting_over
 
                 yield from cutting_over.problems(self.world())
-            elif decision.compromised is None:  # else what it protects is in more danger
-                yield from self.stored.unsearchable()
+            else:
+                if decision.compromised is None:  # else what it protects is in more danger
+                    yield from self.stored.unsearchable()
+                if self.policy.by_id:
+                    yield from self.stored.unreadable()
 
     @property
     def own_heartbeats(self) -> Path:

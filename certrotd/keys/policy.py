@@ -39,7 +39,8 @@ class Policy:
     ``messages`` and ``size`` (in bytes) are how much a key may encrypt, ``calendar`` gives the next
     time after a moment. ``capacity`` is how many keys the narrowest output holds, ``slots`` how
     many ids it has for keys that are not destroyed, None without a limit; ``stages``:
-    whether each reads a key that does not encrypt yet. ``drains`` are what holds
+    whether each reads a key that does not encrypt yet, and ``by_id``: only if every value names its
+    key. ``drains`` are what holds
     ciphertext that cannot be re-encrypted, and for how long; ``datasets`` what else does, and
     ``reencrypted`` those of them that certrotd brings under the active key. ``waves`` are the
     consumers: those of a later wave come when those of the earlier ones have confirmed.
@@ -58,6 +59,7 @@ class Policy:
     capacity: int | None = None
     slots: int | None = None
     stages: bool = True
+    by_id: bool = False
     outputs: tuple[str, ...] = ()
     waves: tuple[tuple[str, ...], ...] = ()
     datasets: frozenset[str] = frozenset()

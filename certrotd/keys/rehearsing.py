@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certrotd.clock import Clock
+from certrotd.config.context import unconnected
 from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry
+from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import KeySet
@@ -44,6 +45,8 @@ if TYPE_CHECKING:  # what only datasets need is loaded for them
     from certrotd.datasets.scratch import Contents as Held
     from certrotd.datasets.scratch import Copy, Draw, Limits
 
+UNCOPIED = (CommandDatasetEntry, KubernetesDatasetEntry)
+"""Datasets that only the program, or the API server, which keeps them can re-encrypt."""
 WHY = "a rehearsal"
 
 
@@ -89,7 +92,7 @@ class Rehearsal:
             round(stage.replaced_in, 3),
             round(clock.monotonic() - begun, 3),
             tuple(stage.done),
-            tuple(n for n, e in sorted(self.entries.items()) if isinstance(e, CommandDatasetEntry)),
+            tuple(n for n, e in sorted(self.entries.items()) if isinstance(e, UNCOPIED)),
             tuple(problems),
         )
 
@@ -110,7 +113,13 @@ class _Stage:
             rehearsal.policy, waves=(), window=None, reencrypted=frozenset(), enabled=True
         )
         self._stored = _CopiedData(
-            rehearsal.entries, self._store, self._census, copies=self._copies, clock=self._clock
+            rehearsal.entries,
+            self._store,
+            self._census,
+            unconnected,
+            lambda name: state.document(f"rewritings/{name}"),
+            self._clock,
+            copies=self._copies,
         )
         self._outlets: Sequence[AnyOutlet] = ()
         self.replaced_in = 0.0
@@ -142,7 +151,7 @@ class _Stage:
         from certrotd.datasets.scratch import copied
 
         for number, (name, entry) in enumerate(sorted(self._of.entries.items())):
-            if isinstance(entry, CommandDatasetEntry):
+            if isinstance(entry, UNCOPIED):
                 continue
             directory = self._of.directory / f"dataset-{number}"
             made = copied(name, entry, self._of.limits, directory, self._of.draw)
@@ -246,7 +255,6 @@ class _CopiedData(StoredData):
     """The copies in the place of the datasets, and for how many seconds steps had each open."""
 
     copies: Mapping[str, Copy] = field(default_factory=dict)
-    clock: Clock = field(kw_only=True)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def open(self, name: str) -> AbstractContextManager[Opened]:

@@ -20,6 +20,7 @@ from certrotd.keyring.states import Version, Versions
 from certrotd.keys.archive import Archive
 from certrotd.keys.keyring_store import Found, KeyringStore
 from certrotd.keys.reencrypting import Reencryptable
+from certrotd.keys.workforce import Workforce
 from certrotd.outputs.port import Imported
 from certrotd.rotation.step import JSON
 from certrotd.state.ports import Conflict
@@ -164,7 +165,7 @@ class World:
     audit log. What is cut over is ``application``, within ``window``. ``expose`` counts what a
     version protects, and keeps that. ``overtaken``: something more urgent waits for what takes
     hours. ``patience`` is how many seconds an acknowledgement is waited for before the
-    rotation is parked.
+    rotation is parked. ``workers`` re-encrypt what this process would, where there are any.
     """
 
     name: str
@@ -174,6 +175,7 @@ class World:
     outlets: Sequence[Outlet] = ()
     consumers: Mapping[str, Consumer] = field(default_factory=dict)
     datasets: Mapping[str, Reencryptable] = field(default_factory=dict)
+    workers: Callable[[], Workforce] | None = None
     application: Application | None = None
     window: Window | None = None
     escrow: Callable[[Keyring], str] | None = None

@@ -316,6 +316,8 @@ def refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
         return Missing(f"there is no {path}: {said}")
     if status == 409:
         return Conflict(whom)
+    if status == 410:
+        return Expired(whom)
     if status == 413:
         return TooLarge(whom)
     if status == 401:

@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from certrotd.clock import ManualClock
-from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL, tally
+from certrotd.codecs.wso2 import Wso2
+from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL, tally, unnamed
+from certrotd.datasets.documents import JsonDocument
 from certrotd.datasets.port import Busy, Key
 from certrotd.datasets.reencryption import TRIES, Pace, Pass, Position, Trial, trial
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.jsonpath import path_of
+from certrotd.keyring.material import Algorithm, DataKey, Material
 from tests.fakes.datasets import MemoryDataset, Values
 from tests.unit.datasets.test_values import FERNET, TINK, key_of, keys_of
 
@@ -209,3 +213,25 @@ def test_the_census_counts_by_beginnings_or_by_trial() -> None:
     counted = tally(MemoryDataset(content=tokens), Form(FERNET), keys_of(FERNET))
     assert (counted.by_version, counted.unopened) == ({1: 3, 2: 3}, 3)
     assert counted.method == BY_TRIAL
+
+
+class TestUnnamed:
+    """Values that do not name their key: some applications do not read them beside a staged one."""
+
+    KEY = DataKey(1, Algorithm.AES_256_GCM, Material(bytes(32)))
+    NAMED = Wso2().encrypt(b"x", KEY)
+    BARE = Wso2(key_ids=False).encrypt(b"x", KEY)
+
+    def test_values_without_a_key_id_are_counted_and_those_with_one_are_not(self) -> None:
+        """Empty ones are none; of what is no ciphertext nobody knows."""
+        rows = (self.NAMED, self.BARE), (None, b""), (b"no ciphertext", None), (self.BARE, None)
+        content: dict[Key, Values] = {(number,): values for number, values in enumerate(rows)}
+        assert unnamed(MemoryDataset(content=content), Form(Wso2())) == 3
+        assert unnamed(MemoryDataset(content={(1,): (self.NAMED,)}), Form(Wso2())) == 0
+
+    def test_those_in_documents_are_looked_at(self) -> None:
+        """At their paths alone; of what is no JSON nobody knows."""
+        form = Form(Wso2(), documents={0: JsonDocument((path_of("$.a[*]"),))})
+        value = f'{{"a": ["{self.BARE.decode()}", "", "{self.NAMED.decode()}"], "b": "x"}}'
+        content: dict[Key, Values] = {(1,): (value.encode(),), (2,): (b"no JSON",)}
+        assert unnamed(MemoryDataset(content=content), form) == 2

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import re
-import textwrap
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyrage  # type: ignore[import-untyped]
 
@@ -40,22 +37,6 @@ def keys() -> tuple[PublicKeys, Identities]:
     identity = pyrage.x25519.Identity.generate()
     text = f"# created: 2026-06-01\n# public key: …\n{identity}\n".replace("…", "x")
     return PublicKeys((str(identity.to_public()),)), Identities(Secret(text.encode()))
-
-
-PAGES = Path(__file__).resolve().parents[3] / "docs" / "keys"
-_BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """The examples of a page in one language."""
-    found = _BLOCK.findall((PAGES / page).read_text())
-    return [textwrap.dedent(text) for _, of, text in found if of == language]
-
-
-def commands(page: str) -> list[str]:
-    """The lines of the examples for a shell, without their comments."""
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    return [line.partition(" #")[0].strip() for line in lines]
 
 
 def at_revision(keyring: Keyring, revision: int) -> Keyring:

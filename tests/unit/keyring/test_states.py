@@ -236,7 +236,7 @@ class TestEvidence:
             (
                 {"census": {"users": Count(0, NOW), "logs": Count(2, NOW)}},
                 Lacking.REMAINING,
-                "remain in logs",
+                "logs still has 2 ciphertexts",
             ),
             ({"census": {"users": Count(0, NOW - 2 * DAY)}}, Lacking.CENSUS_STALE, "take it again"),
             ({"census": {"users": Count(0, NOW + DAY)}}, Lacking.CLOCK, "in the future"),
