@@ -204,7 +204,7 @@ class ConfiguredKeyring(Kept):
             return None
         from certrotd.consumers.application import build
 
-        return build(self.entry.cutover, self.clock)
+        return build(self.entry.cutover, self.clock, self._premises.connect)
 
     def _expose(self, number: int) -> Mapping[str, JSON]:
         from certrotd.keys.exposure import noted
