@@ -236,6 +236,25 @@ def keys_reencrypt(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count and look, and change nothing.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=256, help="By so many processes (needs Dask)."),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option("--dask", metavar="tls://HOST:PORT", help="By the workers of a scheduler."),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="As a worker: only shard I (from 0) of a re-encryption that certrotd has begun.",
+        ),
+    ] = None,
+    wait: Annotated[
+        str, typer.Option("--wait", metavar="TIME", help="With --shard, for one to begin.")
+    ] = "10m",
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
@@ -243,11 +262,18 @@ def keys_reencrypt(
 
     A rotation does so by itself. The dry run counts values by key, and lists what does not open.
 
-    Examples: certrotd keys reencrypt orders --dry-run | certrotd keys reencrypt orders
+    Examples: certrotd keys reencrypt orders --dry-run | certrotd keys reencrypt orders --workers 4
     """
+    path = path_of(context, config)
+    if shard is not None:
+        if dry_run or workers is not None or dask is not None:
+            raise typer.BadParameter("only --wait goes with it", param_hint="--shard")
+        from certrotd.cli.key_shards import shard as carry_out_shard
+
+        end(carry_out_shard(path, name, shard, wait))
     from certrotd.cli.key_datasets import reencrypt as carry_out
 
-    end(carry_out(path_of(context, config), name, dry_run=dry_run, as_json=as_json))
+    end(carry_out(path, name, dry_run=dry_run, as_json=as_json, workers=workers, dask=dask))
 
 
 Overwrite = Annotated[
@@ -362,6 +388,21 @@ def keys_drill(
 
     by = identity, shares, passphrase
     end(carry_out(path_of(context, config), name, by, file=file, as_json=as_json))
+
+
+@keys_app.command("rehearse")
+def keys_rehearse(
+    context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
+) -> None:
+    """Play the compromise of a key on copies: how long it takes, and whether it would work.
+
+    Nothing that is live changes.
+
+    Example: certrotd keys rehearse orders
+    """
+    from certrotd.cli.key_rehearsal import rehearse as carry_out
+
+    end(carry_out(path_of(context, config), name, as_json=as_json))
 
 
 @keys_app.command("restore")

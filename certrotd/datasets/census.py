@@ -19,6 +19,8 @@ MOST_LISTED = 100
 
 BY_BEGINNING = "by the beginnings of ciphertext"
 BY_TRIAL = "by opening every value"
+BY_CONSTRUCTION = "by construction, and by what every value opens to"
+"""The application has had one key, and what certrotd wrote is marked by its own."""
 BY_INDEX = "by opening every value and making its blind indexes"
 
 
@@ -74,6 +76,8 @@ def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
             else:
                 by_version[seen.version] = by_version.get(seen.version, 0) + 1
     method = BY_BEGINNING if flat else BY_INDEX if form.indexes else BY_TRIAL
+    if form.by_construction:
+        method = BY_CONSTRUCTION
     return Tally(by_version, plaintext, unopened, tuple(listed), method, indexes)
 
 

@@ -64,6 +64,30 @@ class JsonDocument:
         return spliced(_decoded(document), texts).encode()
 
 
+@dataclass(frozen=True)
+class ListDocument:
+    """Document, of several values with a ``separator`` between them."""
+
+    separator: bytes
+
+    def places(self, document: bytes) -> Sequence[Place]:
+        """As Document.places: every member."""
+        found, at = [], 0
+        for number, each in enumerate(document.split(self.separator)):
+            text = each.decode("utf-8", "surrogateescape")
+            found.append(Place(f"[{number}]", at, at + len(each), text))
+            at += len(each) + len(self.separator)
+        return found
+
+    def spliced(self, document: bytes, changes: Sequence[tuple[Place, bytes]]) -> bytes:
+        """As Document.spliced."""
+        parts, last = [], 0
+        for place, value in changes:
+            parts += [document[last : place.start], value]
+            last = place.end
+        return b"".join([*parts, document[last:]])
+
+
 def _decoded(document: bytes) -> str:
     try:
         return document.decode()

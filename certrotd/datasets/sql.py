@@ -17,6 +17,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import BeginningCounts, Change, Key, PreflightFinding, Refused, Row
+from certrotd.datasets.shards import Books, Part, last_rows, parts_between
+from certrotd.datasets.sql_checkpoints import SqlCheckpoints
 from certrotd.datasets.sql_dialect import Dialect, Mark, stored
 from certrotd.datasets.sql_errors import as_failures
 from certrotd.datasets.sql_preflight import findings_of, too_narrow, unique_columns
@@ -53,13 +55,23 @@ class TableSpec:
 
 
 class SqlDataset:
-    """Dataset, of one table."""
+    """Dataset, of one table, or of one part of it, of which ``books`` are kept."""
 
-    def __init__(self, name: str, engine: Engine, spec: TableSpec, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        spec: TableSpec,
+        dialect: Dialect,
+        part: Part | None = None,
+        books: Books | None = None,
+    ) -> None:
         self._name = name
-        self._engine = engine
+        self.engine = engine
         self.spec = spec
         self.dialect = dialect
+        self._part = part or Part()
+        self._books = books
 
     @property
     def name(self) -> str:
@@ -89,7 +101,7 @@ class SqlDataset:
     @contextmanager
     def connected(self) -> Iterator[Connection]:
         """A transaction, committed at its end; what the database says against it is a Failure."""
-        with as_failures(f"the dataset {self.name}"), self._engine.begin() as connection:
+        with as_failures(f"the dataset {self.name}"), self.engine.begin() as connection:
             yield connection
 
     def counts(self, beginnings: Sequence[bytes]) -> BeginningCounts:
@@ -121,6 +133,16 @@ class SqlDataset:
         with self.connected() as connection:
             return self._read(connection, self._within(query))
 
+    def ends(self, most: int) -> Sequence[Key]:
+        """The keys of so many rows at most that hold something: the first ones and the last."""
+        first, last = -(-most // 2), most // 2
+        query = self._within(sa.select(*self._keys).where(self._open(())))
+        with self.connected() as connection:
+            found = list(connection.execute(query.order_by(*self._keys).limit(first)))
+            backwards = query.order_by(*(each.desc() for each in self._keys)).limit(last)
+            found += reversed(list(connection.execute(backwards)))
+        return list(dict.fromkeys(map(tuple, found)))
+
     def again(self, keys: Sequence[Key]) -> Sequence[Row]:
         """As Dataset.again."""
         with self.connected() as connection:
@@ -131,11 +153,16 @@ class SqlDataset:
         """As Dataset.replace."""
         try:
             with self.connected() as connection:
+                if self._books is not None:
+                    self._books.begin(connection)
                 before = self._kept(connection, changes, lock=True)
                 written = self.dialect.replace(
                     connection, self.table, self._keys, self._written, changes
                 )
                 self._same(before, self._kept(connection, changes))
+                if self._books is not None:
+                    whole, last = written == len(changes), changes[-1].row.key
+                    self._books.end(connection, last, whole=whole, rows=written)
                 return written
         except Refused as refused:
             if len(changes) == 1 and (other := self._twin(changes[0])):
@@ -212,6 +239,33 @@ class SqlDataset:
         with self.connected() as connection:
             return self.dialect.advice(connection, self.spec.table, self.spec.schema)
 
+    @property
+    def one_writer(self) -> bool:
+        """As Divisible.one_writer."""
+        return self.engine.dialect.name == "sqlite"
+
+    def divided(self, into: int, done: Sequence[bytes]) -> Sequence[Part]:
+        """As Divisible.divided, by one look at every key."""
+        lasts = last_rows(self.remaining(done), into)
+        if not lasts:
+            return [Part()]
+        number = sa.func.row_number().over(order_by=self._keys).label("certrotd_number")
+        rows = sa.select(*self._keys, number).select_from(self.table).where(self._open(done))
+        numbered = self._within(rows).subquery("numbered")
+        query = sa.select(*(numbered.c[each] for each in self.spec.key))
+        query = query.where(numbered.c.certrotd_number.in_(lasts))
+        with self.connected() as connection:
+            found = connection.execute(query.order_by(numbered.c.certrotd_number)).all()
+        return parts_between([tuple(each) for each in found])
+
+    def part(self, part: Part, books: Books | None = None) -> SqlDataset:
+        """As Divisible.part."""
+        return SqlDataset(self.name, self.engine, self.spec, self.dialect, part, books)
+
+    def checkpoints(self, label: str) -> SqlCheckpoints:
+        """As Divisible.checkpoints."""
+        return SqlCheckpoints(self.engine, label, self.spec.schema)
+
     @cached_property
     def _keys(self) -> Sequence[sa.ColumnClause[Any]]:
         return [self.table.c[each] for each in self.spec.key]
@@ -237,8 +291,14 @@ class SqlDataset:
         return sa.select(*self._keys, *values, self.dialect.mark(self.table))
 
     def _within(self, query: sa.Select[Any]) -> sa.Select[Any]:
-        """Only what the operator's condition says; its colons are not parameters."""
-        where = self.spec.where
+        """Only the part, and what the operator's condition says; its colons are not parameters."""
+        where, low, high = self.spec.where, self._part.low, self._part.high
+        if low is not None:
+            query = query.where(self.dialect.behind(self._keys, low))
+        if high is not None:
+            # the first column by itself, too: so that the index ends the search everywhere
+            above = sa.not_(self.dialect.behind(self._keys, high))
+            query = query.where(self._keys[0] <= high[0], above)
         if where is None:
             return query
         return query.where(sa.text("(" + where.replace(":", r"\:") + "\n)"))

@@ -52,7 +52,8 @@ def policy_of(name: str, entry: KeyringEntry, every: Sequence[AnyOutlet]) -> Pol
 
 
 def _fresh(entry: KeyringEntry) -> Freshness:
-    usual = Freshness(apart=entry.grace)
+    rehearsal = entry.rehearsal.every if entry.rehearsal and entry.rehearsal.required else None
+    usual = Freshness(apart=entry.grace, rehearsal=rehearsal)
     return replace(usual, drill=entry.backup.drill.every) if entry.backup else usual
 
 

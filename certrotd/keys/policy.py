@@ -10,6 +10,7 @@ from certrotd.id import Id
 from certrotd.keyring.evidence import Confirmation, Count, Freshness, Hold, NotCounted, Scan
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.material import Algorithm
+from certrotd.keyring.rehearsal import Rehearsed
 from certrotd.keyring.states import Versions
 from certrotd.keys.kind import KIND
 from certrotd.lifecycle import attempts
@@ -92,9 +93,10 @@ class Standing:
     paths nothing is, ``strange`` what is wrong with others, in words. ``present``: an application
     has a key already that certrotd has not taken over. ``backups`` is where backups of it are that
     was never written, empty if there are none. ``census`` has the last count of every dataset by
-    version, ``failed`` why one could not be counted since. ``suspects`` are the versions
-    that others may know, and why. ``holds`` and ``confirmed`` are what
-    people said of the destruction of each version.
+    version, ``failed`` why one could not be counted since, ``rehearsed`` is the last rehearsal.
+    ``backups_away``: why backups cannot be freed of a destroyed key now.
+    ``suspects`` are the versions that others may know, and why. ``holds`` and ``confirmed`` are
+    what people said of the destruction of each version.
     """
 
     versions: Versions | None = None
@@ -109,6 +111,8 @@ class Standing:
     census: Mapping[int, Mapping[str, Count]] = field(default_factory=dict)
     failed: Mapping[str, NotCounted] = field(default_factory=dict)
     drilled: datetime | None = None
+    rehearsed: Rehearsed | None = None
+    backups_away: str = ""
     scan: Scan | None = None
     suspects: Mapping[int, str] = field(default_factory=dict)
     holds: Mapping[int, Hold] = field(default_factory=dict)

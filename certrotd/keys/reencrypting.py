@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from certrotd.rotation.step import Done, Journaled, Later, Ledger
 if TYPE_CHECKING:
     from certrotd.datasets.census import Tally
     from certrotd.datasets.configured import Opened
+    from certrotd.datasets.port import Dataset
     from certrotd.datasets.reencryption import Passed, Position
     from certrotd.keyring.keyring import Keyring
     from certrotd.keyring.material import KeySet
@@ -55,6 +56,8 @@ class Reencrypt(Journaled):
     can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
+        from certrotd.keys.sharding import passes_of
+
         place = world.datasets.get(self.dataset)
         if place is None:
             raise NeedsOperator(f"the configuration has no dataset {self.dataset} any more")
@@ -68,7 +71,7 @@ class Reencrypt(Journaled):
                 check(self.dataset, opened, staged=not _in_emergency(keyring))
                 keys = keyring.key_set()
                 passes = Passes(world, ledger, self.dataset, opened, place, keys, gives_way=True)
-                return passes.all(keyring.every_key())
+                return passes_of(passes).all(keyring.every_key())
         except Overtaken:
             return _SET_ASIDE
         except (Stopped, Later):
@@ -119,7 +122,7 @@ class Passes:
         """As many as it takes; ``every`` key is what the census knows. Raises Failure, or Later."""
         left = 0
         for number in range(PASSES):
-            passed = self._pass(first=number == 0)
+            passed = self._pass(number)
             at = self.world.clock.now()
             tally = self.opened.tally(every)
             self.place.counted(tally, at)
@@ -134,7 +137,7 @@ class Passes:
                 hint = (
                     "the old keys stay for them; certrotd keys reencrypt NAME --dry-run lists more"
                 )
-                raise quarantined(self.dataset, self.opened, passed, hint)
+                raise quarantined(self.dataset, self.opened, replace(passed, count=left), hint)
         raise Later(
             f"{left:,} values of {self.dataset} are under an old key after {PASSES} passes",
             hint="something still writes there: have it read its keys again",
@@ -146,7 +149,7 @@ class Passes:
 
         Raises NeedsOperator for values that could not be re-encrypted, or where there are none.
         """
-        passed = self._pass(first=False, writes=False)
+        passed = self._pass(1, writes=False)
         if passed.count:
             hint = f"certrotd keys reencrypt {self.world.name} --dry-run lists more"
             raise quarantined(self.dataset, self.opened, passed, hint)
@@ -154,13 +157,9 @@ class Passes:
             self.opened.tally(self.keys)
         return passed.seen
 
-    def _pass(self, *, first: bool, writes: bool = True) -> Passed:
-        from certrotd.datasets.keys import key_from_json, key_to_json
-        from certrotd.datasets.port import Advising
-        from certrotd.datasets.reencryption import Pass, Position
-
-        world, ledger, keys, opened = self.world, self.ledger, self.keys, self.opened
-        looked = world.clock.monotonic()
+    def _before(self) -> Callable[[], None]:
+        """What comes before every batch and every write, and raises what ends the pass."""
+        world, looked = self.world, self.world.clock.monotonic()
 
         def before() -> None:
             nonlocal looked
@@ -172,27 +171,52 @@ class Passes:
             if world.clock.stopping() and not self.goes_on:
                 raise Stopped("the process was told to stop")
 
-        pace, clock = opened.pace, world.clock
+        return before
+
+    def _pass(self, number: int, *, writes: bool = True) -> Passed:
+        """The pass of that number; the first one goes on where a crash has cut it off."""
+        from certrotd.datasets.keys import key_from_json, key_to_json
+        from certrotd.datasets.reencryption import Pass, Position
+
+        world, ledger, keys, opened = self.world, self.ledger, self.keys, self.opened
+        pace, clock, before = opened.pace, world.clock, self._before()
         passing = Pass(opened.dataset, opened.form, keys, clock, pace, before, writes=writes)
-        position, kept = Position(), ledger.kept if first else {}
+        position, kept = Position(), ledger.kept if number == 0 else {}
         after: Any = kept.get("after")
         if after is not None and kept.get("active") == keys.active:
             position = Position(key_from_json(after), int(str(kept["seen"])))
         total = position.seen + opened.dataset.remaining(passing.done)
-        last, asked, advice = world.clock.monotonic(), position.seen, None
+        last, advice = world.clock.monotonic(), Advice(opened.dataset, position.seen, total)
 
         def keep(now: Position) -> None:
-            nonlocal last, asked, advice
+            nonlocal last
             if world.clock.monotonic() - last < KEEP_EVERY:
                 return
             last = world.clock.monotonic()
-            if isinstance(opened.dataset, Advising) and (now.seen - asked) * ADVISED >= total:
-                asked, advice = now.seen, opened.dataset.advice()
             key = key_to_json(now.after) if now.after is not None else None
-            told = {"after": key, "seen": now.seen, "active": keys.active, "advice": advice}
+            words = advice.at(now.seen)
+            told = {"after": key, "seen": now.seen, "active": keys.active, "advice": words}
             ledger.checkpoint(told, done=now.seen, total=max(total, now.seen))
 
         return passing.run(position, keep)
+
+
+class Advice:
+    """What people should do for a dataset while it is rewritten, of which ``seen`` rows are."""
+
+    def __init__(self, dataset: Dataset, seen: int, total: int) -> None:
+        self._dataset = dataset
+        self._asked = seen
+        self._total = total
+        self._words: str | None = None
+
+    def at(self, seen: int) -> str | None:
+        """In words, as of the last tenth of all rows; raises Failure."""
+        from certrotd.datasets.port import Advising
+
+        if isinstance(self._dataset, Advising) and (seen - self._asked) * ADVISED >= self._total:
+            self._asked, self._words = seen, self._dataset.advice()
+        return self._words
 
 
 def quarantined(name: str, opened: Opened, passed: Passed, hint: str) -> NeedsOperator:

@@ -49,6 +49,8 @@ class PostgreSQL(Server):
         more = ["-E", "UTF8", "--locale=C.UTF-8", "--pwfile", secret, "-N"]
         run = [*self._as, *map(str, (*made, *more))]
         subprocess.run(run, check=True, capture_output=True, cwd="/")
+        with (self.data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all 0.0.0.0/0 scram-sha-256\n")  # pods are led to its loopback
 
     def command(self) -> Sequence[str | Path]:
         settings = {

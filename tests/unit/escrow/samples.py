@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyrage  # type: ignore[import-untyped]
 
 from certrotd.config.secrets import Secret
 from certrotd.escrow.age import Identities, PublicKeys
-from certrotd.keyring.keyring import Keyring
+from certrotd.keyring.keyring import Keyring, Wrapped, fingerprint
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from tests.unit.keyring.test_document import payments
 from tests.unit.keyring.test_states import FRESH, NOW, proof
@@ -17,7 +18,17 @@ from tests.unit.keyring.test_states import FRESH, NOW, proof
 AT = datetime(2026, 7, 1, 3, 4, 5, 678, tzinfo=UTC)
 DAY = timedelta(days=1)
 
-__all__ = ["AT", "DAY", "NOW", "activated", "at_revision", "destroyed", "keys", "payments"]
+__all__ = [
+    "AT",
+    "DAY",
+    "NOW",
+    "activated",
+    "at_revision",
+    "destroyed",
+    "keys",
+    "payments",
+    "sealed_by",
+]
 
 
 @functools.cache
@@ -49,3 +60,14 @@ def destroyed(keyring: Keyring, number: int, *, revision: int) -> Keyring:
     versions = versions.disable(number, at=NOW, why="grace is over")
     versions = versions.destroy(number, proof(NOW), FRESH, at=NOW, why="asked")
     return at_revision(keyring.moved(versions), revision)
+
+
+def sealed_by(keyring: Keyring, seal: Material) -> Keyring:
+    """The same keys in another keyring of that name, as somebody else would make it."""
+    entries = {
+        number: replace(entry, fingerprint=fingerprint(entry.secret.material, seal))
+        if entry.secret
+        else entry
+        for number, entry in keyring.entries.items()
+    }
+    return replace(keyring, entries=entries, seal=Wrapped(seal))

@@ -1,0 +1,153 @@
+"""Shards of ``certrotd keys reencrypt`` in other processes: of Dask, or of a Job of Kubernetes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from certrotd.cli.keys import ids_of, keyring_of
+from certrotd.cli.output import say
+from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.config.datasets import SqlDatasetEntry
+from certrotd.config.durations import parse
+from certrotd.daemon.stopping import Stopping
+from certrotd.daemon.wiring import open_site
+from certrotd.errors import Failure, InvalidInput, UsageError
+from certrotd.keys.managed import ConfiguredKeyring
+from certrotd.keys.shard_waiting import Wanted, work_when_open
+from certrotd.keys.shard_work import Answer, Task, answer_of, perform
+from certrotd.keys.sharding import holder
+from certrotd.keys.subject import KeyringSubject
+from certrotd.keys.workforce import Workforce
+from certrotd.rotation.engine import Stopped
+from certrotd.rotation.unexpected import as_failure
+from certrotd.workers.dask_workers import DaskWorkers, check_address
+
+COMMAND = "certrotd keys reencrypt"
+
+
+def work(config: str, name: str, task: Mapping[str, Any]) -> Mapping[str, Any]:
+    """One task, in a process that knows no more than this; what became of it."""
+    clock = SystemClock()
+    try:
+        with _keyring(Path(config), name, clock) as keyring:
+            return perform(keyring.stored, Task(**task), clock, holder()).to_json()
+    except Failure as failure:
+        return Answer.of(failure).to_json()
+    except Exception as error:  # noqa: BLE001  # what it holds must not go over the network
+        return Answer.of(as_failure(error, "re-encrypt a shard")).to_json()
+
+
+@contextmanager
+def _keyring(config: Path, name: str, clock: Clock) -> Iterator[ConfiguredKeyring]:
+    """A keyring of the configuration, to read what is kept of it."""
+    with open_site(config, clock=clock, command=COMMAND) as site:
+        [subject] = site.inventory.chosen(ids_of([name]))
+        found = keyring_of(subject).managed
+        assert isinstance(found, ConfiguredKeyring), "it is of a configuration"
+        yield found
+
+
+def hire(
+    config: Path, name: str, *, workers: int | None, dask: str | None
+) -> Callable[[KeyringSubject], None]:
+    """What has workers re-encrypt the keyring, instead of this process."""
+    if workers is not None and dask is not None:
+        raise UsageError("--workers starts workers, and --dask names some: give one of them")
+    if dask is not None:
+        check_address(dask)
+
+    def before(keyring: KeyringSubject) -> None:
+        managed = keyring.managed
+        assert isinstance(managed, ConfiguredKeyring), "it is of a configuration"
+        for each, entry in managed.entry.datasets.items():
+            if not isinstance(entry, SqlDatasetEntry) or entry.url.startswith("sqlite"):
+                say(f"{each}: re-encrypted by one process: it is no table that many can write")
+        if workers is not None or dask is not None:
+            hired = DaskWorkers(
+                partial(work, str(config.absolute()), name), number=workers or 0, address=dask or ""
+            )
+            managed.workers = lambda: _Dask(hired)
+
+    return before
+
+
+class _Dask(Workforce):
+    """Workforce, of Dask."""
+
+    def __init__(self, workers: DaskWorkers) -> None:
+        self._workers = workers
+
+    def __enter__(self) -> Self:
+        self._workers.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._workers.__exit__(kind, error, trace)
+
+    @property
+    def count(self) -> int:
+        return self._workers.count
+
+    def begin(self, task: Task) -> None:
+        self._workers.call(task, task.to_json())
+
+    def ended(self) -> Sequence[tuple[Task, Answer]]:
+        return [
+            (task, Answer.of(told) if isinstance(told, Failure) else answer_of(told))
+            for task, told in self._workers.ended()
+        ]
+
+
+def shard(config: Path, name: str, shard: str, wait: str) -> int:
+    """Carry out ``certrotd keys reencrypt --shard``; the exit code."""
+    number, of = _asked(shard)
+    try:
+        patience = parse(wait)
+    except InvalidInput as error:
+        raise UsageError(f"--wait: {error.message}", hint=error.hint) from None
+    stopping = Stopping()
+    stopping.listen()
+    with _keyring(config, name, stopping.clock) as keyring:
+        entries = {
+            each: entry
+            for each, entry in sorted(keyring.entry.datasets.items())
+            if isinstance(entry, SqlDatasetEntry) and entry.checkpoints == "table"
+        }
+        if not entries:
+            raise UsageError(
+                f"no dataset of {name} has its checkpoints in a table, where a pod finds its shard",
+                hint="checkpoints: table, and shards: 16",
+            )
+        try:
+            for each, entry in entries.items():
+                shards = entry.shards or 1
+                if of not in (None, shards) or number >= shards:
+                    raise UsageError(f"{each} has {shards} shards, from 0 on, and not {shard}")
+                wanted = Wanted(
+                    each, number, holder(), Deadline(stopping.clock, patience.total_seconds())
+                )
+                work_when_open(keyring.stored, wanted, stopping.clock, stopping)
+                say(f"{each}: shard {number} of {shards} is done", sys.stdout)
+        except Stopped:
+            say(f"{name}: stopped; the shard is free for others")
+            return 1
+    return 0
+
+
+def _asked(shard: str) -> tuple[int, int | None]:
+    """The number of a shard, from 0 on, and how many there are if that is told."""
+    number, divided, of = shard.partition("/")
+    if not number.isdecimal() or (divided and not of.isdecimal()):
+        raise UsageError(f"--shard: {shard} is none", hint="the fourth of 16 is 3/16")
+    return int(number), int(of) if divided else None
