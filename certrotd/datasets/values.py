@@ -19,9 +19,10 @@ from certrotd.codecs.expectation import Expectation, Length
 from certrotd.codecs.port import Codec, KeyIds, Marking
 from certrotd.codecs.selection import Opened, by_construction, named_by, opened_by
 from certrotd.datasets.blind_indexes import OWN, BlindIndexes, IndexField
-from certrotd.datasets.documents import Document, Place
+from certrotd.datasets.documents import Document
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import Change, Key, Row
+from certrotd.jsonscan import Place
 from certrotd.keyring.material import DataKey, KeySet
 
 MARK = 4
