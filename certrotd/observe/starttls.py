@@ -17,6 +17,11 @@ MAX_MESSAGE = 65_536
 
 _CLIENT_PROTOCOL_41, _CLIENT_SSL, _CLIENT_SECURE_CONNECTION = 0x200, 0x800, 0x8000
 _START_TLS = b"1.3.6.1.4.1.1466.20037"
+_LDAP_ANSWER = re.compile(
+    # Active Directory writes every length in four bytes more, however short it is
+    rb"\x02\x01\x01\x78(?:[\x00-\x7f]|\x81.|\x82..|\x83.{3}|\x84.{4})\x0a\x01(.)",
+    re.DOTALL,
+)
 
 
 def upgrade(
@@ -113,7 +118,7 @@ def _ldap(server: _Server) -> None:
     server.send(b"\x30" + bytes([len(request)]) + request)
     answer = _element(server, b"\x30")
     # the message's number, then an ExtendedResponse that begins with a result code
-    found = re.match(rb"\x02\x01\x01\x78(?:[\x00-\x7f]|\x81.|\x82..)\x0a\x01(.)", answer, re.DOTALL)
+    found = _LDAP_ANSWER.match(answer)
     if found is None:
         raise Transient("the server's answer is no LDAP")
     if code := found[1][0]:
@@ -159,11 +164,11 @@ def _xmpp(server: _Server, name: str) -> None:
         "xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
     )
     server.send(stream.encode())
-    offered = _until(server, b"</stream:features>", b"</stream:stream>")
+    offered = _until(server, b"</stream:features>", b"<stream:features/>", b"</stream:stream>")
     if b"urn:ietf:params:xml:ns:xmpp-tls" not in offered:
         raise Transient("the XMPP server offers no TLS", hint="is its host one that it serves?")
     server.send(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
-    if b"<proceed" not in _until(server, b"<proceed", b"<failure"):
+    if b"<proceed" not in _until(server, b"<proceed", b"<failure", b"</stream:stream>"):
         raise Transient("the XMPP server declines STARTTLS")
 
 

@@ -112,6 +112,13 @@ GOOD: dict[str, tuple[StartTls, list[bytes]]] = {
             b"\x30\x84\0\0\0\x0d" + LDAP_DONE.replace(b"\x78\x07", b"\x78\x81\x07"),
         ],
     ),
+    "ldap of active directory": (
+        "ldap",
+        [
+            b"<" + LDAP_REQUEST,
+            b"\x30\x84\0\0\0\x10" + LDAP_DONE.replace(b"\x78\x07", b"\x78\x84\0\0\0\x07"),
+        ],
+    ),
     "mysql": ("mysql", [greeting(0x800), b"<" + MYSQL_REQUEST]),
     "xmpp": ("xmpp", [XMPP, XMPP_OFFER, XMPP_STARTTLS, b" <proceed xmlns='x'/>"]),
 }
@@ -182,6 +189,12 @@ BAD: dict[str, tuple[StartTls, list[bytes], str]] = {
     "old mysql": ("mysql", [b"\x03\0\0\0\x095\0"], "greeting is none of MySQL"),
     "gone mysql": ("mysql", [b"\x0b\0\0"], "closed the connection before"),
     "xmpp without tls": ("xmpp", [XMPP, b" <stream:features></stream:features>"], "offers no TLS"),
+    "xmpp without anything": ("xmpp", [XMPP, b" <stream:features/>"], "offers no TLS"),
+    "xmpp ends": (
+        "xmpp",
+        [XMPP, XMPP_TOO, XMPP_STARTTLS, b" <stream:error/></stream:stream>"],
+        "declines STARTTLS",
+    ),
     "xmpp of others": (
         "xmpp",
         [XMPP, b" <stream:error><host-unknown/></stream:error></stream:stream>"],
