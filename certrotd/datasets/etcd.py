@@ -16,10 +16,9 @@ from typing import Any
 from certrotd.clock import Clock, Deadline
 from certrotd.dial import Timeout
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.files.disktrouble import explained
 from certrotd.https.client import HttpsClient
 from certrotd.jsontext import parsed
-from certrotd.kube.access import trusting
+from certrotd.pki.roots import load_roots
 
 PAGE = 20
 """So many values at most in one answer: each may be of 1.5 MiB."""
@@ -45,13 +44,24 @@ class Etcd:
         while more:
             asked = {"key": _text(start), "range_end": _text(end), "limit": PAGE}
             page = self.ask("/v3/kv/range", asked)
-            there = page.get("kvs") or ()
-            for each in there:
-                key = base64.b64decode(each["key"])
-                value = base64.b64decode(each.get("value") or "")
-                yield key[len(whole) :].decode(errors="replace"), value[:BEGINNING]
+            there = _pairs(page)
+            for key, value in there:
+                if not start <= key < end:
+                    raise Transient("etcd answers with keys that were not asked for")
+                yield key[len(whole) :].decode(errors="replace"), value
                 start = key + b"\0"
             more = bool(page.get("more")) and bool(there)
+
+
+def _pairs(page: Any) -> list[tuple[bytes, bytes]]:
+    """Keys, and what their values begin with; raises Transient for what is none."""
+    try:
+        return [
+            (base64.b64decode(each["key"]), base64.b64decode(each.get("value") or "")[:BEGINNING])
+            for each in page.get("kvs") or ()
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise Transient("etcd answers with what is no list of keys and values") from None
 
 
 def _text(data: bytes) -> str:
@@ -92,8 +102,17 @@ def etcd_of(
 
 
 def _context(ca: Path | None, pair: tuple[Path, Path] | None) -> ssl.SSLContext:
-    context = ssl.create_default_context() if ca is None else trusting(ca)
+    if ca is None:
+        context = ssl.create_default_context()
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        load_roots(context, ca, what="etcd's CA", hint="API servers have it as --etcd-cafile")
     if pair is not None:
-        with explained(f"read {pair[0]}"):
-            context.load_cert_chain(*pair)
+        try:
+            context.load_cert_chain(*pair, password="")  # nobody is there to be asked for one
+        except OSError as error:  # ssl.SSLError is one
+            raise NeedsOperator(
+                f"the client certificate {pair[0]} and its key {pair[1]} cannot be used: "
+                f"{error.strerror or error}"
+            ) from None
     return context

@@ -5,15 +5,21 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 
 from certrotd.clock import ManualClock
 from certrotd.codecs.errors import Damaged, Unsupported
 from certrotd.codecs.kubernetes_etcd import StoredByApiServer
 from certrotd.datasets import rewritings
-from certrotd.datasets.etcd import Etcd
+from certrotd.datasets.etcd import Etcd, etcd_of
 from certrotd.datasets.kubernetes import BY_ETCD, BY_REWRITING, KubernetesDataset, ObjectsForm
 from certrotd.datasets.port import Busy, CutShort
 from certrotd.datasets.reencryption import TRIES, Pace, Pass, Passed, Position
@@ -25,6 +31,7 @@ from certrotd.state.ports import Conflict
 from certrotd.state.typed import TypedDocument
 from tests.contract.codec_cases import key_of
 from tests.fakes.state import MemoryState
+from tests.parts import pki
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 FIRST, SECOND, THIRD = (key_of(Algorithm.XSALSA20_POLY1305, n, key_id=f"key{n}") for n in (1, 2, 3))
@@ -361,6 +368,33 @@ def test_the_etcd_of_another_cluster_is_not_believed() -> None:
     """It has nothing where the API server has something."""
     with pytest.raises(CutShort, match="etcd has no secrets, the API server does"):
         Rig(etcd({})).dataset().tally(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"kvs": [{"value": ""}]}, "no list of keys and values"),
+        ({"kvs": [{"key": "a"}]}, "no list of keys and values"),
+        ({"kvs": 7}, "no list of keys and values"),
+        ({"kvs": [{"key": _coded(b"/registry/pods/a/1")}], "more": True}, "not asked for"),
+    ],
+)
+def test_an_etcd_that_answers_oddly_is_not_believed(answer: Any, words: str) -> None:
+    """Nor is it asked for ever."""
+    with pytest.raises(Transient, match=words):
+        list(Etcd(lambda _path, _asked: answer, "/registry").stored("secrets"))
+
+
+def test_files_that_do_not_reach_etcd_are_named(tmp_path: Path) -> None:
+    """Before it is asked; nobody is asked for the password of a key."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    pair = pki.make_leaf(pki.make_root(), "etcd.example.test")
+    cert.write_bytes(pair.certificate.public_bytes(Encoding.PEM))
+    secret = BestAvailableEncryption(b"secret")
+    key.write_bytes(pair.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
+    for ca, files in ((key, None), (None, (cert, key))):
+        with pytest.raises(NeedsOperator, match=f"{key} (holds no|cannot be used)"):
+            etcd_of("https://127.0.0.1:1", ca, files, "/registry", ManualClock(NOW))
 
 
 def test_stored_values_tell_their_key_and_nothing_else() -> None:
