@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_OUTPUT = 65_536
 """So many bytes of a program's output are kept, of its end."""
+_PAUSE = 0.1
 _HEADER = 8  # bytes before each part of the output: its stream and its length
 
 
@@ -125,8 +126,8 @@ class DockerEngine:
                 output = _output(getattr(stream, "_sock", stream), deadline)
             finally:
                 stream.close()
-            code = client.exec_inspect(made)["ExitCode"]
-        return Ended(int(code or 0), output)
+            code = exit_code(lambda: client.exec_inspect(made), deadline)
+        return Ended(code, output)
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
         packed = io.BytesIO()
@@ -204,6 +205,20 @@ def _away(host: str, what: str, error: Exception) -> NeedsOperator | Transient:
     if isinstance(error, TimeoutError):
         return Transient(f"{host} cannot {what}: it does not answer")
     return Transient(f"{host} cannot {what}: {words}", hint="does dockerd run there?")
+
+
+def exit_code(inspect: Callable[[], Mapping[str, Any]], deadline: Deadline) -> int:
+    """That of a program, by what an engine says of it: its output may end before it does.
+
+    Raises TimeoutError.
+    """
+    while True:
+        found = inspect()
+        if (code := found.get("ExitCode")) is not None and not found.get("Running"):
+            return int(code)
+        if deadline.passed:
+            raise TimeoutError
+        deadline.pause(_PAUSE)
 
 
 def _output(connection: Any, deadline: Deadline) -> bytes:

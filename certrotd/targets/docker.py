@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.docker import DockerEntry
 from certrotd.containers.container import LABEL, PROJECT, SERVICE, Container, Mount, crash
-from certrotd.containers.engine import MAX_OUTPUT, DockerEngine, Engine, Tls
+from certrotd.containers.engine import MAX_OUTPUT, DockerEngine, Engine, Gone, Tls
 from certrotd.errors import Failure, NeedsOperator, Transient, one_line, raise_first
 from certrotd.files.reading import read_file
 from certrotd.pki.generation import Checked, LiveCertificate
@@ -113,11 +114,12 @@ class DockerTarget:
     def revert_for(self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]) -> None:
         """As InformedRevertible.revert_for: the last one first, each whatever becomes of others.
 
-        One that ran before and does not run now is started again.
+        One that ran before and does not run now is started again; one that is gone has nothing to
+        be put back.
         """
         ran = {str(each) for each in shown.get("running") or ()}
         failures: list[Failure] = []
-        for each in reversed(self._found(certificates)):
+        for each in reversed(self._found(certificates, gone=True)):
             try:
                 if each.is_running and crash(each, each) is None:
                     self._tell(each, certificates, back=True)
@@ -128,11 +130,14 @@ class DockerTarget:
                 failures.append(failure)
         raise_first(failures)
 
-    def _found(self, certificates: Sequence[LiveCertificate]) -> list[Container]:
-        """Each once; raises Gone for a name that is none."""
+    def _found(
+        self, certificates: Sequence[LiveCertificate], *, gone: bool = False
+    ) -> list[Container]:
+        """Each once; raises Gone for a name that is none, unless some may be ``gone``."""
         found: dict[str, Container] = {}
         for name in self.chosen.names:
-            found.setdefault(name, self.engine.get(name))
+            with suppress(Gone) if gone else nullcontext():
+                found.setdefault(name, self.engine.get(name))
         for project, service in self.chosen.services:
             labels = {PROJECT: project, SERVICE: service}
             found |= _new(self.engine.find(labels), found)

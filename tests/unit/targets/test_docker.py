@@ -13,7 +13,7 @@ from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.docker import DockerEntry
 from certrotd.containers.container import Container, Mount, container, crash
-from certrotd.containers.engine import DockerEngine, Ended, Gone
+from certrotd.containers.engine import DockerEngine, Ended, Gone, exit_code
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki.generation import LiveCertificate
 from certrotd.state.ports import Fenced
@@ -280,6 +280,12 @@ class TestUndone:
         made(engine, "web", "spare").revert_for((), {})
         assert engine.log == ["web: restart within 15"]
 
+    def test_one_that_was_removed_meanwhile_holds_nothing_up(self) -> None:
+        """It reads what is live when it is made again."""
+        engine = MemoryEngine(running("web"))
+        made(engine, "web", "api").revert_for((), {"running": ["web", "api"]})
+        assert engine.log == ["web: HUP"]
+
     def test_each_failure_is_said_and_the_others_are_told(self) -> None:
         """The first of them ends the undo, after all were told."""
         engine = MemoryEngine(running("web"), running("api"))
@@ -289,6 +295,16 @@ class TestUndone:
         with pytest.raises(Failure, match="the container api does not work"):
             made(engine, "web", "api").revert_for((), {"running": ["web", "api"]})
         assert engine.log == ["api: HUP", "web: HUP"]
+
+
+def test_a_program_whose_output_ended_is_waited_for() -> None:
+    """It succeeded only once it has an exit code."""
+    deadline = Deadline(ManualClock(datetime(2026, 6, 1, tzinfo=UTC)), 30)
+    runs, over = {"Running": True, "ExitCode": None}, {"Running": False, "ExitCode": 3}
+    answers = iter([runs, over])
+    assert exit_code(lambda: next(answers), deadline) == 3
+    with pytest.raises(TimeoutError):
+        exit_code(lambda: runs, deadline)
 
 
 def test_a_container_is_read_of_what_the_engine_says() -> None:
