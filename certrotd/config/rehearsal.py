@@ -31,8 +31,8 @@ class RehearsalEntry(Entry):
     )
     directory: AbsolutePath | None = Field(
         default=None,
-        description="Where copies are made, and removed at the end (null: in the state directory). "
-        "certrotd makes the last folder of it, and no other.",
+        description="Where copies are made, in a folder certrotd-rehearsal-KEYRING that is removed "
+        "before and at the end (null: in the state directory).",
     )
     required: bool = Field(
         default=False,

@@ -44,7 +44,7 @@ class Rehearsed:
     """A rehearsal at ``at``, of a compromise of the key ``version``.
 
     ``replaced_in`` is after how many seconds every output had the new key, ``seconds`` how long all
-    of it took. ``left_out`` are the datasets that only a program counts. ``problems`` says in
+    of it took. ``left_out`` are the datasets that certrotd cannot copy. ``problems`` says in
     words what failed.
     """
 

@@ -53,7 +53,9 @@ def rehearsed(keyring: ConfiguredKeyring, audit: Audit) -> Rehearsed:
     found = keyring.store.read()
     if found is None or found.keyring.versions.active is None:
         raise NeedsOperator(f"there is no active key of {name} that could be compromised")
-    place = (entry.directory or keyring.state_dir / DIRECTORY) / name
+    place = keyring.state_dir / DIRECTORY / name
+    if entry.directory is not None:  # what is there is removed: nobody else has such a name
+        place = entry.directory / f"certrotd-rehearsal-{name}"
     with keyring.rehearsal_lock(), scratch_directory(place, room=entry.bytes) as directory:
         backs_up = _sealing(keyring) if keyring.entry.backup else None
         came_to = Rehearsal(

@@ -78,6 +78,20 @@ def test_a_rehearsal_says_how_long_an_emergency_takes_and_changes_nothing(
     assert "a new key in" in facts["Emergency rehearsed"].note
 
 
+def test_nothing_of_others_is_removed_where_copies_are_made(tmp_path: Path) -> None:
+    """Though it is called as the keyring; what a rehearsal that was killed left there is."""
+    scratch = tmp_path / "scratch"
+    for folder in ("orders", "certrotd-rehearsal-orders"):
+        (scratch / folder).mkdir(parents=True)
+        (scratch / folder / "file").write_bytes(b"x")
+    stored = Rehearsing(tmp_path, rehearsal={"rows": 10, "directory": str(scratch)})
+    assert stored.rehearse().succeeded
+    assert [each.relative_to(scratch) for each in scratch.rglob("*")] == [
+        Path("orders"),
+        Path("orders/file"),
+    ]
+
+
 def test_the_time_for_everything_is_reckoned_from_the_copies(stored: Rehearsing) -> None:
     """At the rate of what was copied, all datasets one after the other."""
     found = stored.rehearse()
