@@ -9,6 +9,7 @@ batch is read and encrypted on another connection while one is written.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -123,6 +124,7 @@ class Pass:
         self._writes = writes
         self._wrote = 0.0
         self._next = pace.batch
+        self._encrypting = threading.Lock()
         self.messages = self.size = 0
 
     def run(
@@ -165,7 +167,7 @@ class Pass:
 
         def read(after: Key | None) -> tuple[Sequence[Row], Batch]:
             rows = self._dataset.rows(after, self._next, self.done)
-            return rows, values.reencrypted(rows)
+            return rows, self._reencrypted(rows, values)
 
         dataset = self._dataset
         early = isinstance(dataset, Overlapping) and dataset.reads_while_writing
@@ -189,8 +191,13 @@ class Pass:
             if written == len(keys):
                 break
             rows = self._dataset.again([c.row.key for c in batch.changes if c.row.key in keys])
-            batch = values.reencrypted(rows)
+            batch = self._reencrypted(rows, values)
         return list({(each.key, each.field, each.why): each for each in quarantined}.values())
+
+    def _reencrypted(self, rows: Sequence[Row], values: Spread) -> Batch:
+        """What they are to be; meanwhile the next rows are perhaps read on another thread."""
+        with self._encrypting:
+            return values.reencrypted(rows)
 
     def _isolating(self, changes: Sequence[Change]) -> tuple[int, list[Quarantined]]:
         """How many were written, and what the dataset refuses, which holds up no other row."""

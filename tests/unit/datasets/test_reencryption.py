@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,12 +14,12 @@ from certrotd.clock import ManualClock
 from certrotd.codecs.wso2 import Wso2
 from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL, tally, unnamed
 from certrotd.datasets.documents import JsonDocument
-from certrotd.datasets.port import Busy, Key
+from certrotd.datasets.port import Busy, Key, Row
 from certrotd.datasets.reencryption import TRIES, Pace, Pass, Position, Trial, trial
-from certrotd.datasets.values import Form, Leftover
+from certrotd.datasets.values import Batch, Form, Leftover, RowValues
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.jsonpath import path_of
-from certrotd.keyring.material import Algorithm, DataKey, Material
+from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 from tests.fakes.datasets import MemoryDataset, Values
 from tests.parts.process import wait_until
 from tests.unit.datasets.test_values import FERNET, TINK, key_of, keys_of
@@ -153,6 +156,41 @@ def test_the_next_batch_is_read_while_one_is_written() -> None:
     dataset.before_write = lambda: None
     passing(dataset).run(kept[-1])
     assert plaintexts(dataset) == {n: f"row {n}" for n in range(25)}
+
+
+class OneAtATime(Form):
+    """Values that are not looked at by two threads at once; looking at them takes a while."""
+
+    def values(self, keys: KeySet) -> RowValues:
+        made, busy = super().values(keys), threading.Lock()
+        look = made.reencrypted
+
+        def reencrypted(rows: Sequence[Row]) -> Batch:
+            assert busy.acquire(blocking=False), "another thread is at it"
+            time.sleep(0.05)
+            busy.release()
+            return look(rows)
+
+        made.reencrypted = reencrypted  # type: ignore[method-assign]
+        return made
+
+
+def test_what_others_wrote_is_not_encrypted_while_the_next_batch_is() -> None:
+    """Processes that encrypt have one pipe each: two threads would mix up their rows."""
+    dataset, reads = filled(), list[int]()
+    dataset.reads_while_writing = True
+    dataset.before_read = lambda: reads.append(1)
+    theirs: list[dict[Key, Values]] = [{(3,): (old("theirs"),)}]
+
+    def write() -> None:
+        wait_until(lambda: len(reads) > 1)
+        if theirs:
+            dataset.content |= theirs.pop()
+
+    dataset.before_write = write
+    passed = Pass(dataset, OneAtATime(TINK), keys_of(TINK), ManualClock(NOW), Pace(batch=10)).run()
+    assert passed.count == 0
+    assert plaintexts(dataset)[3] == "theirs"
 
 
 def test_what_fails_while_reading_ahead_ends_the_pass_after_the_batch() -> None:
