@@ -55,6 +55,13 @@ MEMORY_KIB: Mapping[IndexFunction, int] = {
 MOST_MEMORY_KIB = 256 * 1024
 _MOST: Mapping[IndexFunction, int] = {IndexFunction.HMAC_SHA256: 32, IndexFunction.BLAKE2B: 64}
 
+_ANY_KEY = range(2**20)
+_KEYS: Mapping[IndexFunction, range] = {
+    IndexFunction.ARGON2ID: range(8, 2**20),  # it is the salt
+    IndexFunction.BLAKE2B: range(65),
+}
+"""How long a key may be, in bytes."""
+
 
 class IndexEncoding(StrEnum):
     """How it is stored."""
@@ -140,9 +147,11 @@ class BlindIndex:
         return self.encoding is not IndexEncoding.RAW
 
     def key(self, secret: bytes) -> bytes:
-        """The key of the index, made of what the application has."""
+        """The key of the index, made of what the application has; raises InvalidInput."""
         match self.derives:
             case None:
+                if len(secret) not in _KEYS.get(self.function, _ANY_KEY):
+                    raise InvalidInput(f"{self.function} takes no key of {len(secret)} bytes")
                 return secret
             case IndexNames() as names:
                 return names.key(secret)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock, Deadline
-from certrotd.errors import Transient
+from certrotd.errors import NeedsOperator, Transient
 from certrotd.keyring.material import KeySet
 from certrotd.keys.shard_work import divisible, label_of, work_on
 from certrotd.rotation.engine import Stopped
@@ -35,7 +35,8 @@ def work_when_open(
 ) -> None:
     """Work on a shard once a run has it, until it is done, by whomever.
 
-    Raises Transient if no run begins in time, Stopped, and Failure.
+    Raises Transient if no run begins in time, NeedsOperator if it has no such shard, Stopped, and
+    Failure.
     """
     from certrotd.datasets.shards import LeaseLost
 
@@ -54,7 +55,13 @@ def work_when_open(
             if run is not None and run.active > keys.active:
                 keys = _newer(stored, keys)
             if run is not None and run.active == keys.active:
-                if checkpoints.shards()[wanted.number].done:
+                shards = {each.number: each for each in checkpoints.shards()}
+                if (mine := shards.get(wanted.number)) is None:
+                    raise NeedsOperator(
+                        f"the re-encryption of {wanted.dataset} that runs has {len(shards)} shards",
+                        hint="shards was changed since it began: the next one has as many",
+                    )
+                if mine.done:
                     return
                 if lease := checkpoints.take(run, wanted.number, wanted.holder):
                     with suppress(LeaseLost):

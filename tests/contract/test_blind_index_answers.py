@@ -103,3 +103,13 @@ def test_an_index_that_nothing_makes_is_refused(
     """Before a value is read."""
     with pytest.raises(InvalidInput, match=words):
         BlindIndex(IndexFunction(function), **more)
+
+
+@pytest.mark.parametrize(("function", "length"), [("blake2b", 65), ("argon2id", 7)])
+def test_a_key_that_the_function_does_not_take_is_said(function: str, length: int) -> None:
+    """Before a value is read; a derived one always fits."""
+    index = BlindIndex(IndexFunction(function))
+    with pytest.raises(InvalidInput, match=f"{function} takes no key of {length} bytes"):
+        index.key(bytes(length))
+    names = BlindIndex(IndexFunction(function), derives=IndexNames("t", "f", "i"))
+    assert names.of(b"x", names.key(bytes(length)))

@@ -226,6 +226,8 @@ def test_a_pod_waits_for_its_shard_and_works_on_no_other(shop: Shop) -> None:
             kept.prepare()
             run = Run("r.0", 2)
             kept.open(run, lambda: opened.dataset.divided(2, ()), 2)
+        with pytest.raises(NeedsOperator, match="rows that runs has 2 shards"):
+            work_when_open(stored, shard(2), clock, lambda: False)
         work_when_open(stored, shard(1), clock, lambda: False)
         assert (shop.under(1), shop.under(2)) == (17, 18)
         work_when_open(stored, shard(1), clock, lambda: False)  # it is done

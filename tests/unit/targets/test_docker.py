@@ -300,7 +300,8 @@ class TestUndone:
 def test_a_program_whose_output_ended_is_waited_for() -> None:
     """It succeeded only once it has an exit code."""
     deadline = Deadline(ManualClock(datetime(2026, 6, 1, tzinfo=UTC)), 30)
-    runs, over = {"Running": True, "ExitCode": None}, {"Running": False, "ExitCode": 3}
+    runs: dict[str, Any] = {"Running": True, "ExitCode": None}
+    over: dict[str, Any] = {"Running": False, "ExitCode": 3}
     answers = iter([runs, over])
     assert exit_code(lambda: next(answers), deadline) == 3
     with pytest.raises(TimeoutError):
