@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from certrotd.clock import Clock
 from certrotd.codecs import ansible_vault, symmetric_header
@@ -60,7 +60,7 @@ CODECS: dict[str, Codec] = {
     "node-json": NodeJson(),
     "secretbox": PrefixedSecretbox(),
 }
-"""The codecs without options, by their names. Each that a dataset may have authenticates."""
+"""The codecs without options, by their names; each authenticates."""
 
 
 MARKS = {"symmetric-encryption": symmetric_header.MAGIC, "ansible-vault": ansible_vault.MARK}
@@ -169,7 +169,7 @@ def opened(
         )
         lag = None
         if entry.replica_lag_ms is not None:
-            names = {url: _name_of(url) for url in entry.replicas}
+            names = {url: host_of(url) for url in entry.replicas}
             engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
             lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
         searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
@@ -177,10 +177,12 @@ def opened(
         yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag)
 
 
-def _name_of(url: str) -> str:
-    """The host and port of a database, for people."""
+def host_of(url: str) -> str:
+    """The host and port of a database, for people; of a socket its directory."""
     parts = urlsplit(url)
-    return parts.netloc.rpartition("@")[2] or parts.path
+    told = dict(parse_qsl(parts.query))
+    named = ":".join(told[each] for each in ("host", "port") if each in told)
+    return parts.netloc.rpartition("@")[2] or named or parts.path
 
 
 def codec_of(entry: SqlDatasetEntry) -> Codec:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certrotd.clock import ManualClock
+from certrotd.datasets.configured import host_of
 from certrotd.datasets.replica_lag import Position, ReplicaLag
 from certrotd.datasets.sql_replicas import gtid
 
@@ -100,3 +101,13 @@ def test_a_stream_that_a_replica_does_not_have_is_lacking() -> None:
     assert rig.step(lag) is not None
     rig.applied = lambda: {"a": gtid("0-2-9, 3-1-2")}  # type: ignore[method-assign]
     assert rig.step(lag) is None
+
+
+def test_every_replica_has_a_name_of_its_own() -> None:
+    """Those of sockets, too: of two with one name, one would not be looked at."""
+    urls = [
+        "postgresql://certrotd@db2.example.com:5433/shop?sslmode=verify-full",
+        "postgresql:///shop?host=/run/a&user=certrotd",
+        "postgresql://certrotd@/shop?host=/run/a&port=5433",
+    ]
+    assert list(map(host_of, urls)) == ["db2.example.com:5433", "/run/a", "/run/a:5433"]
