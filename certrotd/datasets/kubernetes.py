@@ -203,8 +203,12 @@ class KubernetesDataset:
     def _listed(self, collection: Collection, after: str = "") -> Iterator[tuple[str, str, int]]:
         """Every object behind a place; a list that the server has forgotten goes on there."""
         for _ in range(RESTARTS):
+            last = ""
             try:
                 for each in listed(self._api, collection):
+                    if each.place <= last:
+                        raise NeedsOperator(f"{collection.name} are not listed in their order")
+                    last = each.place
                     if each.place > after:
                         after = each.place
                         yield each

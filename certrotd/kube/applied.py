@@ -122,4 +122,4 @@ class Applied:
             return None
 
     def _patiently(self, doing: str, act: Callable[[], T]) -> T:
-        return patiently(self.api.clock, self.patience, f"{doing} {self.place}", act)
+        return patiently(self.api, self.patience, f"{doing} {self.place}", act)

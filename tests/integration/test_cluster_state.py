@@ -114,7 +114,7 @@ class TestTwoWriters:
         mine.append(BEGIN, sync=True)
         assert other.records() == [BEGIN]
         other.append({"t": "resume"}, sync=True)
-        with pytest.raises(Fenced, match=SUBJECT):
+        with pytest.raises(Fenced, match=r"record\.certificate\.web in .* was changed"):
             mine.append({"t": "done", "i": 0}, sync=True)
         assert other.peek() == [BEGIN, {"t": "resume"}]
 
@@ -422,8 +422,9 @@ class TestAnApiServerThatIsAway:
         journal.append(BEGIN, sync=True)
         own.plane.pause()
         try:
-            with pytest.raises(JournalBroken, match="the API server"):
+            with pytest.raises(JournalBroken, match="the API server") as broken:
                 journal.append({"t": "done", "i": 0}, sync=True)
+            assert broken.value.message.count("cannot write") == 1
             with pytest.raises(DiskTrouble, match=r"cannot read secrets/certrotd-document\.n"):
                 state.document("n").read()
             with pytest.raises(DiskTrouble), state.lock(SUBJECT, "certificate web"):

@@ -44,6 +44,7 @@ class Cluster:
         self.allowed = True
         self.refuse: Callable[[str], None] = lambda _place: None
         self.page: Callable[[], None] = lambda: None
+        self.ordered = True
 
     def write(self, *places: str) -> None:
         for place in places:
@@ -74,7 +75,7 @@ class Cluster:
         behind = query.get("continue", "")
         rest = sorted(each for each in self.objects if each > behind)
         size = min(int(query["limit"]), 3)
-        items = [self._item(each) for each in rest[:size]]
+        items = [self._item(each) for each in (rest[:size] if self.ordered else rest[size::-1])]
         told: Object = {"resourceVersion": str(self.revision)}
         if len(rest) > size:
             told["continue"] = rest[size - 1]
@@ -271,6 +272,13 @@ def test_a_list_that_the_server_forgets_is_gone_on_with(rig: Rig) -> None:
     assert rig.cluster.patched == [f"ns/s{number}" for number in range(8)]
     left[0] = 10**6
     with pytest.raises(CutShort, match="cannot be listed to their end"):
+        rig.census()
+
+
+def test_a_list_without_an_order_is_refused(rig: Rig) -> None:
+    """Nobody could go on behind any of its objects."""
+    rig.cluster.ordered = False
+    with pytest.raises(NeedsOperator, match="secrets are not listed in their order"):
         rig.census()
 
 
