@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.config.context import unconnected
-from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry
+from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
@@ -45,9 +45,17 @@ if TYPE_CHECKING:  # what only datasets need is loaded for them
     from certrotd.datasets.scratch import Contents as Held
     from certrotd.datasets.scratch import Copy, Draw, Limits
 
-UNCOPIED = (CommandDatasetEntry, KubernetesDatasetEntry)
-"""Datasets that only the program, or the API server, which keeps them can re-encrypt."""
 WHY = "a rehearsal"
+
+
+def uncopied(entry: DatasetEntry) -> bool:
+    """Whether it is not rehearsed.
+
+    A program, or an API server, re-encrypts it; or only a cut-over knows the keys of its values.
+    """
+    if isinstance(entry, SqlDatasetEntry):
+        return entry.by_construction
+    return isinstance(entry, CommandDatasetEntry | KubernetesDatasetEntry)
 
 
 class Stopping(Exception):  # nothing is wrong
@@ -92,7 +100,7 @@ class Rehearsal:
             round(stage.replaced_in, 3),
             round(clock.monotonic() - begun, 3),
             tuple(stage.done),
-            tuple(n for n, e in sorted(self.entries.items()) if isinstance(e, UNCOPIED)),
+            tuple(n for n, e in sorted(self.entries.items()) if uncopied(e)),
             tuple(problems),
         )
 
@@ -151,7 +159,7 @@ class _Stage:
         from certrotd.datasets.scratch import copied
 
         for number, (name, entry) in enumerate(sorted(self._of.entries.items())):
-            if isinstance(entry, UNCOPIED):
+            if uncopied(entry):
                 continue
             directory = self._of.directory / f"dataset-{number}"
             made = copied(name, entry, self._of.limits, directory, self._of.draw)
