@@ -211,6 +211,30 @@ class SqlDatasetEntry(Entry):
         description="If writing a batch takes longer, in ms, the next ones are smaller, and it "
         "rests as long (null: whatever it takes).",
     )
+    processes: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="How many processes encrypt beside certrotd (null: as many as the codec's cost "
+        "is worth, at most 4).",
+    )
+    replica_lag_ms: int | None = Field(
+        default=None,
+        ge=1,
+        le=3_600_000,
+        description="While a replica lacks what was written longer ago, in ms, it rests (null: "
+        "replicas are not looked at).",
+    )
+    replicas: Items[Annotated[Text, AfterValidator(_database)]] = Field(
+        default=(),
+        max_length=100,
+        description="The replicas, as url, with the same password (of PostgreSQL, none: those that "
+        "the primary tells of).",
+    )
+    timeout: Annotated[Duration, Field(le=timedelta(days=1))] = Field(
+        default=timedelta(minutes=10),
+        description="How long a statement may take; then the database counts as away.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -222,6 +246,7 @@ class SqlDatasetEntry(Entry):
             self._check_json_paths()
         self._check_searchable()
         self._check_plaintext()
+        self._check_replicas()
         self._check_expects()
         if self.associated_data is not None:
             self._check_associated_data(self.associated_data)
@@ -303,6 +328,18 @@ class SqlDatasetEntry(Entry):
         ):
             what = "JSON does" if self.json_paths else "lists do"
             raise refuse(f"{codec_name(self.codec)} is bytes, which {what} not hold")
+
+    def _check_replicas(self) -> None:
+        kind = urlsplit(self.url).scheme
+        if strange := next((r for r in self.replicas if urlsplit(r).scheme != kind), None):
+            raise refuse(f"url is {kind}, and replicas has {shown(urlsplit(strange).scheme)}")
+        if self.replica_lag_ms is None:
+            if self.replicas:
+                raise refuse("has replicas: say how far behind they may be, as replica_lag_ms")
+        elif kind not in ("postgresql", "mariadb"):
+            raise refuse("replica_lag_ms takes databases of PostgreSQL and MariaDB")
+        elif kind == "mariadb" and not self.replicas:
+            raise refuse("replica_lag_ms needs replicas: MariaDB's primary knows nothing of them")
 
     def _check_plaintext(self) -> None:
         if self.plaintext == "refuse":
