@@ -25,6 +25,7 @@ class Kind(StrEnum):
     BACKUP_UNREADABLE = "backup-unreadable"
     NO_DRILL = "no-drill"
     DRILL_FAILED = "drill-failed"
+    REHEARSAL_FAILED = "rehearsal-failed"
     NOT_WRAPPED = "not-wrapped"
     NOBODY = "nobody-responsible"
     UNSAID = "purpose-not-said"

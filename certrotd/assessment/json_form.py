@@ -42,6 +42,7 @@ def told(report: Report) -> dict[str, Any]:
         ],
         "compromises": [_event(each) for each in report.compromises],
         "drills": [each.to_json() for each in report.drills],
+        "rehearsals": [each.to_json() for each in report.rehearsals],
     }
 
 

@@ -76,6 +76,9 @@ def _lines(report: Report) -> Iterator[str]:
     ]
     columns = ("Keyring", "When", "Outcome", "Revision", "Versions proven", "Findings")
     yield from _table(columns, drills)
+    yield from _section("Rehearsals of an emergency")
+    rehearsals = [(each.keyring, _time(each.at), each.version, each) for each in report.rehearsals]
+    yield from _table(("Keyring", "When", "Version", "Outcome"), rehearsals)
     yield from _section("Inventory")
     for keyring in report.keyrings:
         yield from _keyring(keyring)

@@ -14,12 +14,14 @@ from certrotd.assessment.exceptions import ORDER, Exceptional, Kind
 from certrotd.assessment.facts import KeyringFacts, Span, VersionFacts
 from certrotd.assessment.periods import Period, period
 from certrotd.assessment.reconcile import Place, reconcile
+from certrotd.assessment.rehearsals import rehearsals
 from certrotd.assessment.transitions import Recorded
 from certrotd.audit.record import AuditRecord, Head
 from certrotd.audit.verify import Verification
 from certrotd.errors import InvalidInput
 from certrotd.escrow.drill import Drilled
 from certrotd.keyring.material import Algorithm
+from certrotd.keyring.rehearsal import Rehearsed
 from certrotd.keyring.states import Code, State, Transition
 
 GCM_MESSAGES = 2**32
@@ -102,6 +104,7 @@ class Report:
     destructions: tuple[Event, ...]
     compromises: tuple[Event, ...]
     drills: tuple[Drilled, ...]
+    rehearsals: tuple[Rehearsed, ...] = ()
 
     @property
     def totals(self) -> Mapping[str, int]:
@@ -116,6 +119,8 @@ class Report:
             "compromises": len(self.compromises),
             "drills": len(self.drills),
             "drills failed": sum(not each.succeeded for each in self.drills),
+            "rehearsals": len(self.rehearsals),
+            "rehearsals failed": sum(not each.succeeded for each in self.rehearsals),
             "exceptions": len(self.exceptions),
         }
 
@@ -136,7 +141,7 @@ def report(
     nothing is known of them.
     """
     records = list(records)
-    drilled = drills(records)
+    drilled, rehearsed = drills(records), rehearsals(records)
     ordered = sorted(drilled.added(keyrings), key=lambda each: each.name)
     for name, number in Counter(each.name for each in ordered).items():
         if number > 1:
@@ -151,6 +156,12 @@ def report(
         *(Exceptional(Kind.UNREADABLE, why, name) for name, why in unreadable.items()),
         *(each for each in found.exceptions if each.keyring not in unreadable),
         *drilled.exceptions,
+        *rehearsed.exceptions,
+        *(
+            Exceptional(Kind.REHEARSAL_FAILED, each.problems[0], each.keyring, at=each.at)
+            for each in rehearsed.told
+            if not each.succeeded and each.at in span
+        ),
     ]
     for each in inventory:
         exceptions += _exceptions(each, span)
@@ -179,6 +190,7 @@ def report(
                 key=lambda drill: (drill.at, drill.keyring),
             )
         ),
+        tuple(each for each in rehearsed.told if each.at in span),
     )
 
 

@@ -108,6 +108,15 @@ def rows(report: Report) -> Iterator[Row]:
             "code": "succeeded" if drill.succeeded else "failed",
             "text": "; ".join(each.why for each in drill.findings),
         }
+    for rehearsal in report.rehearsals:
+        yield {
+            "row": "rehearsal",
+            "keyring": rehearsal.keyring,
+            "version": rehearsal.version,
+            "at": rehearsal.at,
+            "code": "succeeded" if rehearsal.succeeded else "failed",
+            "text": str(rehearsal),
+        }
 
 
 def _of_report(report: Report) -> Iterator[Row]:

@@ -243,8 +243,12 @@ class CertificateCheck:
             fingerprint=facts.fingerprint if facts else None,
             findings=judge_files(replace(kept, wrong=tuple(wrong)), policy, now=files.at),
         )
-        moving = moving or means.moved(managed, kept)
-        return [Looked(watched, moving, TIMES) for watched in (files, *found)]
+        looks = (files, *found)
+        if any(each.findings for each in looks):
+            moving = moving or means.moved(managed, kept)
+        else:
+            moving = moving or means.moving(managed)[0]  # nothing that a rotation could explain
+        return [Looked(watched, moving, TIMES) for watched in looks]
 
     def failed(self, failure: Failure) -> Watched:
         return replace(self._files(), findings=(_unreadable(failure),))

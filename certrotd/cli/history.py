@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.cli.output import names_of, print_json, print_table
-from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import open_site
+from certrotd.daemon.wiring import looking
 from certrotd.id import Id
 
 
 def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> int:
     """Carry out ``certrotd history``; the exit code."""
-    with open_site(config, clock=SystemClock(), command="certrotd history") as site:
+    with looking(config, "certrotd history") as site:
         lines = [
             _named(line, subject.id)
             for subject in site.inventory.chosen(names)

@@ -17,10 +17,11 @@ from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.datasets.blind_indexes import PREVIOUS
 from certrotd.datasets.configured import Opened
-from certrotd.datasets.port import Limited
+from certrotd.datasets.port import Limited, SelfCounting
 from certrotd.datasets.reencryption import BATCHES_TRIED, trial
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
+from certrotd.keyring.material import KeySet
 from certrotd.keys import rotation
 from certrotd.keys.cutting_over import rehearsed
 from certrotd.keys.decision import Rotate
@@ -121,17 +122,23 @@ def look(
     clock: Clock,
     *,
     staged: bool = True,
+    held: int | None = None,
 ) -> dict[str, Any]:
-    """All that is known of one dataset without writing to it; ``staged`` as Opened.findings."""
+    """All that is known of one dataset without writing to it; ``staged`` as Opened.findings.
+
+    ``held``: the version that the application has, None for the active one.
+    """
     told: dict[str, Any] = {"dataset": name, "values": [], "notes": [], "problems": []}
     try:
         with dataset as opened:
             findings = opened.findings(staged=staged)
             told["problems"] = [each.words for each in findings if each.fatal]
             told["notes"] = [each.words for each in findings if not each.fatal]
-            tally = opened.tally(keyring.every_key())
+            tally = opened.tally(_held(keyring.every_key(), held))
             told["of"] = "rows" if opened.dataset.fields else "files"
-            keys = keyring.key_set()
+            if isinstance(opened.dataset, SelfCounting):
+                told["of"] = opened.dataset.unit
+            keys = _held(keyring.key_set(), held)
             tried = trial(opened.dataset, opened.form, keys, opened.pace, clock)
             if isinstance(opened.dataset, Limited):
                 narrow = opened.dataset.too_narrow(tried.growth)
@@ -154,6 +161,10 @@ def look(
     told |= {"rows": tried.rows, "left": left, "seconds_at_least": seconds}
     told["problems"] += [each.words(opened.dataset.fields) for each in tally.quarantined]
     return told
+
+
+def _held(keys: KeySet, held: int | None) -> KeySet:
+    return KeySet.of(keys.keys.values(), active=keys.active, held=held)
 
 
 def print_looks(told: list[dict[str, Any]]) -> None:

@@ -39,6 +39,7 @@ def _json(found: Report) -> dict[str, object]:
             "first": found.use.first,
             "last": found.use.last,
         },
+        "compromised": found.noted.to_json() if found.noted else None,
         "custodians": list(found.custodians),
         "outputs": list(found.outputs),
         "consumers": list(found.consumers),
@@ -46,6 +47,7 @@ def _json(found: Report) -> dict[str, object]:
             {
                 "name": each.name,
                 "place": each.place,
+                "at_compromise": found.noted.counts.get(each.name) if found.noted else None,
                 "left": each.left,
                 "why": each.why or None,
                 "contains": list(each.contains),
@@ -59,16 +61,27 @@ def _json(found: Report) -> dict[str, object]:
 
 
 def _print(name: str, found: Report) -> None:
+    then = found.noted.counts if found.noted else {}
     rows = [
-        (e.name, e.place, "?" if e.left is None else f"{e.left:,}", ", ".join(e.contains) or "-")
-        for e in found.datasets
+        (
+            each.name,
+            each.place,
+            _shown(then.get(each.name)) if found.noted else "-",
+            _shown(each.left),
+            ", ".join(each.contains) or "-",
+        )
+        for each in found.datasets
     ]
-    print_table(("DATASET", "PLACE", "VALUES NOW", "CONTAINS"), rows)
+    print_table(("DATASET", "PLACE", "AT COMPROMISE", "NOW", "CONTAINS"), rows)
 
     def tell(words: str) -> None:
         say(f"{name}: {words}", sys.stdout)
 
     tell(f"version {found.version.number} is {found.version.state}")
+    if found.noted is not None:
+        tell(f"what others could read was counted at {stamp(found.noted.at)}")
+        for each, why in sorted(found.noted.unknown.items()):
+            tell(f"{each} was not counted then: {why}")
     if found.since is None:
         tell("certrotd never saw it encrypt")
     else:
@@ -83,3 +96,7 @@ def _print(name: str, found: Report) -> None:
         tell(f"its custodians: {', '.join(found.custodians)}")
     for words in found.to_do():
         tell(f"to do: {words}")
+
+
+def _shown(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"

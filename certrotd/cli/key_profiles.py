@@ -59,11 +59,11 @@ def adopt_by_profile(config: Path, name: str, asked: Asked, *, as_json: bool) ->
     file = place_of_new(config, name) if asked.write else Path(f"{name}.yaml")
     every = as_text(known, place, configuration(known, place))
     entry = load(config, more=source_of(file, every)).config.keys.keyrings[name]
-    keyring, keys = _rehearsal(name, entry, clock)
+    keyring, keys, held = _rehearsal(name, entry, clock)
     datasets = {n: each for n, each in entry.datasets.items() if isinstance(each, SqlDatasetEntry)}
-    absent = _absent(known, datasets)
+    absent, stages = _absent(known, datasets), known.cutover is None
     told = [
-        look(opened(each, datasets[each]), keyring, each, clock)
+        look(opened(each, datasets[each]), keyring, each, clock, held=held, staged=stages)
         for each in datasets
         if each not in absent
     ]
@@ -155,19 +155,23 @@ def _output(entry: KeyringEntry) -> tuple[Output, Imported]:
     return output, found
 
 
-def _rehearsal(name: str, entry: KeyringEntry, clock: Clock) -> tuple[Keyring, int]:
-    """The keys that it has, and how many; above them a new one, in memory, that nobody gets."""
+def _rehearsal(name: str, entry: KeyringEntry, clock: Clock) -> tuple[Keyring, int, int]:
+    """The keys that it has, how many, and the version that encrypts.
+
+    Above them is a new one, in memory, that nobody gets.
+    """
     output, found = _output(entry)
     at, why = clock.now(), "a look"
     keyring = adopted(name, found, Material(CHANCE.random(32)), at=at, why=why)
+    held = keyring.every_key().active
     try:
         key = new_key(keyring, [output], Algorithm(entry.algorithm), CHANCE)
     except NoFreeId:  # the values are counted all the same
-        return keyring, len(found.keys)
+        return keyring, len(found.keys), held
     versions = keyring.versions.generate(at=at, why=why)
     versions = versions.distribute(key.version, at=at, why=why)
     versions = versions.activate(key.version, at=at, why=why)
-    return keyring.added(key, versions), len(found.keys)
+    return keyring.added(key, versions), len(found.keys), held
 
 
 def _print(

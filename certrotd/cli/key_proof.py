@@ -18,6 +18,7 @@ from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.id import Id
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.proof import EVENT, Proof, proof_from
+from certrotd.keys.destroying import PURGED
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.report import backups_of
 from certrotd.wording import span
@@ -49,13 +50,23 @@ def prove(config: Path, name: str, number: int, *, as_json: bool) -> int:
     proof = proof_from(record.details)
     wrong = [*_wrong(proof, keyring, records, chain)]
     held = [each.place for each in backups if number in each.versions]
+    purges = [
+        each.details
+        for each in records
+        if (each.event, each.subject) == (PURGED, str(subject.id))
+        and each.details.get("version") == number
+    ]
     told: dict[str, Any] = {
         "name": keyring.name,
         "proven": not wrong,
         "wrong": wrong,
         "record": {"seq": record.seq, "hash": record.hash, "appended": record.at},
         "audit_log": {"records": chain.head.seq, "hash": chain.head.hash},
-        "backups": {"still_with_the_key": held, "unreadable": list(unreadable)},
+        "backups": {
+            "still_with_the_key": held,
+            "unreadable": list(unreadable),
+            "removed": purges[-1].get("removed") if purges else {},
+        },
         "proof": dict(record.details),
     }
     print_json(told) if as_json else _print(proof, told)
@@ -111,6 +122,10 @@ def _print(proof: Proof, told: dict[str, Any]) -> None:
         tell(f"{path} was then {digest}")
     if shown.confirmed:
         tell(f"the destruction was confirmed by {' and '.join(shown.confirmed)}")
+    for place, digest in sorted(told["backups"]["removed"].items()):
+        tell(f"{place}, which had the key, was removed: {digest}")
+    for what, end in sorted(proof.copies.items()):
+        tell(f"note: {what} may have copies of backups with the key until {stamp(end)}")
     for place in told["backups"]["still_with_the_key"]:
         tell(f"note: {place} still has the key")
     for words in told["backups"]["unreadable"]:

@@ -134,7 +134,9 @@ def shard(config: Path, name: str, shard: str, wait: str) -> int:
                 shards = entry.shards or 1
                 if of not in (None, shards) or number >= shards:
                     raise UsageError(f"{each} has {shards} shards, from 0 on, and not {shard}")
-                wanted = Wanted(each, number, holder(), Deadline(stopping.clock, patience.total_seconds()))
+                wanted = Wanted(
+                    each, number, holder(), Deadline(stopping.clock, patience.total_seconds())
+                )
                 work_when_open(keyring.stored, wanted, stopping.clock, stopping, say)
                 say(f"{each}: shard {number} of {shards} is done", sys.stdout)
         except Stopped:

@@ -13,7 +13,7 @@ from pathlib import Path
 from certrotd.cli.output import print_json, print_table, say, span, stamp
 from certrotd.cli.rotate import of_one
 from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import Site, open_site
+from certrotd.daemon.wiring import Site, looking, open_site
 from certrotd.errors import UsageError
 from certrotd.id import Id
 from certrotd.keys import rotation
@@ -71,6 +71,8 @@ def show(config: Path, name: str, *, ask: bool, as_json: bool) -> int:
             found = view.found
             if isinstance(found, KeyringFound) and found.standing.keks:
                 say(f"{view.id.name}: wrapped by {', '.join(found.standing.keks)}", sys.stdout)
+            if isinstance(found, KeyringFound) and (last := found.standing.rehearsed) is not None:
+                say(f"{view.id.name}: rehearsed at {stamp(last.at)}: {last}", sys.stdout)
             for number, _, why in _lacking(found):
                 say(f"{view.id.name}: version {number} is not destroyed: {why}", sys.stdout)
             say(f"{view.id.name}: {view.state}: {view.why}", sys.stdout)
@@ -209,7 +211,7 @@ def confirm(name: str, words: str, typed: str | None) -> None:
 
 
 def _configured(config: Path) -> Sequence[Id]:
-    with open_site(config, clock=SystemClock(), command="certrotd keys plan") as site:
+    with looking(config, "certrotd keys plan") as site:
         return [subject.id for subject in site.wing(KIND).subjects]
 
 
@@ -217,7 +219,7 @@ class _views:  # noqa: N801  # used as a function
     """The views of keyrings, while their site is open."""
 
     def __init__(self, config: Path, names: Sequence[str]) -> None:
-        self._opened = open_site(config, clock=SystemClock(), command="certrotd keys list")
+        self._opened = looking(config, "certrotd keys list")
         self._names = ids_of(names)
 
     def __enter__(self) -> list[View]:

@@ -390,6 +390,21 @@ def keys_drill(
     end(carry_out(path_of(context, config), name, by, file=file, as_json=as_json))
 
 
+@keys_app.command("rehearse")
+def keys_rehearse(
+    context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
+) -> None:
+    """Play the compromise of a key on copies: how long it takes, and whether it would work.
+
+    Nothing that is live changes.
+
+    Example: certrotd keys rehearse orders
+    """
+    from certrotd.cli.key_rehearsal import rehearse as carry_out
+
+    end(carry_out(path_of(context, config), name, as_json=as_json))
+
+
 @keys_app.command("restore")
 def keys_restore(
     context: typer.Context,

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.cli.output import keeping_all, names_of, print_json, print_table, say, span, stamp
-from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import open_site
+from certrotd.daemon.wiring import looking
 from certrotd.lifecycle.decision import Action
 from certrotd.lifecycle.details import Consumer
 from certrotd.lifecycle.view import View, flight_json, held_json
@@ -20,7 +19,7 @@ _COLUMNS = ("NAME", "STATE", "EXPIRES", "LEFT", "NEXT", "GEN", "TARGETS", "NAMES
 
 def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) -> int:
     """Carry out ``certrotd status``; the exit code."""
-    with keeping_all(), open_site(config, clock=SystemClock(), command="certrotd status") as site:
+    with keeping_all(), looking(config, "certrotd status") as site:
         views = list(site.look(site.inventory.chosen(names)))
         if as_json:
             print_json([view.to_json(ask=probe) for view in views])
@@ -33,7 +32,7 @@ def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) ->
 
 def plan(config: Path, names: Sequence[str], *, explained: bool, as_json: bool) -> int:
     """Carry out ``certrotd plan``; the exit code."""
-    with keeping_all(), open_site(config, clock=SystemClock(), command="certrotd plan") as site:
+    with keeping_all(), looking(config, "certrotd plan") as site:
         views = list(site.look(site.inventory.chosen(names)))
         plans = [_plan_json(view) for view in views]
         if explained:

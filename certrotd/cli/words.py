@@ -67,6 +67,7 @@ _MEANT = {
     "keys ls": "keys list",
     "keys new": "keys rotate",
     "keys promote": "keys activate",
+    "keys rehearsal": "keys rehearse",
     "keys revoke": "keys compromise",
     "keys status": "keys list",
     "keys undo": "keys rollback",

@@ -30,7 +30,8 @@ class Kdf:
     """A derivation with its parameters, which are the configuration's, never the ciphertext's.
 
     PBKDF2 is of RFC 8018 §5.2, scrypt of RFC 7914, HKDF of RFC 5869; EVP_BytesToKey is OpenSSL's
-    with one iteration, as ``openssl enc`` and CryptoJS have it. Raises InvalidInput.
+    with one iteration, as ``openssl enc`` and CryptoJS have it. ``hashed``: it is given the
+    SHA-256 of the secret. Raises InvalidInput.
     """
 
     name: KdfName = KdfName.NONE
@@ -41,6 +42,7 @@ class Kdf:
     n: int = 0
     r: int = 8
     p: int = 1
+    hashed: bool = False
 
     def __post_init__(self) -> None:
         fitting = _FITTING.get(self.name, frozenset({"sha256"}))
@@ -55,6 +57,8 @@ class Kdf:
             raise InvalidInput(f"kdf {self.name} takes no info")
         if self.salt and not self.salted:
             raise InvalidInput(f"kdf {self.name} takes no salt")
+        if self.hashed and not self.salted:
+            raise InvalidInput(f"kdf {self.name} takes no hashed secret")
         self._check_scrypt()
 
     def _check_scrypt(self) -> None:
@@ -82,6 +86,7 @@ class Kdf:
     def derive(self, secret: bytes, salt: bytes, length: int) -> bytes:
         """``length`` bytes, with ``salt`` of the ciphertext, or that of the configuration."""
         salt = salt or self.salt
+        secret = hashlib.sha256(secret).digest() if self.hashed else secret
         match self.name:
             case KdfName.SHA256:
                 return hashlib.sha256(secret).digest()[:length]

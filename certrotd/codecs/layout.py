@@ -6,6 +6,7 @@ Lockbox, CryptoJS, n8n, sqlalchemy-utils, cloak and most home-grown columns stor
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
@@ -20,14 +21,16 @@ from certrotd.codecs.aead import TAG, Aead, opened
 from certrotd.codecs.block import BLOCK, decrypt_blocks, encrypt_blocks, pad, unpad
 from certrotd.codecs.cfb import cfb
 from certrotd.codecs.derivation import Kdf, KdfName
-from certrotd.codecs.errors import Damaged, Unsupported, WrongKey
+from certrotd.codecs.errors import CodecError, Damaged, Unsupported, WrongKey
 from certrotd.codecs.expectation import Expectation
 from certrotd.codecs.layout_form import Form, checked_id
+from certrotd.codecs.marking import is_marked, marked_noise
 from certrotd.codecs.port import KeyIds, Traits, bounded, usable
 from certrotd.errors import InvalidInput
 from certrotd.keyring.material import Algorithm, DataKey
 
 _MAC = 32
+_MARK_SALT = hashlib.sha512(b"certrotd mark 1").digest()
 
 
 class LayoutCipher(StrEnum):
@@ -90,8 +93,9 @@ class Layout:
 
     ``iv_bytes``: 12 or 16 of an AEAD cipher. ``salt_bytes``: of ``{salt}``. ``mac_key``: whether
     the HMAC has the cipher's key (``same``), or what the KDF makes after it (``derived``).
-    ``plaintext``: demanded where the cipher cannot tell a wrong key. Raises InvalidInput for
-    options that do not go together.
+    ``plaintext``: demanded where the cipher cannot tell a wrong key. ``marks``: what it writes
+    proves its key all the same, as ``Marking``: by the iv, the salt, or a block of asterisks.
+    Raises InvalidInput for options that do not go together.
     """
 
     layout: str
@@ -104,6 +108,7 @@ class Layout:
     padding: Padding = Padding.PKCS7
     associated_data: bool = False
     plaintext: Expectation | None = None
+    marks: bool = False
 
     def __post_init__(self) -> None:
         self._check_parts()
@@ -124,6 +129,11 @@ class Layout:
             raise InvalidInput(
                 f"{self.cipher} without a MAC can seem to open with a wrong key",
                 hint="say what its plaintext looks like",
+            )
+        if self.marks and self._marked_part is None:
+            raise InvalidInput(
+                "one plaintext has one ciphertext, and nothing in it can tell which key wrote it",
+                hint="such values are not re-encrypted",
             )
 
     def _check_parts(self) -> None:
@@ -171,6 +181,15 @@ class Layout:
     @property
     def _authenticated(self) -> bool:
         return self.cipher.is_aead or self.cipher.has_mac
+
+    @cached_property
+    def _marked_part(self) -> str | None:
+        """What tells the key that wrote a value; of a MAC and of an id nothing more is needed."""
+        if self._authenticated or "key" in self._names:
+            return ""
+        if self.padding is Padding.ASTERISK:
+            return "padding"
+        return next((part for part in ("iv", "salt") if part in self._names), None)
 
     @property
     def _iv_length(self) -> int:
@@ -235,12 +254,14 @@ class Layout:
     ) -> bytes:
         """The ciphertext; zero or asterisk padding is as long as that of ``replacing``."""
         usable(self.traits, key, associated_data)
-        values = {"salt": os.urandom(self.salt_bytes)} if "salt" in self._names else {}
+        bounded(plaintext)
+        values = {}
+        if "salt" in self._names:
+            values["salt"] = self._noise("salt", self.salt_bytes, key, plaintext)
         secret, mac_key, iv = self._secrets(key, values.get("salt", b""))
-        values["iv"] = iv = iv or os.urandom(self._iv_length)
+        values["iv"] = iv = iv or self._noise("iv", self._iv_length, key, plaintext)
         if "key" in self._names:
             values["key"] = checked_id(key.id or str(key.version))
-        bounded(plaintext)
         if self.cipher.is_aead:
             sealed = self._aead(secret).encrypt(iv, plaintext, associated_data)
             values["ct"], values["tag"] = sealed[:-TAG], sealed[-TAG:]
@@ -253,9 +274,26 @@ class Layout:
             values["mac"] = hmac.digest(mac_key, iv + values["ct"], "sha256")
         return bounded(self.form.render(values))
 
+    def marked(self, ciphertext: bytes, key: DataKey) -> bool:
+        """As Marking.marked; asterisks also where the application filled a whole block."""
+        try:
+            plaintext = self.decrypt(ciphertext, key)
+        except CodecError:
+            return False
+        values = self._parsed(ciphertext)
+        part = self._marked_part
+        if part == "padding":
+            return len(values["ct"]) - len(plaintext) >= BLOCK
+        return part == "" or (
+            part is not None and is_marked(key.made(self._marking), plaintext, values[part])
+        )
+
     def growth(self, length: int) -> int:
         """By the layout, with a key id of its greatest length."""
-        ct = (length // BLOCK + 1) * BLOCK if self.cipher.is_cbc else length
+        ct = length
+        if self.cipher.is_cbc:
+            asterisks = self.marks and self.padding is Padding.ASTERISK
+            ct = (length // BLOCK + 1 + (asterisks and length % BLOCK > 0)) * BLOCK
         return self.form.length(self._lengths, ct) - length
 
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
@@ -282,6 +320,15 @@ class Layout:
         if self.iv_from is IvFrom.KEY:
             return secret, mac_key, secret[: self._iv_length]
         return secret, mac_key, rest if self.iv_from is IvFrom.KDF else b""
+
+    def _noise(self, part: str, length: int, key: DataKey, plaintext: bytes) -> bytes:
+        if not self.marks or part != self._marked_part:
+            return os.urandom(length)
+        return marked_noise(key.made(self._marking), plaintext, length)
+
+    def _marking(self, key: DataKey) -> bytes:
+        """What marks are made with: of the key as costly as that of the cipher."""
+        return self._derived(key.material.reveal(), _MARK_SALT[: self.salt_bytes])
 
     def _unsalted(self, key: DataKey) -> bytes:
         return self._derived(key.material.reveal(), b"")
@@ -320,6 +367,8 @@ class Layout:
         if plaintext.endswith(fill):
             raise Unsupported(f"the plaintext ends in what padding {self.padding} is cut off as")
         least = len(plaintext) + (-len(plaintext) % BLOCK)
+        if self.marks and self.padding is Padding.ASTERISK:
+            return plaintext.ljust(least + BLOCK, fill)
         usual = (
             least
             if self.padding is Padding.ZERO and plaintext

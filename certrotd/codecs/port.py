@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from certrotd.codecs.errors import TooLarge, Unsupported
 from certrotd.keyring.material import Algorithm, DataKey
@@ -82,6 +82,15 @@ class Codec(Protocol):
 
         Empty where the beginning does not tell. For SQL's LIKE, the caller escapes them.
         """
+        ...
+
+
+@runtime_checkable
+class Marking(Protocol):
+    """A codec whose form of ciphertext proves no key, but what it writes itself does."""
+
+    def marked(self, ciphertext: bytes, key: DataKey) -> bool:
+        """Whether ``key`` wrote it, and this codec; what applications write is not marked."""
         ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from certrotd.codecs.errors import UnknownKey, Unsupported, WrongKey
-from certrotd.codecs.port import Codec
+from certrotd.codecs.port import Codec, Marking
 from certrotd.keyring.material import DataKey, KeySet
 
 
@@ -38,16 +38,38 @@ def named_by(codec: Codec, key_id: str | None, keys: KeySet) -> tuple[DataKey, .
     else:
         named = tuple(keys)
     if len(named) > 1 and not codec.traits.authenticated:
-        raise Unsupported(
-            "the ciphertext does not tell which of several keys it needs",
-            hint="a wrong key can seem to open it: say which key it is under",
-        )
+        raise _ambiguous()
     return named
+
+
+def _ambiguous() -> Unsupported:
+    return Unsupported(
+        "the ciphertext does not tell which of several keys it needs",
+        hint="a wrong key can seem to open it: say which key it is under",
+    )
 
 
 def decrypt(codec: Codec, ciphertext: bytes, keys: KeySet, associated_data: bytes = b"") -> Opened:
     """The plaintext, by the key of ``keys`` that opens it; raises CodecError."""
     return opened_by(codec, ciphertext, candidates(codec, ciphertext, keys), associated_data)
+
+
+def by_construction(
+    codec: Codec, ciphertext: bytes, keys: KeySet, associated_data: bytes
+) -> Opened:
+    """The plaintext of what neither names nor proves its key; raises CodecError.
+
+    What certrotd wrote is marked by its key. Nobody else encrypts but the application, which has
+    one key. So no key is tried: of any other value it is that key, or none.
+    """
+    if isinstance(codec, Marking):
+        for key in keys:
+            if codec.marked(ciphertext, key):
+                return Opened(codec.decrypt(ciphertext, key, associated_data), key)
+    elif len(keys.keys) > 1:
+        raise _ambiguous()
+    held = keys.keys[keys.held]
+    return Opened(codec.decrypt(ciphertext, held, associated_data), held)
 
 
 def opened_by(

@@ -5,13 +5,14 @@ stays: ``8E "CRDFILE" | format 1 | content 1 | 00 00 | key id, 4 bytes big-endia
 wrapped key, 65 | zeros``. The wrapped key is Tink's AEAD ciphertext (tink.py) of the content key,
 32 bytes, or zeros in a slot that is empty. Its associated data is
 ``"certrotd file slot\\0" | the slot's first 32 bytes | 0 or 1``. The key id is that of the key that
-the content key was wrapped under first; content 1 is Cobblestone-256 (stream.py).
+the content key was wrapped under first; content is the cipher (stream.py).
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from enum import Enum
 
 from certrotd.codecs.errors import CodecError, Damaged, Unsupported
 from certrotd.codecs.port import key_number
@@ -22,7 +23,7 @@ from certrotd.keyring.material import DataKey, KeySet, Material
 MAGIC = b"\x8eCRDFILE"
 SLOT = 512
 HEADER = 2 * SLOT
-_FORM = b"\x01\x01\x00\x00"
+_FORM, _REST = b"\x01", b"\x00\x00"
 _FIXED = 32
 _FILE_ID = 16
 CONTENT_KEY = 32
@@ -33,6 +34,16 @@ _BINDS = b"certrotd file slot\0"
 _TINK = Tink()
 NUMBER = 4
 """The bytes of a key id."""
+
+
+class Cipher(Enum):
+    """What encrypts the content of a file, by its number in the header."""
+
+    COBBLESTONE_256 = 1
+    AES_256_GCM_HKDF = 2
+
+
+_KNOWN = tuple(MAGIC + _FORM + bytes([each.value]) + _REST for each in Cipher)
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,11 @@ class Header:
     def data(self) -> bytes:
         """As it is in the file."""
         return b"".join(self.slots)
+
+    @property
+    def cipher(self) -> Cipher:
+        """What the content is encrypted by."""
+        return Cipher(self.fixed[len(MAGIC) + len(_FORM)])
 
     @property
     def origin(self) -> str:
@@ -80,10 +96,11 @@ class Header:
         return b"".join(slots), filled
 
 
-def new_header(key: DataKey) -> Header:
+def new_header(key: DataKey, cipher: Cipher = Cipher.COBBLESTONE_256) -> Header:
     """The header of a new file, with a content key of its own; raises Unsupported."""
     origin = key_number(_TINK.key_id_for(key), most=2 ** (8 * NUMBER) - 1)
-    fixed = MAGIC + _FORM + origin.to_bytes(NUMBER) + os.urandom(_FILE_ID)
+    form = _FORM + bytes([cipher.value]) + _REST
+    fixed = MAGIC + form + origin.to_bytes(NUMBER) + os.urandom(_FILE_ID)
     content = Material(os.urandom(CONTENT_KEY))
     slots = _filled(fixed, 0, content, key), _slot(fixed, _EMPTY)
     return Header(fixed, content, slots, (key.version, None))
@@ -136,7 +153,7 @@ def _opened(slot: bytes, number: int, keys: KeySet) -> tuple[Material, int] | No
     if not slot.startswith(MAGIC):
         raise Damaged("it is no encrypted file, or its header is damaged")
     fixed, wrapped = slot[:_FIXED], slot[_FIXED : _FIXED + _WRAPPED]
-    if not fixed.startswith(MAGIC + _FORM):
+    if not fixed.startswith(_KNOWN):
         raise Unsupported("its header is of a form that this certrotd does not know")
     if slot != _slot(fixed, wrapped):
         raise Damaged("its header is damaged")

@@ -14,6 +14,7 @@ from certrotd.config.issuers import AcmeEntry, InternalEntry
 from certrotd.config.model import issuer_of, store_dir
 from certrotd.config.nearest import suggestion
 from certrotd.config.solvers import ResponderEntry
+from certrotd.config.targets import KubernetesEntry
 from certrotd.config.watch import WatchEntry
 from certrotd.pki.names import base, is_ip, is_wildcard
 
@@ -279,9 +280,10 @@ def _stores(checked: Checked) -> Iterator[ConfigFinding]:
 
 def _mounted(checked: Checked) -> Iterator[ConfigFinding]:
     """What a certificate's store must be for targets that look for, or change, who uses it."""
-    targets = checked.file.targets.items()
-    mounting = {name for name, each in targets if getattr(each, "mounting", False)}
-    versioned = {name for name, each in targets if getattr(each, "secret", "") == "versioned"}
+    everything = checked.file.targets.items()
+    targets = {name: each for name, each in everything if isinstance(each, KubernetesEntry)}
+    mounting = {name for name, each in targets.items() if each.mounting}
+    versioned = {name for name, each in targets.items() if each.versioned}
     for index, entry in checked.entries if mounting or versioned else ():
         uses = checked.file.defaults.targets if entry.targets is None else entry.targets
         loc: Loc = ("certificates", index, "store")

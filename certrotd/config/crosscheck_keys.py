@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from certrotd.config.base import Loc, shown
-from certrotd.config.codecs import algorithms_of, codec_name
+from certrotd.config.codecs import SymmetricCodecEntry, algorithms_of, codec_name
 from certrotd.config.crosscheck import Checked, ConfigFinding, refers
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.file import ConfigFile
@@ -16,6 +16,7 @@ from certrotd.config.keyrings import (
     KeyringEntry,
     SealedEntry,
 )
+from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.config.managed_keys import (
     SERVICES,
     ManagedKeyEntry,
@@ -23,7 +24,7 @@ from certrotd.config.managed_keys import (
     refused_by_service,
 )
 from certrotd.config.model import store_dir
-from certrotd.config.outputs import DotenvEntry, SecretPlace
+from certrotd.config.outputs import DotenvEntry, KubernetesEncryptionEntry, SecretPlace
 from certrotd.config.targets import KubernetesEntry
 
 FEW = 10
@@ -41,6 +42,7 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
         yield from _algorithms(name, entry)
         yield from _datasets(name, entry)
         yield from _file_datasets(checked, name, entry)
+        yield from _cluster_datasets(name, entry)
     yield from _secrets(file)
     yield from _managed_keys(checked, file)
     if file.keyrings and not checked.known("keks") and checked.sure("keks"):
@@ -235,6 +237,29 @@ def _datasets(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
             message = f"{called_codec} takes no {entry.algorithm} keys: it takes "
             message += " or ".join(sorted(taken))
             yield ConfigFinding(("keyrings", name, "datasets", called, "codec"), message)
+        if isinstance(dataset, SqlDatasetEntry):
+            yield from _without_mac(name, called, entry, dataset)
+
+
+def _without_mac(
+    name: str, called: str, entry: KeyringEntry, dataset: SqlDatasetEntry
+) -> Iterator[ConfigFinding]:
+    """Values that a wrong key can seem to open, and no way to tell the key that they are under."""
+    loc: Loc = ("keyrings", name, "datasets", called, "codec")
+    what = codec_name(dataset.codec)
+    if dataset.by_construction and entry.cutover is None:
+        message = f"{what} has no MAC here and names no key: while the application has two, nobody "
+        message += "can tell which one a value needs. Add cutover to the keyring"
+        yield ConfigFinding(loc, message)
+    elif dataset.by_construction and any(each.type == "template" for each in entry.outputs):
+        message = f"{what} has no MAC here and names no key, and nobody can read back which key a "
+        message += "template has written: use another type of output"
+        yield ConfigFinding(loc, message)
+    cbc = isinstance(dataset.codec, SymmetricCodecEntry) and entry.algorithm.endswith("-cbc")
+    if cbc and not dataset.expects:
+        message = f"{what} has no MAC with {entry.algorithm}, and a wrong key can seem to open it: "
+        message += "say under expects what the plaintext of each column looks like"
+        yield ConfigFinding(loc, message)
 
 
 def _file_datasets(checked: Checked, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
@@ -252,6 +277,28 @@ def _file_datasets(checked: Checked, name: str, entry: KeyringEntry) -> Iterator
                     message = f"{path}, which certrotd writes, is there: choose directories apart"
                     yield ConfigFinding((*loc, "roots", number), message)
                     break
+
+
+def _cluster_datasets(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
+    """Objects of a cluster, of which nothing would say by which key they are written."""
+    for called, dataset in entry.datasets.items():
+        if not isinstance(dataset, KubernetesDatasetEntry):
+            continue
+        loc: Loc = ("keyrings", name, "datasets", called)
+        outputs = [e for e in entry.outputs if isinstance(e, KubernetesEncryptionEntry)]
+        if not outputs:
+            message = "no output of type kubernetes-encryption-configuration has the API server's "
+            yield ConfigFinding(loc, message + "keys: add it")
+        encrypted = {each for output in outputs for each in output.resources}
+        for number, resource in enumerate(dataset.resources):
+            if outputs and not any("*" in each for each in encrypted) and resource not in encrypted:
+                message = f"no output has {resource} among its resources: it is not encrypted"
+                yield ConfigFinding((*loc, "resources", number), message)
+        confirmed = [each.acknowledge for each in entry.consumers.values()]
+        if not confirmed or None in confirmed:
+            message = "each API server must confirm that it writes with a new key, before objects "
+            message += "are written anew: make each a consumer with acknowledge: {api_server: …}"
+            yield ConfigFinding(loc, message)
 
 
 def _backups(file: ConfigFile, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:

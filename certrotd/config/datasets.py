@@ -19,13 +19,17 @@ from certrotd.config.base import (
 )
 from certrotd.config.codecs import (
     CodecEntry,
+    JweCodecEntry,
     LayoutCodecEntry,
+    LayoutsCodecEntry,
     RailsCodecEntry,
     Wso2CodecEntry,
     codec_name,
 )
 from certrotd.config.durations import Duration
+from certrotd.config.expectations import ExpectationEntry, LengthExpectation, Pattern
 from certrotd.config.file_datasets import Contains, FilesDatasetEntry
+from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.config.looks import library, program
 from certrotd.config.searchable import (
     DETERMINISTIC,
@@ -128,10 +132,25 @@ class SqlDatasetEntry(Entry):
         description="Which of the columns are JSON, and where in it the values are: "
         "$.smtp.password, $.tokens[*].secret, $.* (each text at such a place is one).",
     )
+    lists: dict[Text, Literal[",", ";", " ", "\n"]] = Field(
+        default={},
+        description="Which of the columns hold several values, and what stands between them.",
+    )
     codec: CodecEntry = Field(
         default="tink",
         description="The form of their values: tink, fernet, laravel, node-json, secretbox, or a "
-        "mapping with type jwe, rails, wso2 or layout.",
+        "mapping with type jwe, rails, wso2, symmetric-encryption, layout or layouts.",
+    )
+    expects: dict[Text, ExpectationEntry] = Field(
+        default={},
+        description="What the plaintext of each column looks like, where the codec has no MAC: "
+        "utf8, json, {regex: …}, or {least: …, most: …} bytes. What opens to anything else is "
+        "never touched.",
+    )
+    others: Pattern | None = Field(
+        default=None,
+        description="Values that this regular expression matches as a whole are under other keys, "
+        "and no concern (null: none is).",
     )
     associated_data: Text | None = Field(
         default=None,
@@ -192,6 +211,30 @@ class SqlDatasetEntry(Entry):
         description="If writing a batch takes longer, in ms, the next ones are smaller, and it "
         "rests as long (null: whatever it takes).",
     )
+    processes: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="How many processes encrypt beside certrotd (null: as many as the codec's cost "
+        "is worth, at most 4).",
+    )
+    replica_lag_ms: int | None = Field(
+        default=None,
+        ge=1,
+        le=3_600_000,
+        description="While a replica lacks what was written longer ago, in ms, it rests (null: "
+        "replicas are not looked at).",
+    )
+    replicas: Items[Annotated[Text, AfterValidator(_database)]] = Field(
+        default=(),
+        max_length=100,
+        description="The replicas, as url, with the same password (of PostgreSQL, none: those that "
+        "the primary tells of).",
+    )
+    timeout: Annotated[Duration, Field(le=timedelta(days=1))] = Field(
+        default=timedelta(minutes=10),
+        description="How long a statement may take; then the database counts as away.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -199,13 +242,43 @@ class SqlDatasetEntry(Entry):
         names += [each.blind_index for each in self.blind_indexes.values()]
         if twice := next((each for each in names if names.count(each) > 1), None):
             raise refuse(f"{shown(twice)} is named twice in key, columns, keep and searchable")
-        if self.json_paths:
+        if self.json_paths or self.lists:
             self._check_json_paths()
         self._check_searchable()
         self._check_plaintext()
+        self._check_replicas()
+        self._check_expects()
         if self.associated_data is not None:
             self._check_associated_data(self.associated_data)
         return self
+
+    @property
+    def by_construction(self) -> bool:
+        """Whether its ciphertext neither names nor proves its key."""
+        if not isinstance(self.codec, LayoutCodecEntry | LayoutsCodecEntry):
+            return False
+        return not self.codec.checked().traits.authenticated and not self.codec.names_keys
+
+    def _check_expects(self) -> None:
+        codec = self.codec
+        if strange := next((each for each in self.expects if each not in self.columns), None):
+            raise refuse(f"expects has {shown(strange)}, which is none of the columns")
+        needed = bool(self.expects)
+        if isinstance(codec, LayoutCodecEntry | LayoutsCodecEntry):
+            needed = not codec.checked().traits.authenticated
+        if not needed and not self.expects:
+            return
+        if not needed or isinstance(codec, str | JweCodecEntry | RailsCodecEntry | Wso2CodecEntry):
+            raise refuse(f"{codec_name(codec)} proves its key by itself: leave expects out")
+        several = [*self.json_paths, *self.lists]
+        weak = [n for n in several if isinstance(self.expects.get(n), LengthExpectation)]
+        if weak:
+            raise refuse(f"the length alone tells too little of the values in {weak[0]}")
+        if missing := [each for each in self.columns if each not in self.expects]:
+            raise refuse(
+                f"{codec_name(codec)} has no MAC here, and a wrong key can seem to open it: "
+                f"say under expects what plaintext of {', '.join(missing)} looks like"
+            )
 
     @property
     def blind_indexes(self) -> dict[tuple[str, int], BlindIndexEntry]:
@@ -224,8 +297,9 @@ class SqlDatasetEntry(Entry):
         for name, entry in self.searchable.items():
             if name not in self.columns:
                 raise refuse(f"searchable has {shown(name)}, which is none of the columns")
-            if name in self.json_paths:
-                raise refuse(f"searchable has {shown(name)}, which is JSON")
+            if name in self.json_paths or name in self.lists:
+                what = "JSON" if name in self.json_paths else "a list"
+                raise refuse(f"searchable has {shown(name)}, which is {what}")
             rails = isinstance(self.codec, RailsCodecEntry) and self.codec.deterministic
             if entry == DETERMINISTIC and not rails:
                 raise refuse(
@@ -243,19 +317,36 @@ class SqlDatasetEntry(Entry):
     def _check_json_paths(self) -> None:
         if strange := next((each for each in self.json_paths if each not in self.columns), None):
             raise refuse(f"json_paths has {shown(strange)}, which is none of the columns")
+        if strange := next((each for each in self.lists if each not in self.columns), None):
+            raise refuse(f"lists has {shown(strange)}, which is none of the columns")
+        if twice := next((each for each in self.lists if each in self.json_paths), None):
+            raise refuse(f"{shown(twice)} is in json_paths and in lists: it is JSON, or a list")
         bound = self.associated_data is not None
         if self.codec == "tink" or (
-            isinstance(self.codec, LayoutCodecEntry)
+            isinstance(self.codec, LayoutCodecEntry | LayoutsCodecEntry)
             and not self.codec.checked(bound=bound).traits.text
         ):
-            raise refuse(f"{codec_name(self.codec)} is bytes, which JSON does not hold")
+            what = "JSON does" if self.json_paths else "lists do"
+            raise refuse(f"{codec_name(self.codec)} is bytes, which {what} not hold")
+
+    def _check_replicas(self) -> None:
+        kind = urlsplit(self.url).scheme
+        if strange := next((r for r in self.replicas if urlsplit(r).scheme != kind), None):
+            raise refuse(f"url is {kind}, and replicas has {shown(urlsplit(strange).scheme)}")
+        if self.replica_lag_ms is None:
+            if self.replicas:
+                raise refuse("has replicas: say how far behind they may be, as replica_lag_ms")
+        elif kind not in ("postgresql", "mariadb"):
+            raise refuse("replica_lag_ms takes databases of PostgreSQL and MariaDB")
+        elif kind == "mariadb" and not self.replicas:
+            raise refuse("replica_lag_ms needs replicas: MariaDB's primary knows nothing of them")
 
     def _check_plaintext(self) -> None:
         if self.plaintext == "refuse":
             return
         bare = isinstance(self.codec, Wso2CodecEntry)
-        if isinstance(self.codec, LayoutCodecEntry):
-            bare = not self.codec.checked(bound=False).traits.beginning
+        if isinstance(self.codec, LayoutCodecEntry | LayoutsCodecEntry):
+            bare = not self.codec.checked().traits.beginning
         if bare:
             raise refuse(
                 f"plaintext is {self.plaintext}, and nothing tells it from damaged ciphertext: "
@@ -263,7 +354,7 @@ class SqlDatasetEntry(Entry):
             )
 
     def _check_associated_data(self, template: str) -> None:
-        if isinstance(self.codec, LayoutCodecEntry):
+        if isinstance(self.codec, LayoutCodecEntry | LayoutsCodecEntry):
             self.codec.checked(bound=True)
         elif self.codec != "tink":
             words = f"{codec_name(self.codec)} has no associated data"
@@ -291,18 +382,20 @@ class SqlDatasetEntry(Entry):
 
 def _tag(value: object) -> str | None:
     kind = value.get("type", "command") if isinstance(value, dict) else getattr(value, "type", None)
-    return f"~{kind}" if kind in ("command", "sql", "files") else None
+    return f"~{kind}" if kind in ("command", "sql", "files", "kubernetes") else None
 
 
-OwnDatasetEntry = SqlDatasetEntry | FilesDatasetEntry
+OwnDatasetEntry = SqlDatasetEntry | FilesDatasetEntry | KubernetesDatasetEntry
 """What certrotd itself counts and re-encrypts."""
 DatasetEntry = Annotated[
     Annotated[CommandDatasetEntry, Tag("~command")]
     | Annotated[SqlDatasetEntry, Tag("~sql")]
-    | Annotated[FilesDatasetEntry, Tag("~files")],
+    | Annotated[FilesDatasetEntry, Tag("~files")]
+    | Annotated[KubernetesDatasetEntry, Tag("~kubernetes")],
     Discriminator(
         _tag,
         custom_error_type=REFUSED,
-        custom_error_message="must have type sql or files, or census, a program that counts",
+        custom_error_message="must have type sql, files or kubernetes, or census, a program that "
+        "counts",
     ),
 ]

@@ -6,7 +6,16 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from certrotd.config.base import TEXT, AbsolutePath, Entry, EntryFindings, Items, refuse, shown
+from certrotd.config.base import (
+    TEXT,
+    AbsolutePath,
+    Entry,
+    EntryFindings,
+    Items,
+    SafeName,
+    refuse,
+    shown,
+)
 from certrotd.config.durations import Duration
 from certrotd.config.looks import library, parent
 from certrotd.config.secrets import SecretRef
@@ -86,6 +95,11 @@ class BackupEntry(Entry):
     )
     keep: int = Field(
         default=14, ge=2, le=10_000, description="How many backups of the keyring are kept."
+    )
+    copies: dict[SafeName, Duration] = Field(
+        default={},
+        description="What copies the backups elsewhere (tapes, another machine), and how long each "
+        "copy is kept: so long after its destruction a key may still be in one.",
     )
     drill: DrillEntry = Field(default_factory=DrillEntry, description="How restoring is tried.")
 

@@ -85,6 +85,11 @@ class FilesDatasetEntry(Entry):
         description="Of ansible-vault, the vault id of a value that is re-encrypted: keep leaves "
         "it as it is, key makes it the id of the key.",
     )
+    content_cipher: Literal["cobblestone-256", "aes-256-gcm-hkdf"] = Field(
+        default="cobblestone-256",
+        description="Of stream: what encrypts content; that of files which another cipher encrypts "
+        "is encrypted anew by their next re-encryption.",
+    )
     contains: Contains = ()
     plaintext: Literal["refuse", "encrypt", "leave"] = Field(
         default="refuse",
@@ -106,6 +111,8 @@ class FilesDatasetEntry(Entry):
                     raise refuse(f"the roots {other} and {root} lie one in the other")
         if self.codec != "stream" and self.content_keys != "keep":
             raise refuse(f"{self.codec} has no content keys: leave content_keys out")
+        if self.codec != "stream" and self.content_cipher != "cobblestone-256":
+            raise refuse(f"{self.codec} has no content cipher: leave content_cipher out")
         if self.codec != "symmetric-encryption" and self.content is not None:
             raise refuse(f"{self.codec} tells a wrong key by itself: leave content out")
         if self.codec != "ansible-vault" and self.vault_ids != "keep":

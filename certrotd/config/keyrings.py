@@ -34,6 +34,7 @@ from certrotd.config.escrow import BackupEntry
 from certrotd.config.looks import program, roots
 from certrotd.config.notifications import receiver_url
 from certrotd.config.outputs import BaseOutputEntry, OutputEntry
+from certrotd.config.rehearsal import RehearsalEntry
 from certrotd.config.secrets import Environment
 from certrotd.config.window import MaintenanceWindow
 
@@ -388,6 +389,11 @@ class KeyringEntry(Entry):
         description="Where the keyring is backed up before a new key is used (null: nowhere; then "
         "no key is ever destroyed).",
     )
+    rehearsal: RehearsalEntry | None = Field(
+        default=None,
+        description="How an emergency is rehearsed on copies (null: only by hand, with certrotd "
+        "keys rehearse).",
+    )
     enabled: bool = Field(default=True, description="Whether it is rotated.")
 
     @model_validator(mode="after")
@@ -404,6 +410,8 @@ class KeyringEntry(Entry):
         for name, each in self.datasets.items():
             if each.type == "command":
                 raise refuse(f"cutover re-encrypts every dataset, and {shown(name)} is a program")
+            if each.type == "kubernetes":
+                raise refuse(f"API servers hold several keys: {shown(name)} needs no cutover")
             if each.plaintext == "encrypt":
                 message = "an undo would leave it encrypted: use refuse or leave"
                 raise refuse(

@@ -265,7 +265,8 @@ class TomlEntry(BaseOutputEntry):
     reads_secondary: bool = Field(
         default=False,
         description="Whether the application reads what is under previous before it encrypts with "
-        "it. WSO2 does only if every stored value has a keyId. If not, a rotation is a cut-over.",
+        "it. WSO2 does only if every stored value has a keyId: without, certrotd stages no key. "
+        "If not, a rotation is a cut-over.",
     )
 
     @model_validator(mode="after")
@@ -373,6 +374,23 @@ class KeyListEntry(BaseOutputEntry):
     prefix: Prefix = Field(default="", description="What stands before every key.")
 
 
+class JsonKeyEntry(BaseOutputEntry):
+    """One key as a text of a JSON file."""
+
+    type: Literal["json-key"] = Field(description="One key in a JSON file, as n8n has it.")
+    at: Annotated[Items[NamePart], Field(min_length=1, max_length=8)] = Field(
+        default=("encryptionKey",),
+        description="The names that lead to the key, from the top of the file.",
+    )
+    encoding: Encoding = Field(default="text", description=_ENCODING)
+    prefix: Prefix = Field(default="", description="What stands before the key.")
+
+    @property
+    def rooms(self) -> int | None:
+        """As BaseOutputEntry.rooms."""
+        return 1
+
+
 class KubernetesEncryptionEntry(BaseOutputEntry):
     """The EncryptionConfiguration of an API server."""
 
@@ -425,6 +443,7 @@ OutputEntry = Annotated[
     | YamlCiphersEntry
     | FernetListEntry
     | KeyListEntry
+    | JsonKeyEntry
     | KubernetesEncryptionEntry
     | TemplateEntry,
     Field(discriminator="type"),

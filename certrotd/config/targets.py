@@ -16,7 +16,6 @@ from pydantic import (
 from certrotd.config.base import (
     AbsolutePath,
     Argv,
-    Entry,
     EntryFindings,
     Items,
     Text,
@@ -24,13 +23,15 @@ from certrotd.config.base import (
     shown,
 )
 from certrotd.config.cluster import ClusterEntry
+from certrotd.config.docker import DockerEntry
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.looks import folder, program, readable
-from certrotd.config.probes import PodProbeEntry, ProbeEntry
+from certrotd.config.probes import PodProbeEntry
 from certrotd.config.secrets import Environment
+from certrotd.config.target import TARGET_WAIT, BaseTargetEntry
 
 MAX_UNIT = 255
-TARGET_WAIT, MAX_TARGET_WAIT = 120.0, 3600.0
+MAX_TARGET_WAIT = 3600.0
 _UNIT = re.compile(
     r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\@-]*)?"
     r"\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)",
@@ -115,31 +116,7 @@ WorkloadName = Annotated[Text, StringConstraints(max_length=270), AfterValidator
 LabelSelector = Annotated[Text, AfterValidator(_selector)]
 
 
-class _TargetEntry(Entry):
-    """What every target has."""
-
-    wave: int = Field(
-        default=0,
-        ge=0,
-        le=1000,
-        description="Targets of a lower wave are reloaded and proven before those of a higher one.",
-    )
-    probe: Items[ProbeEntry] = Field(
-        default=(), description="Endpoints that must serve the new certificate after the reload."
-    )
-
-    @property
-    def lock_wait(self) -> float:
-        """For how many seconds a rotation waits while the target is told for another one."""
-        return TARGET_WAIT
-
-    @property
-    def programs(self) -> bool:
-        """Whether it runs programs on this host to look at, or to tell, what serves."""
-        return True
-
-
-class NginxEntry(_TargetEntry):
+class NginxEntry(BaseTargetEntry):
     """An nginx on this host."""
 
     type: Literal["nginx"] = Field(description="An nginx on this host.")
@@ -174,7 +151,7 @@ class NginxEntry(_TargetEntry):
         yield from folder(self.prefix, ("prefix",))
 
 
-class CommandEntry(_TargetEntry):
+class CommandEntry(BaseTargetEntry):
     """Any service, reloaded by your own program."""
 
     type: Literal["command"] = Field(description="Your own program.")
@@ -206,7 +183,7 @@ class CommandEntry(_TargetEntry):
             yield from program(self.check[0], ("check",), path=path)
 
 
-class SystemdEntry(_TargetEntry):
+class SystemdEntry(BaseTargetEntry):
     """A unit of systemd on this host."""
 
     type: Literal["systemd"] = Field(description="A unit of systemd.")
@@ -227,7 +204,7 @@ class SystemdEntry(_TargetEntry):
         yield from program("systemctl", ("type",))
 
 
-class SignalEntry(_TargetEntry):
+class SignalEntry(BaseTargetEntry):
     """A process on this host that reads its files again at a signal."""
 
     type: Literal["signal"] = Field(description="A signal to a process.")
@@ -266,7 +243,7 @@ class SignalEntry(_TargetEntry):
             yield from program("systemctl", ("unit",))
 
 
-class KubernetesEntry(_TargetEntry, ClusterEntry):
+class KubernetesEntry(BaseTargetEntry, ClusterEntry):
     """Workloads in a namespace of a Kubernetes cluster, whose pods are replaced or reload."""
 
     type: Literal["kubernetes"] = Field(
@@ -375,7 +352,7 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
 
 
 TargetEntry = Annotated[
-    NginxEntry | CommandEntry | SystemdEntry | SignalEntry | KubernetesEntry,
+    NginxEntry | CommandEntry | SystemdEntry | SignalEntry | KubernetesEntry | DockerEntry,
     Field(discriminator="type"),
 ]
 """Every type of target; a new one is added here."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock, Deadline
+from certrotd.config.context import Connect, unconnected
 from certrotd.config.cutover import CutoverEntry, ReadProbeEntry
 from certrotd.config.environment import reveal
 from certrotd.config.secrets import Environment
@@ -14,6 +17,9 @@ from certrotd.consumers.http import asked
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.process import environment, require, run, succeed
 from certrotd.targets.units import look, permits, tell
+
+if TYPE_CHECKING:  # what only a cluster needs is loaded for it
+    from certrotd.kube.scaling import ScaledWorkloads
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ class CommandReading:
 class SwitchedApplication:
     """Application, of a way to stop and start it, and of a way to see that it reads."""
 
-    switched: Units | Commands
+    switched: Units | Commands | ScaledWorkloads
     reading: HttpReading | CommandReading
     within: float
     """How many seconds after a start it may take until it reads."""
@@ -176,15 +182,23 @@ class SwitchedApplication:
         return self.reading.reads()
 
 
-def build(entry: CutoverEntry, clock: Clock) -> SwitchedApplication:
-    """The application of a configuration entry."""
-    return SwitchedApplication(
-        _switched(entry, clock), _reading(entry.probe, clock), entry.probe.within.total_seconds()
-    )
+def build(entry: CutoverEntry, clock: Clock, connect: Connect = unconnected) -> SwitchedApplication:
+    """The application of a configuration entry; nothing is connected to."""
+    switched, within = _switched(entry, clock, connect), entry.probe.within.total_seconds()
+    return SwitchedApplication(switched, _reading(entry.probe, clock), within)
 
 
-def _switched(entry: CutoverEntry, clock: Clock) -> Units | Commands:
+def _switched(
+    entry: CutoverEntry, clock: Clock, connect: Connect
+) -> Units | Commands | ScaledWorkloads:
     timeout = entry.timeout.total_seconds()
+    if (scale := entry.scale) is not None:
+        from certrotd.kube.scaling import ScaledWorkloads
+        from certrotd.kube.workloads import Reference
+
+        references = tuple(Reference(*each.split("/")) for each in scale.workloads)
+        reach = partial(connect, scale.kubeconfig, scale.context)
+        return ScaledWorkloads(reach, scale.namespace, references, timeout)
     if entry.stop is None or entry.start is None:
         return Units(entry.units, timeout, clock)
     return Commands(entry.stop, entry.start, entry.stopped, timeout, clock, entry.environment)

@@ -16,6 +16,7 @@ from certrotd.config.state import KubernetesStateEntry
 from certrotd.daemon.leading import Leading, Led
 from certrotd.errors import Failure, LockHeld
 from certrotd.id import Id
+from certrotd.kube.patience import Patience
 from certrotd.rotation.engine import Stopped
 from certrotd.state.directory import DAEMON_LOCK, StateDirectory
 from certrotd.state.ports import Document, State
@@ -35,16 +36,27 @@ class Home:
     In a cluster the directory still has the audit log.
     ``migrated``: what lead() did to a directory of an older format, in words. ``shard`` is what
     this process looks after: all, or since lead() a part. ``rights`` are what accounts had in
-    clusters, whatever is reloaded.
+    clusters, whatever is reloaded; ``patience`` is how many seconds API servers that are away are
+    waited for in all (None: as long as each act waits).
     """
 
-    def __init__(self, config: Config, *, command: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        command: str,
+        now: Callable[[], datetime],
+        patience: float | None = None,
+    ) -> None:
         self.local = StateDirectory(config.state_dir, command=command, now=now)
         self.migrated = ""
         self.rights: Lasting = {}
+        self.patience = Patience(patience)
         self.shard = ALL
         self.state: State = (
-            self.local if config.state is None else _in_cluster(config.state, command, now)
+            self.local
+            if config.state is None
+            else _in_cluster(config.state, command, now, self.patience)
         )
         self._shards = config.state.shards if config.state else 1
         self.leading = Leading(self.state, self._shards)
@@ -105,12 +117,15 @@ class Home:
             yield led
 
 
-def _in_cluster(entry: KubernetesStateEntry, command: str, now: Callable[[], datetime]) -> State:
+def _in_cluster(
+    entry: KubernetesStateEntry, command: str, now: Callable[[], datetime], patience: Patience
+) -> State:
     from certrotd.kube.connecting import Connections
     from certrotd.kube.state import ClusterState
 
     # not the clock that wakes sleepers when the process is to stop: a record is written whole
-    api = Connections(SystemClock(), os.environ).api(entry.kubeconfig, entry.context)
+    connections = Connections(SystemClock(), os.environ, patience=patience)
+    api = connections.api(entry.kubeconfig, entry.context)
     words = f"{socket.gethostname()}, process {os.getpid()} ({command[:200]}, since "
     return ClusterState(
         api,

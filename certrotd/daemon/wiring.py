@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certrotd.clock import Clock, Deadline
+from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.load import load
 from certrotd.config.model import Config
 from certrotd.daemon.home import Home
@@ -18,6 +18,7 @@ from certrotd.daemon.wings import wings_of
 from certrotd.errors import Failure
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
+from certrotd.kube.patience import READING
 from certrotd.lifecycle.inventory import Inventory, look_at_all
 from certrotd.lifecycle.subject import Subject
 from certrotd.lifecycle.view import View
@@ -40,7 +41,8 @@ if TYPE_CHECKING:  # what only rotating needs
 class Site:
     """One configuration wired up; what its wings have is shared by all rotations.
 
-    Of a ``dry`` one nothing is written, locks and adapters included.
+    ``patience`` is as of a Home that it makes itself. Of a ``dry`` one nothing is written, locks
+    and adapters included.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Site:
         clock: Clock,
         command: str,
         home: Home | None = None,
+        patience: float | None = None,
         listen: Callable[[str], None] = lambda _line: None,
         dry: bool = False,
         audit_damaged: Callable[[str], None] = lambda _why: None,
@@ -62,7 +65,7 @@ class Site:
         self._listen = listen
         self._audit_damaged = audit_damaged
         self._command = command
-        self.home = home or Home(config, command=command, now=clock.now)
+        self.home = home or Home(config, command=command, now=clock.now, patience=patience)
         self.state = self.home.state
         self._flying: frozenset[str] | None = None
         premises = Premises(
@@ -163,7 +166,7 @@ class Site:
     def _connections(self) -> Connections:
         from certrotd.kube.connecting import Connections
 
-        return Connections(self.clock, os.environ, self.home.rights)
+        return Connections(self.clock, os.environ, self.home.rights, self.home.patience)
 
     def runner(
         self,
@@ -224,6 +227,11 @@ class Site:
         return self.state.lock(name, what, wait=deadline, shared=shared)
 
 
+def looking(path: Path, command: str) -> AbstractContextManager[Site]:
+    """As open_site(), for a command that only looks, before somebody who waits for an answer."""
+    return open_site(path, clock=SystemClock(), command=command, patience=READING)
+
+
 @contextmanager
 def open_site(
     path: Path,
@@ -233,6 +241,7 @@ def open_site(
     listen: Callable[[str], None] = lambda _line: None,
     dry: bool = False,
     writes: bool = False,
+    patience: float | None = None,
 ) -> Iterator[Site]:
     """The site of a configuration file, closed at the end of the block.
 
@@ -248,6 +257,7 @@ def open_site(
         command=command,
         listen=listen,
         dry=dry,
+        patience=patience,
         audit_damaged=lambda why: listen(f"the audit log is damaged: {why}"),
     )
     try:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from certrotd.clock import Clock
 from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
@@ -14,22 +18,40 @@ from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
-from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry, Wso2CodecEntry
+from certrotd.config.codecs import (
+    JweCodecEntry,
+    LayoutCodecEntry,
+    LayoutsCodecEntry,
+    RailsCodecEntry,
+    SymmetricCodecEntry,
+    Wso2CodecEntry,
+)
+from certrotd.config.context import Connect
 from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
+from certrotd.config.expectations import expectation_of
 from certrotd.config.file_datasets import FilesDatasetEntry
+from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.datasets.blind_indexes import IndexField
 from certrotd.datasets.census import Tally, tally
-from certrotd.datasets.documents import JsonDocument
+from certrotd.datasets.documents import Document, JsonDocument, ListDocument
 from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
-from certrotd.datasets.port import Dataset, PreflightFinding
+from certrotd.datasets.port import Dataset, PreflightFinding, SelfCounting
 from certrotd.datasets.reencryption import Pace
+from certrotd.datasets.replica_lag import ReplicaLag
 from certrotd.datasets.search import NOT_SEARCHED, Searched
 from certrotd.datasets.shards import Division
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet, Material
+from certrotd.state.ports import Document as Kept
+from certrotd.state.typed import TypedDocument
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from certrotd.datasets.sql_dialect import Dialect
 
 CODECS: dict[str, Codec] = {
     "tink": Tink(),
@@ -45,6 +67,10 @@ MARKS = {"symmetric-encryption": symmetric_header.MAGIC, "ansible-vault": ansibl
 """How files begin, or values in them, of forms that only files have."""
 
 
+OBJECTS = 20
+"""So many objects of a cluster are written between two looks at whether to stop."""
+
+
 @dataclass(frozen=True)
 class Opened:
     """A dataset that can be read and written, and what the configuration says of it."""
@@ -55,6 +81,7 @@ class Opened:
     may_be_empty: bool
     searched: Searched = NOT_SEARCHED
     division: Division = field(default_factory=Division)
+    replicas: ReplicaLag | None = None
 
     def findings(self, *, staged: bool) -> Sequence[PreflightFinding]:
         """What is seen before anything is written; ``staged``: while the application runs."""
@@ -62,7 +89,10 @@ class Opened:
 
     def tally(self, keys: KeySet) -> Tally:
         """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
-        counted = tally(self.dataset, self.form, keys)
+        if isinstance(self.dataset, SelfCounting):
+            counted = self.dataset.tally(keys)
+        else:
+            counted = tally(self.dataset, self.form, keys, self.pace.processes)
         if not counted.total and not self.may_be_empty:
             raise NeedsOperator(
                 f"the dataset {self.dataset.name} holds no value at all",
@@ -81,14 +111,30 @@ class Opened:
         return sum(count for version, count in tally.indexes.items() if version != active)
 
 
+@dataclass(frozen=True)
+class Clusters:
+    """How API servers are reached, and where it is kept what is known of a dataset's objects."""
+
+    connect: Connect
+    kept: Callable[[str], Kept]
+    clock: Clock
+
+
 @contextmanager
 def opened(
-    name: str, entry: OwnDatasetEntry, exposure: Callable[[], Exposure] = Exposure
+    name: str,
+    entry: OwnDatasetEntry,
+    exposure: Callable[[], Exposure] = Exposure,
+    clusters: Clusters | None = None,
 ) -> Iterator[Opened]:
     """The dataset of an entry, while it is used; raises Failure, and so do all of its methods.
 
-    ``exposure`` tells which keys others may know.
+    ``exposure`` tells which keys others may know; ``clusters`` is for those in one.
     """
+    if isinstance(entry, KubernetesDatasetEntry):
+        assert clusters is not None, "it is of a keyring"
+        yield _opened_objects(name, entry, clusters)
+        return
     if isinstance(entry, FilesDatasetEntry):
         yield from _opened_files(name, entry, exposure)
         return
@@ -97,8 +143,13 @@ def opened(
     def password() -> bytes | None:
         return entry.password.resolve().reveal() if entry.password is not None else None
 
-    with engine_of(entry.url, password, what=f"the dataset {name}") as (engine, dialect):
+    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
+        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
+
+    with ExitStack() as stack:
+        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
         from certrotd.datasets.sql import SqlDataset, TableSpec
+        from certrotd.datasets.sql_replicas import replication
 
         form = _form(entry)
         spec = TableSpec(
@@ -111,12 +162,25 @@ def opened(
             form.codec.traits.text,
             {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
         )
-        dataset = SqlDataset(name, engine, spec, dialect)
+        dataset = SqlDataset(name, primary, spec, dialect)
         latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
-        pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
+        pace = Pace(
+            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
+        )
+        lag = None
+        if entry.replica_lag_ms is not None:
+            names = {url: _name_of(url) for url in entry.replicas}
+            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
+            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
         searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
         division = Division(entry.checkpoints == "table", entry.shards)
-        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division)
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag)
+
+
+def _name_of(url: str) -> str:
+    """The host and port of a database, for people."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def codec_of(entry: SqlDatasetEntry) -> Codec:
@@ -140,16 +204,50 @@ def codec_of(entry: SqlDatasetEntry) -> Codec:
             from certrotd.codecs.wso2 import Wso2
 
             return Wso2(key_ids=told.key_ids)
-        case LayoutCodecEntry() as told:
+        case SymmetricCodecEntry() as told:
+            return _symmetric(told, by_cbc=bool(entry.expects))
+        case LayoutCodecEntry() | LayoutsCodecEntry() as told:
             return told.codec(bound=entry.associated_data is not None)
         case str(name):
             return CODECS[name]
+
+
+def _symmetric(told: SymmetricCodecEntry, *, by_cbc: bool) -> Codec:
+    """Of AES-CBC only if somebody else looks at what values open to."""
+    from certrotd.codecs.encoding import Encoding
+    from certrotd.codecs.expectation import Anything
+    from certrotd.codecs.symmetric_encryption import SymmetricEncryption
+
+    return SymmetricEncryption(
+        Anything() if by_cbc else None,
+        Encoding(told.encoding),
+        random_iv=told.random_iv,
+        compress=told.compress,
+    )
 
 
 def marks_of(entries: Iterable[DatasetEntry]) -> Mapping[str, bytes]:
     """How files begin, or values in them, of the forms that only some datasets have."""
     there = {each.codec for each in entries if isinstance(each, FilesDatasetEntry)}
     return {name: MARKS[name] for name in MARKS if name in there}
+
+
+def _opened_objects(name: str, entry: KubernetesDatasetEntry, clusters: Clusters) -> Opened:
+    from certrotd.datasets import rewritings
+    from certrotd.datasets.etcd import etcd_of
+    from certrotd.datasets.kubernetes import KubernetesDataset, ObjectsForm
+    from certrotd.kube.collections import collections_of
+
+    api = clusters.connect(entry.kubeconfig, entry.context)
+    collections = collections_of(api, entry.resources, entry.namespaces)
+    kept = TypedDocument(clusters.kept(name), rewritings.parse, rewritings.render)
+    etcd = None
+    if (told := entry.etcd) is not None:
+        pair = (told.cert, told.key) if told.cert is not None and told.key is not None else None
+        etcd = etcd_of(told.endpoint, told.ca, pair, told.prefix, clusters.clock)
+    pace = Pace(batch=OBJECTS, rows_per_second=entry.objects_per_second)
+    dataset = KubernetesDataset(name, api, collections, kept, etcd)
+    return Opened(dataset, ObjectsForm(), pace, entry.may_be_empty)
 
 
 def _opened_files(
@@ -169,10 +267,15 @@ def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -
     plaintext = Leftover(entry.plaintext)
     match entry.codec:
         case "stream":
-            from certrotd.datasets.streamed import Slots, StreamForm
+            from certrotd.datasets.streamed import CIPHERS, Slots, StreamForm
 
-            replaces = entry.content_keys == "replace"
-            return StreamForm(Slots(), plaintext=plaintext, exposure=exposure(), replaces=replaces)
+            return StreamForm(
+                Slots(),
+                plaintext=plaintext,
+                exposure=exposure(),
+                replaces=entry.content_keys == "replace",
+                cipher=CIPHERS[entry.content_cipher],
+            )
         case "symmetric-encryption":
             from certrotd.datasets.symmetric_files import HEADERS, SymmetricForm
 
@@ -190,9 +293,13 @@ def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -
 
 def _form(entry: SqlDatasetEntry) -> Form:
     codec, plaintext = codec_of(entry), Leftover(entry.plaintext)
-    documents = {
+    documents: dict[int, Document] = {
         entry.columns.index(column): JsonDocument(tuple(map(path_of, paths)))
         for column, paths in entry.json_paths.items()
+    }
+    documents |= {
+        entry.columns.index(column): ListDocument(each.encode())
+        for column, each in entry.lists.items()
     }
     indexes = {
         at: IndexField(
@@ -203,7 +310,20 @@ def _form(entry: SqlDatasetEntry) -> Form:
         )
         for at, ((column, _), each) in enumerate(entry.blind_indexes.items(), len(entry.columns))
     }
+    expects = {
+        entry.columns.index(column): expectation_of(each) for column, each in entry.expects.items()
+    }
+    others = re.compile(entry.others.encode(), re.DOTALL) if entry.others is not None else None
+    form = Form(
+        codec,
+        plaintext=plaintext,
+        documents=documents,
+        indexes=indexes,
+        expects=expects,
+        others=others,
+        travels=not any(each.own for each in indexes.values()),
+    )
     if entry.associated_data is None:
-        return Form(codec, plaintext=plaintext, documents=documents, indexes=indexes)
+        return form
     bound = AssociatedData(entry.associated_data, entry.table, entry.columns, entry.key)
-    return Form(codec, bound.of, plaintext, documents, indexes)
+    return replace(form, binds=bound.of)

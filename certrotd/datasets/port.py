@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from certrotd.errors import NeedsOperator, Transient
+
+if TYPE_CHECKING:
+    from certrotd.datasets.census import Tally
+    from certrotd.keyring.material import KeySet
 
 Place = int | str | bytes | UUID | Decimal | datetime | date
 """The value of one key column."""
@@ -130,6 +134,16 @@ class Limited(Protocol):
 
 
 @runtime_checkable
+class Overlapping(Protocol):
+    """A dataset of which another thread may read rows while a batch is written."""
+
+    @property
+    def reads_while_writing(self) -> bool:
+        """Whether that is faster."""
+        ...
+
+
+@runtime_checkable
 class Advising(Protocol):
     """A dataset that somebody has to look after while it is rewritten."""
 
@@ -144,4 +158,18 @@ class Sweeping(Protocol):
 
     def sweep(self) -> None:
         """Remove it, but not what others work on; raises Failure."""
+        ...
+
+
+@runtime_checkable
+class SelfCounting(Protocol):
+    """A dataset that tells by other means than its rows what is under which key."""
+
+    @property
+    def unit(self) -> str:
+        """What its rows are, for people."""
+        ...
+
+    def tally(self, keys: KeySet) -> Tally:
+        """The census; raises Failure."""
         ...

@@ -189,8 +189,11 @@ class SharedPace(Pace):
 
 
 def shared(pace: Pace, workers: Callable[[], int]) -> Pace:
-    """A pace for one of several workers."""
-    return SharedPace(pace.batch, pace.rows_per_second, pace.pause, pace.latency, workers)
+    """A pace for one of several workers, who are processes enough."""
+    processes = pace.processes if workers() <= 1 else 0
+    return SharedPace(
+        pace.batch, pace.rows_per_second, pace.pause, pace.latency, processes, workers
+    )
 
 
 def together(passed: Sequence[Passed], most: int) -> Passed:

@@ -67,7 +67,7 @@ class SqlDataset:
         books: Books | None = None,
     ) -> None:
         self._name = name
-        self._engine = engine
+        self.engine = engine
         self.spec = spec
         self.dialect = dialect
         self._part = part or Part()
@@ -80,6 +80,11 @@ class SqlDataset:
     @property
     def fields(self) -> Sequence[str]:
         return self.spec.written
+
+    @property
+    def reads_while_writing(self) -> bool:
+        """As Overlapping.reads_while_writing."""
+        return self.dialect.serves_many
 
     @cached_property
     def table(self) -> sa.TableClause:
@@ -101,7 +106,7 @@ class SqlDataset:
     @contextmanager
     def connected(self) -> Iterator[Connection]:
         """A transaction, committed at its end; what the database says against it is a Failure."""
-        with as_failures(f"the dataset {self.name}"), self._engine.begin() as connection:
+        with as_failures(f"the dataset {self.name}"), self.engine.begin() as connection:
             yield connection
 
     def counts(self, beginnings: Sequence[bytes]) -> BeginningCounts:
@@ -132,6 +137,16 @@ class SqlDataset:
             query = query.where(self.dialect.behind(self._keys, after))
         with self.connected() as connection:
             return self._read(connection, self._within(query))
+
+    def ends(self, most: int) -> Sequence[Key]:
+        """The keys of so many rows at most that hold something: the first ones and the last."""
+        first, last = -(-most // 2), most // 2
+        query = self._within(sa.select(*self._keys).where(self._open(())))
+        with self.connected() as connection:
+            found = list(connection.execute(query.order_by(*self._keys).limit(first)))
+            backwards = query.order_by(*(each.desc() for each in self._keys)).limit(last)
+            found += reversed(list(connection.execute(backwards)))
+        return list(dict.fromkeys(map(tuple, found)))
 
     def again(self, keys: Sequence[Key]) -> Sequence[Row]:
         """As Dataset.again."""
@@ -232,7 +247,7 @@ class SqlDataset:
     @property
     def one_writer(self) -> bool:
         """As Divisible.one_writer."""
-        return self._engine.dialect.name == "sqlite"
+        return self.engine.dialect.name == "sqlite"
 
     def divided(self, into: int, done: Sequence[bytes]) -> Sequence[Part]:
         """As Divisible.divided, by one look at every key."""
@@ -250,11 +265,11 @@ class SqlDataset:
 
     def part(self, part: Part, books: Books | None = None) -> SqlDataset:
         """As Divisible.part."""
-        return SqlDataset(self.name, self._engine, self.spec, self.dialect, part, books)
+        return SqlDataset(self.name, self.engine, self.spec, self.dialect, part, books)
 
     def checkpoints(self, label: str) -> SqlCheckpoints:
         """As Divisible.checkpoints."""
-        return SqlCheckpoints(self._engine, label, self.spec.schema)
+        return SqlCheckpoints(self.engine, label, self.spec.schema)
 
     @cached_property
     def _keys(self) -> Sequence[sa.ColumnClause[Any]]:
@@ -278,7 +293,8 @@ class SqlDataset:
 
     def _select(self) -> sa.Select[Any]:
         values = map(self.dialect.read, self._written)
-        return sa.select(*self._keys, *values, self.dialect.mark(self.table))
+        keys = map(self.dialect.read, self._keys)
+        return sa.select(*keys, *values, self.dialect.mark(self.table))
 
     def _within(self, query: sa.Select[Any]) -> sa.Select[Any]:
         """Only the part, and what the operator's condition says; its colons are not parameters."""
@@ -303,13 +319,13 @@ class SqlDataset:
         return sa.or_(*conditions, *map(self.dialect.is_filled, indexes))
 
     def _read(self, connection: Connection, query: sa.Select[Any]) -> list[Row]:
-        split = len(self._keys)
-        text = self._text
+        split, text = len(self._keys), self._text
+        are_bytes = all(isinstance(each.type, sa.LargeBinary) for each in self._written)
         rows = []
-        for told in map(tuple, connection.execute(query).all()):
+        for told in self.dialect.fetched(connection, query):
             values = told[split:-1]
-            mark = Mark(values, told[-1], text)
-            rows.append(Row(told[:split], tuple(map(_bytes, values)), mark))
+            plain = values if are_bytes else tuple(map(_bytes, values))
+            rows.append(Row(told[:split], plain, Mark(values, told[-1], text)))
         return rows
 
 

@@ -13,7 +13,14 @@ from io import FileIO
 
 from certrotd.codecs import stream
 from certrotd.codecs.errors import Damaged
-from certrotd.codecs.stream_header import HEADER, Header, is_marked, new_header, read_header
+from certrotd.codecs.stream_header import (
+    HEADER,
+    Cipher,
+    Header,
+    is_marked,
+    new_header,
+    read_header,
+)
 from certrotd.codecs.tink import Tink
 from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.file_values import batch_of, beginning_of, seen_of
@@ -49,6 +56,13 @@ class Rewrite:
                 stream.reencrypt(self.old, self.new, source.readinto, write)
 
 
+CIPHERS = {
+    "cobblestone-256": Cipher.COBBLESTONE_256,
+    "aes-256-gcm-hkdf": Cipher.AES_256_GCM_HKDF,
+}
+"""By their names in a configuration."""
+
+
 class Slots(Tink):
     """The codec of a slot; a file does not begin with what names its key."""
 
@@ -59,10 +73,14 @@ class Slots(Tink):
 
 @dataclass(frozen=True)
 class StreamForm(Form):
-    """Files of the streaming format; if it ``replaces``, each rotation renews content keys."""
+    """Files of the streaming format; if it ``replaces``, each rotation renews content keys.
+
+    Content that is not encrypted by ``cipher`` is encrypted anew.
+    """
 
     exposure: Exposure = field(default_factory=Exposure)
     replaces: bool = False
+    cipher: Cipher = Cipher.COBBLESTONE_256
 
     def values(self, keys: KeySet) -> StreamValues:
         return StreamValues(self, keys)
@@ -93,7 +111,7 @@ class StreamValues:
             if self.form.plaintext is Leftover.LEAVE:
                 return None
             return self._rewritten(row, None, active)
-        if self._outlived(header) is not None:
+        if self._outlived(header) is not None or header.cipher is not self.form.cipher:
             return self._rewritten(row, header, active)
         if header.is_under(active.version):
             return None
@@ -104,7 +122,7 @@ class StreamValues:
         return Change(row, (data,), Rewrap(first))
 
     def _rewritten(self, row: Row, old: Header | None, active: DataKey) -> Change:
-        new = new_header(active)
+        new = new_header(active, self.form.cipher)
         return Change(row, (new.data,), Rewrite(old, new))
 
     def _header(self, row: Row) -> Header | None:

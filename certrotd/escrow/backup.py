@@ -139,7 +139,7 @@ def _keyring(told: Any) -> Keyring:
     if not isinstance(name, str) or type(revision) is not int or len(seal) != _SEAL:
         raise ValueError("no keyring")
     for each in told["versions"]:
-        version, entry = _version(each)
+        version, entry = _version(each, seal)
         versions.append(version)
         entries[version.number] = entry
     keyring = Keyring(name, revision, Versions(tuple(versions)), entries, Wrapped(seal))
@@ -149,7 +149,7 @@ def _keyring(told: Any) -> Keyring:
     return keyring
 
 
-def _version(each: Mapping[str, Any]) -> tuple[Version, Entry]:
+def _version(each: Mapping[str, Any], seal: Material) -> tuple[Version, Entry]:
     version, entry = version_read(each)
     times = (each.at for each in version.transitions)
     if type(version.number) is not int or any(at.tzinfo is None for at in times):
@@ -157,7 +157,7 @@ def _version(each: Mapping[str, Any]) -> tuple[Version, Entry]:
     if each["material"] is None:
         return version, entry
     material = _decoded(each["material"])
-    if fingerprint(material) != entry.fingerprint:
+    if fingerprint(material, seal) != entry.fingerprint:
         raise InvalidInput(f"version {version.number} is another key")
     return version, replace(entry, secret=Wrapped(material))
 

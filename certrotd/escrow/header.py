@@ -98,7 +98,7 @@ class Header:
             keyring.name,
             keyring.revision,
             at,
-            fingerprint(keyring.seal.material),
+            fingerprint(keyring.seal.material, keyring.seal.material),
             SealedTo.told(to),
             tuple(held),
             canaries,

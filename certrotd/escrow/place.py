@@ -60,6 +60,10 @@ class Backups(Protocol):
         """
         ...
 
+    def remove(self, kept: Kept) -> None:
+        """Remove a backup durably; nothing happens if it is gone. Raises DiskTrouble."""
+        ...
+
     def read(self, kept: Kept) -> bytes:
         """A backup; raises NeedsOperator if it is gone or too large, or DiskTrouble."""
         ...
@@ -143,6 +147,10 @@ class FileBackups:
                 self._check_parent()
                 return ()
         return in_order(each for name in names if (each := named(name, self.keyring)))
+
+    def remove(self, kept: Kept) -> None:
+        """As Backups.remove."""
+        remove_file(self.directory / kept.name)
 
     def read(self, kept: Kept) -> bytes:
         """As Backups.read."""

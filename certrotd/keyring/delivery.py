@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.errors import InvalidInput
-from certrotd.keyring.keyring import Keyring, fingerprint
-from certrotd.keyring.material import DataKey, KeySet
+from certrotd.keyring.keyring import Keyring
+from certrotd.keyring.material import Algorithm, DataKey, KeySet
 from certrotd.keyring.states import State
 
 _DOMAIN = b"certrotd delivery\0"
+COST = 2**14
+"""Of scrypt: some 50 ms and 16 MiB for each passphrase."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,21 @@ def delivery_hash(keyring: str, keys: KeySet) -> str:
     """What a consumer acknowledges: SHA-256 in hex over every key it has, and which encrypts.
 
     It shows nothing of a key, and says nothing of states: who has the same keys and encrypts with
-    the same one has the same delivery.
+    the same one has the same delivery. Passphrases are stretched by scrypt (RFC 7914), so that who
+    sees it tries few of them.
     """
     lines = [
-        f"{each.version} {each.algorithm} {each.id} {fingerprint(each.material)}"
+        f"{each.version} {each.algorithm} {each.id} {_named(keyring, each)}"
         for each in sorted(keys.keys.values(), key=lambda each: each.version)
     ]
     text = "\n".join([keyring, str(keys.active), *lines])
     return hashlib.sha256(_DOMAIN + text.encode()).hexdigest()
+
+
+def _named(keyring: str, key: DataKey) -> str:
+    """What tells a key from others, in hex."""
+    secret = key.material.reveal()
+    if key.algorithm is not Algorithm.PASSPHRASE:
+        return hashlib.sha256(secret).hexdigest()[:16]
+    salt = f"{keyring} {key.version} {key.id}".encode()
+    return hashlib.scrypt(secret, salt=salt, n=COST, r=8, p=1, dklen=8).hex()

@@ -385,7 +385,7 @@ def _read(told: Mapping[str, Any], seal: Wrapped, unwrapping: _Unwrapping) -> Ke
         if each["wrapped"] is not None:
             context = _context_of(name, version.number, entry)
             secret = unwrapping.unwrap(_decoded(each["wrapped"]), context)
-            if fingerprint(secret.material) != entry.fingerprint:
+            if fingerprint(secret.material, seal.material) != entry.fingerprint:
                 raise InvalidInput(f"version {version.number} is another key")
             entry = replace(entry, secret=secret)
         entries[version.number] = entry

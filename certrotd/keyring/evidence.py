@@ -33,6 +33,9 @@ class Lacking(StrEnum):
     UNACKNOWLEDGED = "not-acknowledged"
     NO_DRILL = "no-drill"
     DRILL_STALE = "drill-stale"
+    BACKUPS_AWAY = "backups-unreachable"
+    NO_REHEARSAL = "no-rehearsal"
+    REHEARSAL_STALE = "rehearsal-stale"
     UNCONFIRMED = "not-confirmed"
     CLOCK = "clock"
 
@@ -126,12 +129,14 @@ class Freshness:
     """How old a census, a restore drill and a scan may be when a key is withheld or destroyed.
 
     ``apart``: the census was zero twice, so far apart at least, and never else between.
+    ``rehearsal`` is how old the last rehearsal of an emergency may be, None if none is asked for.
     """
 
     census: timedelta = timedelta(days=1)
     drill: timedelta = timedelta(days=92)
     scan: timedelta = timedelta(days=7)
     apart: timedelta = timedelta(0)
+    rehearsal: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,8 @@ class Evidence:
     the last successful restore drill; ``scan``: the last scan for undeclared ciphertext, where one
     ``scans``; ``unacknowledged``: the consumers that do not confirm the
     present keys, and what each has; ``confirmed``: who confirmed, where ``confirmations`` people
-    have to.
+    have to. ``rehearsed`` is the last rehearsal of an emergency, if it succeeded.
+    ``backups_away``: why its backups cannot be freed of the key, empty if they can.
     """
 
     datasets: frozenset[str]
@@ -158,6 +164,8 @@ class Evidence:
     unacknowledged: tuple[str, ...] = ()
     confirmations: int = 0
     confirmed: tuple[str, ...] = ()
+    rehearsed: datetime | None = None
+    backups_away: str = ""
 
     def __str__(self) -> str:
         counted = ", ".join(f"{n} at {stamp(self.census[n].at)}" for n in sorted(self.census))
@@ -194,6 +202,11 @@ def missing(
     for words in evidence.unacknowledged:
         yield Missing(Lacking.UNACKNOWLEDGED, f"the present keys are not confirmed by {words}")
     yield from _of_drill(evidence.drilled, fresh, now)
+    if evidence.backups_away:
+        words = f"its backups cannot be freed of the key: {evidence.backups_away}"
+        yield Missing(Lacking.BACKUPS_AWAY, words)
+    if fresh.rehearsal is not None:
+        yield from _of_rehearsal(evidence.rehearsed, fresh.rehearsal, now)
     confirmed = sorted(set(evidence.confirmed))
     if len(confirmed) < evidence.confirmations:
         so_far = " and ".join(confirmed) or "nobody"
@@ -277,3 +290,15 @@ def _of_drill(drilled: datetime | None, fresh: Freshness, now: datetime) -> Iter
         yield Missing(Lacking.CLOCK, words)
     elif now - drilled > fresh.drill:
         yield Missing(Lacking.DRILL_STALE, f"the last restore drill is of {stamp(drilled)}")
+
+
+def _of_rehearsal(at: datetime | None, most: timedelta, now: datetime) -> Iterator[Missing]:
+    if at is None:
+        words = "no emergency was rehearsed with success, or the last rehearsal failed"
+        yield Missing(Lacking.NO_REHEARSAL, words)
+    elif at > now:
+        words = f"the rehearsal of an emergency is dated in the future: {stamp(at)}"
+        yield Missing(Lacking.CLOCK, words)
+    elif now - at > most:
+        words = f"the last rehearsal of an emergency is of {stamp(at)}"
+        yield Missing(Lacking.REHEARSAL_STALE, words)

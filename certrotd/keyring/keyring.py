@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,10 +12,15 @@ from certrotd.errors import InvalidInput
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 from certrotd.keyring.states import State, Versions
 
+_DOMAIN = b"certrotd fingerprint\0"
 
-def fingerprint(material: Material) -> str:
-    """What names material without showing any of it: SHA-256, the first 64 bits in hex."""
-    return hashlib.sha256(material.reveal()).hexdigest()[:16]
+
+def fingerprint(material: Material, seal: Material) -> str:
+    """What names material within its keyring without showing any of it: 64 bits in hex.
+
+    HMAC-SHA256 under the seal of the keyring: whoever reads it in a report cannot try passphrases.
+    """
+    return hmac.new(seal.reveal(), _DOMAIN + material.reveal(), "sha256").hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,9 @@ class Entry:
     use: Use = Use()
 
     @classmethod
-    def of(cls, key: DataKey) -> Entry:
-        """The entry of a key that no KEK has wrapped yet."""
-        print_of = fingerprint(key.material)
+    def of(cls, key: DataKey, seal: Material) -> Entry:
+        """The entry of a key that no KEK has wrapped yet, in the keyring of that seal."""
+        print_of = fingerprint(key.material, seal)
         return cls(key.id, key.algorithm, print_of, Wrapped(key.material), key.iv)
 
 
@@ -130,7 +135,7 @@ class Keyring:
 
     def added(self, key: DataKey, versions: Versions) -> Keyring:
         """With one more key, whose version is in ``versions``; raises InvalidInput."""
-        entries = {**self.entries, key.version: Entry.of(key)}
+        entries = {**self.entries, key.version: Entry.of(key, self.seal.material)}
         return replace(self, versions=versions, entries=entries)
 
     def counted(self, number: int, messages: int, size: int, *, at: datetime) -> Keyring:

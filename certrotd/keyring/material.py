@@ -125,14 +125,22 @@ class DataKey:
 
 @dataclass(frozen=True)
 class KeySet:
-    """The keys that may decrypt, by version, and the version of the one that encrypts."""
+    """The keys that may decrypt, by version, and the version of the one that encrypts.
+
+    ``held`` is the version of the key that the application has, which is another while it is cut
+    over: of what neither names nor proves its key.
+    """
 
     keys: Mapping[int, DataKey]
     active: int
+    held: int
 
     @classmethod
-    def of(cls, keys: Iterable[DataKey], *, active: int) -> KeySet:
-        """A set of ``keys``; raises InvalidInput for a version that is there twice or missing."""
+    def of(cls, keys: Iterable[DataKey], *, active: int, held: int | None = None) -> KeySet:
+        """A set of ``keys``; raises InvalidInput for a version that is there twice or missing.
+
+        The application has the active key unless ``held`` is told.
+        """
         by_version: dict[int, DataKey] = {}
         for key in keys:
             if key.version in by_version:
@@ -140,7 +148,9 @@ class KeySet:
             by_version[key.version] = key
         if active not in by_version:
             raise InvalidInput(f"key version {active} is to encrypt, and is not in the set")
-        return cls(MappingProxyType(by_version), active)
+        if held is not None and held not in by_version:
+            raise InvalidInput(f"key version {held} is the application's, and is not in the set")
+        return cls(MappingProxyType(by_version), active, active if held is None else held)
 
     @property
     def encrypting(self) -> DataKey:

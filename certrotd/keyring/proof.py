@@ -27,6 +27,8 @@ class Proof:
 
     ``files`` are the outputs by then and their SHA-256, of a version that was withheld already;
     ``consumers`` each confirmed that it has the keys of these. ``evidence`` is judged by ``fresh``.
+    ``backups`` had the key then, and are removed after; ``copies`` of them, which certrotd does not
+    reach, may have it until then.
     """
 
     number: int
@@ -40,6 +42,8 @@ class Proof:
     fresh: Freshness
     consumers: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    backups: tuple[str, ...] = ()
+    copies: Mapping[str, datetime] = field(default_factory=dict)
 
     def wrong(self, keyring: Keyring) -> Iterator[str]:
         """What does not hold of it, in words: by itself, and by what ``keyring`` is now."""
@@ -77,9 +81,12 @@ class Proof:
             "census": {name: _count(each) for name, each in sorted(shown.census.items())},
             "drains": {what: over.isoformat() for what, over in sorted(shown.drains.items())},
             "drilled": _text(shown.drilled),
+            "rehearsed": _text(shown.rehearsed),
             "scanned": {"asked": shown.scans, "at": _text(shown.scan.at if shown.scan else None)},
             "consumers": list(self.consumers),
             "files": dict(sorted(self.files.items())),
+            "backups": list(self.backups),
+            "copies": {what: until.isoformat() for what, until in sorted(self.copies.items())},
             "confirmations": shown.confirmations,
             "confirmed": list(shown.confirmed),
             "asked": {
@@ -87,6 +94,7 @@ class Proof:
                 "apart": fresh.apart.total_seconds(),
                 "drill": fresh.drill.total_seconds(),
                 "scan": fresh.scan.total_seconds(),
+                "rehearsal": _seconds(fresh.rehearsal),
             },
         }
 
@@ -127,6 +135,7 @@ def proof_from(told: Mapping[str, Any]) -> Proof:
             census={name: _counted(each) for name, each in told["census"].items()},
             drains={what: _needed(each) for what, each in told["drains"].items()},
             drilled=_moment(told["drilled"]),
+            rehearsed=_moment(told["rehearsed"]),
             scans=bool(scanned["asked"]),
             scan=Scan(at) if (at := _moment(scanned["at"])) else None,
             confirmations=int(told["confirmations"]),
@@ -141,9 +150,14 @@ def proof_from(told: Mapping[str, Any]) -> Proof:
             Use(use["messages"], use["bytes"], _moment(use["first"]), _moment(use["last"])),
             _moment(use["encrypted_until"]),
             evidence,
-            Freshness(**{each: timedelta(seconds=asked[each]) for each in _LIMITS}),
+            Freshness(
+                **{each: timedelta(seconds=asked[each]) for each in _LIMITS},
+                rehearsal=_span(asked["rehearsal"]),
+            ),
             tuple(map(str, told["consumers"])),
             {str(path): str(digest) for path, digest in told["files"].items()},
+            tuple(map(str, told["backups"])),
+            {str(what): _needed(until) for what, until in told["copies"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InvalidInput("the record does not say what was shown") from None
@@ -164,6 +178,14 @@ def _counted(told: Mapping[str, Any]) -> Count:
     first, method = _moment(told["zero_since"]), str(told["method"])
     left, unopened, indexes = (int(told[each]) for each in ("left", "unopened", "blind_indexes"))
     return Count(left, _needed(told["at"]), unopened, first, method, indexes)
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return length.total_seconds() if length is not None else None
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return timedelta(seconds=seconds) if seconds is not None else None
 
 
 def _text(at: datetime | None) -> str | None:

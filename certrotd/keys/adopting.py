@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.errors import NeedsOperator
 from certrotd.keyring.delivery import Delivery
-from certrotd.keyring.keyring import Keyring, empty, fingerprint
+from certrotd.keyring.keyring import Keyring, empty
 from certrotd.keyring.material import DataKey, Material
 from certrotd.keys.steps import tell
 from certrotd.keys.world import World
@@ -65,14 +64,14 @@ class AdoptKeys(Journaled):
 def adopted(name: str, found: Imported, seal: Material, *, at: datetime, why: str) -> Keyring:
     """A keyring of the keys that were found, the oldest first; one of them encrypts."""
     keyring = empty(name, seal)
-    known: Mapping[str, int] = {}
+    known: dict[Material, int] = {}
     for place, each in enumerate(found.keys):
-        if (same := fingerprint(each.material)) in known:
+        if (same := each.material) in known:
             raise NeedsOperator(
                 f"keys {known[same] + 1} and {place + 1} are the same",
                 hint="remove one of them from the application first",
             )
-        known = {**known, same: place}
+        known[same] = place
         versions = keyring.versions.adopt(active=place == found.encrypting, at=at, why=why)
         number = versions.all[-1].number
         key = DataKey(number, each.algorithm, each.material, each.id, each.iv)

@@ -96,6 +96,8 @@ class Case:
             drains={what: since + age for what, age in policy.drains.items()} if since else {},
             drilled=standing.drilled,
             failed=standing.failed,
+            backups_away=standing.backups_away,
+            rehearsed=last.at if (last := standing.rehearsed) and last.succeeded else None,
             hold=standing.holds.get(number),
             scans=policy.scans,
             scan=standing.scan,
@@ -136,7 +138,12 @@ class Case:
 
 
 _READABLE = (State.DECRYPT_ONLY, State.COMPROMISED, State.RETIRED)
-_OF_DESTRUCTION = frozenset({Lacking.NO_DRILL, Lacking.DRILL_STALE, Lacking.UNCONFIRMED})
+_OF_DESTRUCTION = frozenset(
+    {
+        *(Lacking.NO_DRILL, Lacking.DRILL_STALE, Lacking.UNCONFIRMED),
+        *(Lacking.NO_REHEARSAL, Lacking.REHEARSAL_STALE, Lacking.BACKUPS_AWAY),
+    }
+)
 """What is not asked for before: a key that is withheld can still be given back."""
 _OF_SCANS = frozenset({Lacking.NOT_SCANNED, Lacking.SCAN_STALE, Lacking.UNDECLARED})
 _AFTER_RETIRING = _OF_DESTRUCTION | _OF_SCANS | {Lacking.HELD, Lacking.CENSUS_ONCE}

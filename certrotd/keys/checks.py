@@ -58,6 +58,9 @@ KINDS = (
     "drill_never",
     "drill_overdue",
     "drill_failed",
+    "rehearsal_never",
+    "rehearsal_overdue",
+    "rehearsal_failed",
 )
 RECENT = timedelta(days=1)
 
@@ -87,7 +90,7 @@ class KeyringCheck:
     ``census`` is where the counts of what is left are kept, ``counted`` those of what was
     encrypted; ``wake`` asks for a look at the keyring, once a count may let something be done.
     ``tally`` counts a dataset, and ``residues`` are looked through for undeclared ciphertext.
-    ``drills`` makes a restore drill that is due, and says what is wrong with the last one.
+    Each of ``drills`` makes one that is due, and says what is wrong with the last one.
     """
 
     managed: Managed
@@ -100,7 +103,7 @@ class KeyringCheck:
     wake: Callable[[], None]
     clock: Clock
     tally: Callable[[str], Tally]
-    drills: Callable[[], Sequence[Finding]] = tuple
+    drills: Sequence[Callable[[], Sequence[Finding]]] = ()
     residues: Residues | None = None
     routine: bool = True
 
@@ -117,7 +120,7 @@ class KeyringCheck:
 
     def look(self) -> Sequence[Looked]:
         moving = self.in_flight(self.about)
-        parts = (self._outputs, self._processes, self._counts, self._residue, self.drills)
+        parts = (self._outputs, self._processes, self._counts, self._residue, *self.drills)
         findings = dict.fromkeys(finding for part in parts for finding in self._found_by(part))
         watched = replace(self._watched(), findings=tuple(findings))
         return [Looked(watched, moving or self.in_flight(self.about))]

@@ -33,6 +33,7 @@ def policy_of(name: str, entry: KeyringEntry, every: Sequence[AnyOutlet]) -> Pol
         capacity=min((each for each in limits if each is not None), default=None),
         slots=_slots(outlets),
         stages=all(each.output.traits.secondary for each in outlets),
+        by_id=any(each.output.traits.by_id for each in outlets),
         outputs=tuple(f"{each.type} {each.place}" for each in entry.outputs),
         waves=tuple(tuple(waves[number]) for number in sorted(waves)),
         datasets=frozenset(entry.datasets),
@@ -51,7 +52,8 @@ def policy_of(name: str, entry: KeyringEntry, every: Sequence[AnyOutlet]) -> Pol
 
 
 def _fresh(entry: KeyringEntry) -> Freshness:
-    usual = Freshness(apart=entry.grace)
+    rehearsal = entry.rehearsal.every if entry.rehearsal and entry.rehearsal.required else None
+    usual = Freshness(apart=entry.grace, rehearsal=rehearsal)
     return replace(usual, drill=entry.backup.drill.every) if entry.backup else usual
 
 

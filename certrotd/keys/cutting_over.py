@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from certrotd.audit.record import Happened
 from certrotd.errors import Failure, NeedsOperator, ProofFailed, Transient
 from certrotd.keyring.delivery import Delivery
-from certrotd.keyring.keyring import Keyring
+from certrotd.keyring.keyring import Keyring, fingerprint
 from certrotd.keyring.material import KeySet
 from certrotd.keyring.states import State
+from certrotd.keys import originals
 from certrotd.keys.delivering import deliver
 from certrotd.keys.policy import CUSTODIANS, HELD, id_of
 from certrotd.keys.reencrypting import Passes, check, quarantined
@@ -49,10 +50,27 @@ def application_of(world: World) -> Application:
     return world.application
 
 
-def keys_under(keyring: Keyring, version: int) -> KeySet:
-    """Every key, of which that of ``version`` encrypts, whatever is active."""
+def keys_under(keyring: Keyring, version: int, held: int | None = None) -> KeySet:
+    """Every key, of which that of ``version`` encrypts; the application has the ``held`` one."""
     every = keyring.every_key()
-    return KeySet.of(every.keys.values(), active=version)
+    return KeySet.of(every.keys.values(), active=version, held=held or every.active)
+
+
+def _held(world: World, keyring: Keyring) -> int:
+    """The version that the application has: what it writes unmarked is under that one.
+
+    As its outputs say, because a machine that restarts may start it while they still, or again,
+    differ from the states of the keyring.
+    """
+    versions = {each.fingerprint: number for number, each in keyring.entries.items()}
+    found: set[int | None] = set()
+    for outlet in world.outlets:
+        if (there := outlet.imported()) is not None:
+            material = there.keys[there.encrypting].material
+            found.add(versions.get(fingerprint(material, keyring.seal.material)))
+    if len(found) > 1 or None in found:
+        raise NeedsOperator("the outputs do not have one key of the keyring: nobody knows which")
+    return next((each for each in found if each), keyring.every_key().active)
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,7 @@ class Prove(Journaled):
         for name in self.datasets:
             with _opened(world, ledger, name, self.version) as passes:
                 check(name, passes.opened, room=True)
+                originals.read(name, passes.opened)  # there is room for them
                 rows += passes.rehearsed()
         seconds = round(world.clock.monotonic() - begun, 1)
         return Done({"rows": rows, "rehearsed_in_seconds": seconds})
@@ -128,7 +147,8 @@ class Stop(Journaled):
         application.start()
         _await_reading(world, application)
         held = (world.clock.now() + HOLD_AFTER_UNDO).isoformat()
-        ledger.note(**{HELD: held, DOWNTIME: _downtime(world, ledger)[1]})
+        gone = originals.forgotten(ledger)
+        ledger.note(**{HELD: held, DOWNTIME: _downtime(world, ledger)[1], **gone})
 
     def observe(self, world: World, ledger: Ledger) -> Observed:
         """Something else may have started it, such as a restart of the machine."""
@@ -150,10 +170,7 @@ class ReencryptAll(Journaled):
         return self._under(world, ledger, self.version, goes_on=False)
 
     def undo(self, world: World, ledger: Ledger) -> None:
-        application = application_of(world)
-        if not application.stopped():  # a restart of the machine may have started it
-            world.fence()
-            application.stop()
+        _stop_again(world)
         active = world.keyring().versions.active
         assert active is not None, "a cut-over begins with an active key"
         self._under(world, ledger, active.number, goes_on=True)
@@ -161,7 +178,13 @@ class ReencryptAll(Journaled):
     def _under(self, world: World, ledger: Ledger, version: int, *, goes_on: bool) -> Done:
         def passes() -> Done:
             with _opened(world, ledger, self.dataset, version, goes_on=goes_on) as passing:
-                return passing.all(passing.keys)
+                keys, opened = passing.keys, passing.opened
+                if goes_on:
+                    new = keys.keys[self.version]
+                    originals.put_back(ledger, self.dataset, opened, keys, new)
+                else:
+                    originals.keep(ledger, self.dataset, opened)
+                return passing.all(keys)
 
         try:
             return _while_away(world, passes)
@@ -199,6 +222,7 @@ class SwapKey(Journaled):
         return Done({"activated": number, "files": told, **owned})
 
     def undo(self, world: World, ledger: Ledger) -> None:
+        _while_away(world, lambda: _mark_written(world, self.version))
         active = world.keyring().versions.active
         if active is not None and active.number == self.version:
             now = world.clock.now()
@@ -252,10 +276,35 @@ class ProbeReading(Journaled):
         details: dict[str, JSON] = {"version": self.version, "seconds": seconds, "rows": rows}
         subject = str(id_of(world.name))
         world.record(Happened("keyring.cut_over", subject, ledger.rotation, details))
-        return Done({DOWNTIME: words})
+        return Done({DOWNTIME: words, **originals.forgotten(ledger)})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # it only asked
+
+
+def _stop_again(world: World) -> None:
+    """A restart of the machine may have started it."""
+    application = application_of(world)
+    if not application.stopped():
+        world.fence()
+        application.stop()
+
+
+def _mark_written(world: World, version: int) -> None:
+    """What the application wrote under the key of ``version`` proves it, before it has another one.
+
+    Of datasets whose ciphertext does not by itself; and only while the application has that key.
+    """
+    from certrotd.datasets.reencryption import Pass
+
+    for place in world.datasets.values():
+        with place.open() as opened:
+            if not opened.form.by_construction or _held(world, world.keyring()) != version:
+                continue
+            _stop_again(world)
+            keys = keys_under(world.keyring(), version, version)
+            form = replace(opened.form, marks_all=True)
+            Pass(opened.dataset, form, keys, world.clock, opened.pace, world.fence).run()
 
 
 @contextmanager
@@ -265,8 +314,10 @@ def _opened(
     place = world.datasets.get(name)
     if place is None:
         raise NeedsOperator(f"the configuration has no dataset {name} any more")
-    keys = keys_under(world.keyring(), version)
+    keyring = world.keyring()
     with place.open() as opened:
+        held = _held(world, keyring) if opened.form.by_construction else None
+        keys = keys_under(keyring, version, held)
         yield Passes(world, ledger, name, opened, place, keys, goes_on=goes_on)
 
 
@@ -311,7 +362,8 @@ def rehearsed(world: World, name: str) -> int:
 
     keyring, place = world.keyring(), world.datasets[name]
     key = world.inlets.key(keyring)
-    keys = KeySet.of([*keyring.every_key().keys.values(), key], active=key.version)
+    every = keyring.every_key()
+    keys = KeySet.of([*every.keys.values(), key], active=key.version, held=every.active)
     with place.open() as opened:
         check(name, opened, room=True)
         passing = Pass(opened.dataset, opened.form, keys, world.clock, opened.pace, writes=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from certrotd.audit.record import Happened
@@ -12,10 +12,12 @@ from certrotd.keyring.states import State
 from certrotd.keys.policy import id_of
 from certrotd.keys.steps import tell
 from certrotd.keys.world import World
-from certrotd.rotation.step import Done, Journaled, Ledger
+from certrotd.rotation.step import JSON, Done, Journaled, Ledger
 
-PROOF = "proof"
-"""The fact: what was shown of a key right before it was destroyed."""
+PURGED = "keyring.backups_purged"
+"""The event of the audit log."""
+PROOF, REMOVED = "proof", "removed_backups"
+"""The facts: what was shown of a key right before it was destroyed, and which backups had it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,39 @@ class Destroy(Journaled):
         pass  # nothing undoes it: it is refused, or done
 
 
+@dataclass(frozen=True)
+class PurgeBackups(Journaled):
+    """A backup without the key of a destroyed version, and then none that has it within reach."""
+
+    version: int
+    kind = "purge-backups"
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        if world.archive is None or world.escrow is None:
+            return Done()  # no longer configured: the proof names what there was
+        keyring = world.keyring()
+        world.fence()
+        made = world.escrow(keyring)
+        world.fence()
+        found, before = world.archive.holding(self.version, keyring), ledger.facts.get(REMOVED)
+        gone = {**(before if isinstance(before, dict) else {}), **found.backups}
+        ledger.note(**{REMOVED: gone})  # a kill may come before the record
+        world.archive.remove(self.version, keyring)
+        told: dict[str, JSON] = {"version": self.version, "backup": made, "removed": gone}
+        told["unreadable"] = list(found.unreadable)
+        world.fence()
+        world.record(Happened(PURGED, str(id_of(world.name)), ledger.rotation, told))
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # forward only; the engine never comes here
+
+
 def _proof(world: World, number: int, evidence: Evidence, fresh: Freshness, now: datetime) -> Proof:
+    keyring, archive = world.keyring(), world.archive
+    backups = tuple(archive.holding(number, keyring).backups) if archive else ()
+    copies = {what: now + age for what, age in archive.copies.items()} if archive else {}
     files = {str(path): each for o in world.outlets for path, each in o.digests().items()}
     asked = tuple(sorted(n for n, each in world.consumers.items() if each.acknowledgement))
-    return proof_of(world.keyring(), number, evidence, fresh, at=now, consumers=asked, files=files)
+    proof = proof_of(keyring, number, evidence, fresh, at=now, consumers=asked, files=files)
+    return replace(proof, backups=backups, copies=copies)

@@ -58,6 +58,7 @@ def json_of(found: KeyringFound, *, ask: bool = False) -> dict[str, Any]:
             for each in consumers_of(found, ask=ask)
         ],
         "strange": list(standing.strange),
+        "rehearsed": standing.rehearsed.to_json() if standing.rehearsed else None,
     }
 
 
@@ -100,6 +101,8 @@ def _facts(found: KeyringFound) -> Iterator[tuple[str, Cell]]:
     if (validity := found.validity) is not None:
         yield "Encrypts since", Cell(moment=validity.not_before)
         yield "Cryptoperiod ends", Cell(moment=validity.not_after)
+    if (last := found.standing.rehearsed) is not None:
+        yield "Emergency rehearsed", Cell(moment=last.at, note=str(last))
 
 
 def _tables(found: KeyringFound) -> Iterator[Table]:

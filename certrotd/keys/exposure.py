@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
+from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.states import State, Version
 from certrotd.keys.case import Case
+from certrotd.keys.exposures import Noted
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.report import backups_of
 from certrotd.lifecycle.decision import DAEMON
+from certrotd.rotation.unexpected import as_failure
 from certrotd.wording import stamp
 
 
@@ -30,7 +33,7 @@ class Protected:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is known of what one version protected."""
+    """All that is known of what one version protected; ``noted`` when it was compromised."""
 
     version: Version
     since: datetime | None
@@ -42,6 +45,7 @@ class Report:
     datasets: tuple[Protected, ...]
     drains: tuple[tuple[str, datetime | None], ...]
     backups: tuple[str, ...]
+    noted: Noted | None = None
 
     def to_do(self) -> Iterator[str]:
         """What certrotd does not do, in the order in which it helps."""
@@ -86,7 +90,33 @@ def exposure_of(keyring: ConfiguredKeyring, number: int) -> Report:
         tuple(_protected(keyring, case, n, e, number) for n, e in sorted(entry.datasets.items())),
         tuple((what, until + age if until else None) for what, age in sorted(entry.drains.items())),
         tuple(each.place for each in backups if number in each.versions),
+        (keyring.exposures.peek() or {}).get(number),
     )
+
+
+def noted(keyring: ConfiguredKeyring, number: int) -> Noted:
+    """Count what is under a version now, and keep that; what cannot be counted holds up nothing.
+
+    Raises DiskTrouble.
+    """
+    at, known = keyring.clock.now(), dict(keyring.exposures.read() or {})
+    try:
+        found = exposure_of(keyring, number)
+    except (Failure, OSError) as error:
+        why = str(as_failure(error, "count what it protects"))
+        known[number] = Noted(number, at, unknown=dict.fromkeys(keyring.entry.datasets, why))
+    else:
+        known[number] = Noted(
+            number,
+            at,
+            {each.name: each.left for each in found.datasets if each.left is not None},
+            {each.name: each.why for each in found.datasets if each.left is None},
+            {each.name: each.contains for each in found.datasets},
+            found.use.first,
+            found.use.last,
+        )
+    keyring.exposures.write(known)
+    return known[number]
 
 
 def _protected(
@@ -101,8 +131,10 @@ def _protected(
         return Protected(name, place, count.left if count else None, why, entry.contains)
     if isinstance(entry, SqlDatasetEntry):
         place = f"{entry.table} ({', '.join(entry.columns)})"
-    else:
+    elif isinstance(entry, FilesDatasetEntry):
         place = ", ".join(map(str, entry.roots))
+    else:
+        place = f"{', '.join(entry.resources)} in {', '.join(entry.namespaces) or 'the cluster'}"
     try:
         left = keyring.stored.tally(name).left(number)
     except Failure as failure:

@@ -120,6 +120,10 @@ class KeyringStore:
             self._document.set_aside()
         return self._put(keyring, ABSENT)
 
+    def elsewhere(self, document: Document, mark: Document) -> KeyringStore:
+        """A store of the same keyring under the same KEKs, in other documents."""
+        return KeyringStore(self._name, document, mark, self._keks)
+
     def highest(self) -> int:
         """The highest revision that was ever written; raises Unreadable."""
         return self._known()

@@ -26,7 +26,6 @@ from certrotd.config.model import Config
 from certrotd.errors import Failure, failed
 from certrotd.escrow.backup import sealed_backup
 from certrotd.escrow.configured import backups_of, recipients_of
-from certrotd.escrow.drill import Drilled
 from certrotd.escrow.place import FileBackups
 from certrotd.kek.port import Kek
 from certrotd.keyring.delivery import Delivery
@@ -34,45 +33,44 @@ from certrotd.keyring.document import Inspected
 from certrotd.keyring.evidence import Evidence, Freshness
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import Algorithm, DataKey, Material
-from certrotd.keyring.states import Version
+from certrotd.keyring.states import State, Version
+from certrotd.keys.archive import Archive
 from certrotd.keys.case import Case
-from certrotd.keys.census import Census, census_in
+from certrotd.keys.census import Census
 from certrotd.keys.checks import KeyringCheck
 from certrotd.keys.configured_policy import policy_of
 from certrotd.keys.confirming import unconfirmed
-from certrotd.keys.consent import KeptConsent
 from certrotd.keys.counting import counted_in
 from certrotd.keys.decision import Deliver, Rotate
-from certrotd.keys.drills import drills_in
 from certrotd.keys.history import attempts_of
+from certrotd.keys.kept import Kept
 from certrotd.keys.keyring_store import KeyringStore
 from certrotd.keys.new_key import new_key
 from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.outlets import AnyOutlet, outlets_of
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.proof import Proof
+from certrotd.keys.rehearsals import rehearse_when_due
 from certrotd.keys.rules import decide
 from certrotd.keys.scanning import Residues, scans_in
 from certrotd.keys.shared import Shared
 from certrotd.keys.stored_data import StoredData
-from certrotd.keys.suspicions import Suspicions
 from certrotd.keys.workforce import Workforce
 from certrotd.keys.world import Application, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision
 from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
 from certrotd.outputs.build import Chance
+from certrotd.rotation.step import JSON
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import History, Journal, Lease
-from certrotd.state.typed import TypedDocument
 
 KEYRINGS = "keyrings"
-CENSUS, COUNTS, DRILLS, CONSENT, SCANS = "census", "counts", "drills", "consent", "scans"
-SUSPECTS = "suspects"
-HEARTBEATS, WRITTEN = "heartbeats", "written"
-"""Where a keyring, its last counts, scan and drill, what people said of destroying its keys, which
-of these others may know, what its outputs took the place of and last wrote, and the heartbeats of
-its processes are kept, each under its name."""
+COUNTS, SCANS = "counts", "scans"
+HEARTBEATS, WRITTEN, REWRITINGS = "heartbeats", "written", "rewritings"
+"""Where a keyring, what it has counted, its last scan, the heartbeats of its processes, what its
+outputs took the place of and last wrote, and what API servers have rewritten are kept, each under
+its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -84,10 +82,11 @@ def configured(config: Config, premises: Premises) -> Sequence[ConfiguredKeyring
     return [ConfiguredKeyring(name, entry, shared) for name, entry in config.keys.keyrings.items()]
 
 
-class ConfiguredKeyring:
+class ConfiguredKeyring(Kept):
     """Managed, of one entry of ``keyrings``."""
 
     def __init__(self, name: str, entry: KeyringEntry, shared: Shared) -> None:
+        super().__init__(shared.premises.state, name)
         self.entry = entry
         self._name = name
         self._shared = shared
@@ -152,21 +151,6 @@ class ConfiguredKeyring:
         keks = {name: self._shared.keks[name] for name in wanted}
         return KeyringStore(self._name, document, self._shared.mark(self._name), keks)
 
-    @cached_property
-    def census(self) -> TypedDocument[Census]:
-        """Its last counts."""
-        return census_in(self._premises.state.document(f"{CENSUS}/{self._name}"))
-
-    @cached_property
-    def consent(self) -> KeptConsent:
-        """What people said of destroying its keys."""
-        return KeptConsent(self._premises.state.document(f"{CONSENT}/{self._name}"))
-
-    @cached_property
-    def suspicions(self) -> Suspicions:
-        """Which of its keys others may know, as people said."""
-        return Suspicions(self._premises.state.document(f"{SUSPECTS}/{self._name}"))
-
     def _overtaken(self) -> bool:
         """Whether a compromised key is to be replaced, and can be."""
         now, asked = self.clock.now(), Asked(by_hand=True, named=True)
@@ -183,7 +167,15 @@ class ConfiguredKeyring:
     @cached_property
     def stored(self) -> StoredData:
         """Its datasets that certrotd re-encrypts."""
-        return StoredData(self.entry.datasets, self.store, self.census)
+        state, connect = self._premises.state, self._premises.connect
+        return StoredData(
+            self.entry.datasets,
+            self.store,
+            self.census,
+            connect,
+            lambda name: state.document(f"{REWRITINGS}/{self._name}.{name}"),
+            self.clock,
+        )
 
     def world(self) -> World:
         return World(
@@ -198,8 +190,11 @@ class ConfiguredKeyring:
             application=self._application(),
             window=self.entry.window,
             escrow=self.back_up if self.entry.backup else None,
+            archive=self._archive,
             evidence=self._evidence,
+            expose=self._expose,
             overtaken=self._overtaken,
+            messages=self.policy.messages,
             record=lambda happened: self._premises.audit().record(happened),
         )
 
@@ -209,12 +204,21 @@ class ConfiguredKeyring:
             return None
         from certrotd.consumers.application import build
 
-        return build(self.entry.cutover, self.clock)
+        return build(self.entry.cutover, self.clock, self._premises.connect)
 
-    @cached_property
-    def drills(self) -> TypedDocument[Drilled]:
-        """The last restore drill."""
-        return drills_in(self._premises.state.document(f"{DRILLS}/{self._name}"))
+    def _expose(self, number: int) -> Mapping[str, JSON]:
+        from certrotd.keys.exposure import noted
+
+        return noted(self, number).to_json()
+
+    def rehearsal_lock(self) -> AbstractContextManager[Lease]:
+        """One process at a time rehearses; the keyring itself stays free."""
+        return self._premises.lock(f"_rehearsal-{self._name}", f"a rehearsal of {self._name}", None)
+
+    @property
+    def state_dir(self) -> Path:
+        """Where certrotd keeps files of its own."""
+        return self._shared.config.state_dir
 
     @cached_property
     def backups(self) -> FileBackups | None:
@@ -222,6 +226,11 @@ class ConfiguredKeyring:
         entry, outputs = self.entry.backup, [path for e in self.entry.outputs for path in e.paths]
         state = self._shared.config.state_dir
         return backups_of(entry, self._name, state=state, outputs=outputs) if entry else None
+
+    @property
+    def _archive(self) -> Archive | None:
+        entry, backups = self.entry.backup, self.backups
+        return Archive(backups, entry.copies) if entry and backups else None
 
     def back_up(self, keyring: Keyring) -> str:
         """Make a backup, and where it is."""
@@ -259,11 +268,19 @@ class ConfiguredKeyring:
             census=census.counts,
             failed=census.failed,
             drilled=self._drilled(),
+            rehearsed=self.rehearsals.peek(),
             scan=self.residues.still(self.residues.kept.peek()),
             suspects=self.suspicions.read(),
+            backups_away=self._backups_away(found),
             holds=consent.holds,
             confirmed=consent.confirmed,
         )
+
+    def _backups_away(self, found: Inspected) -> str:
+        """Why no backup could be freed of a key that is soon to be destroyed; empty if it could."""
+        if self.backups is None or not found.versions.in_state(State.DISABLED, State.COMPROMISED):
+            return ""
+        return next((str(each) for each in failed(self.backups.check)), "")
 
     def _drilled(self) -> datetime | None:
         """When a restore drill last succeeded, if the last one did."""
@@ -296,8 +313,11 @@ class ConfiguredKeyring:
                 from certrotd.keys import cutting_over
 
                 yield from cutting_over.problems(self.world())
-            elif decision.compromised is None:  # else what it protects is in more danger
-                yield from self.stored.unsearchable()
+            else:
+                if decision.compromised is None:  # else what it protects is in more danger
+                    yield from self.stored.unsearchable()
+                if self.policy.by_id:
+                    yield from self.stored.unreadable()
 
     @property
     def own_heartbeats(self) -> Path:
@@ -328,7 +348,7 @@ class ConfiguredKeyring:
             partial(self._premises.state.wake, str(self.policy.id)),
             self.clock,
             self.stored.tally,
-            self._drill,
+            (self._drill, self._rehearse),
             self.residues,
         )
 
@@ -339,6 +359,10 @@ class ConfiguredKeyring:
         from certrotd.keys.escrow import drill_when_due
 
         return drill_when_due(self, self._premises.audit())
+
+    def _rehearse(self) -> Sequence[Finding]:
+        """Rehearse an emergency if it is time; what is wrong with the last rehearsal."""
+        return rehearse_when_due(self, self._premises.audit()) if self.entry.rehearsal else ()
 
     def _strange(self, found: Inspected) -> tuple[str, ...]:
         """Which outputs are not as the keyring would have them, in words."""

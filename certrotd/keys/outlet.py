@@ -50,7 +50,8 @@ class FileOutlet:
             ours = self._remembered()
             return "certrotd did not write it" if there and _digest(present) not in ours else None
         known = {each.fingerprint for each in keyring.entries.values()}
-        if found and any(fingerprint(each.material) not in known for each in found.keys):
+        seal = keyring.seal.material
+        if found and any(fingerprint(each.material, seal) not in known for each in found.keys):
             return "it has a key that the keyring never had"
         return None
 

@@ -10,7 +10,7 @@ from certrotd.clock import Clock
 from certrotd.config.keyrings import KeyringEntry, SealedEntry
 from certrotd.config.outputs import BaseOutputEntry
 from certrotd.kek.port import Kek
-from certrotd.keyring.material import Algorithm
+from certrotd.keyring.material import Algorithm, Material
 from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.sealed_outlet import SealedFile, SealedOutlet
 from certrotd.outputs.build import Chance, files_of, output_of
@@ -37,11 +37,15 @@ def outlets_of(
 
     ``written`` is where the output of a number remembers what it wrote.
     """
+
+    def seal() -> Material:
+        return Material(chance.random(32))
+
     for number, each in enumerate(entry.outputs):
         called = f"{each.type} {each.place}"
         if isinstance(each, SealedEntry):
             place = _place(name, each, SealedFile(each.place), connect)
-            yield SealedOutlet(called, name, each.place, place, keks(each), clock)
+            yield SealedOutlet(called, name, each.place, place, keks(each), clock, seal)
             continue
         output = output_of(each, algorithm=Algorithm(entry.algorithm), chance=chance)
         place, alone = _place(name, each, output, connect), entry.cutover is not None

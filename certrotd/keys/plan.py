@@ -32,6 +32,8 @@ from certrotd.keys.decision import (
     Rotate,
 )
 from certrotd.keys.destroying import Destroy as DestroyStep
+from certrotd.keys.destroying import PurgeBackups
+from certrotd.keys.exposing import NoteExposure
 from certrotd.keys.policy import Policy
 from certrotd.keys.reencrypting import Reencrypt as ReencryptStep
 from certrotd.keys.steps import (
@@ -70,7 +72,7 @@ STEPS: Mapping[str, Any] = {
             KeepAside,
             RewrapStep,
         ),
-        *(DeliverStep, Apply, Await, ReencryptStep, DestroyStep),
+        *(DeliverStep, Apply, Await, ReencryptStep, DestroyStep, PurgeBackups, NoteExposure),
         *(Prove, AwaitWindow, Stop, ReencryptAll, SwapKey, Start, ProbeReading),
     )
 }
@@ -103,7 +105,7 @@ def plan_of(case: Case, action: Action) -> Plan[World]:
         case Rollback():
             return (FORWARD, GoBack(case.versions.moves, why), *_told(policy, "back"))
         case Compromise(version=version):
-            return (Move("compromise", version, why),)
+            return (Move("compromise", version, why), NoteExposure(version))
         case Retire(version=version):
             return (Move("retire", version, why),)
         case Restore(version=version):
@@ -114,8 +116,9 @@ def plan_of(case: Case, action: Action) -> Plan[World]:
             return (DeliverBack(), Move("disable", version, why), *_told(policy, "withheld"))
         case Destroy(version=version):
             given = case.versions.version(version).state is State.COMPROMISED
-            told = (FORWARD, *_told(policy, "without it")) if given else ()
-            return (DestroyStep(version, why), *told)
+            told = _told(policy, "without it") if given else ()
+            purge = (PurgeBackups(version),) if policy.escrows else ()
+            return (DestroyStep(version, why), FORWARD, *purge, *told)
     raise AssertionError(f"{action} is nothing to plan for")
 
 
@@ -142,7 +145,7 @@ def _rotation(case: Case, why: str, compromised: int | None) -> Plan[World]:
         made.append((DISTRIBUTED, DeliverBack(), activate))
     made.append(_told(policy, "active", at_once=at_once))
     if compromised is not None:
-        made.append((FORWARD, Move("compromise", compromised, why)))
+        made.append((FORWARD, Move("compromise", compromised, why), NoteExposure(compromised)))
     return tuple(item for part in made for item in part)
 
 
@@ -160,8 +163,9 @@ def _cut_over(case: Case, action: Rotate) -> Plan[World]:
     window = (AwaitWindow(),) if policy.window is not None and not at_once else ()
     marked = action.compromised
     compromise = (Move("compromise", marked, why),) if marked is not None else ()
+    exposure = (NoteExposure(marked),) if marked is not None else ()
     return (
-        *(*generate, *escrow, Prove(datasets, version), *window, PROVEN, Stop()),
+        *(*generate, *escrow, *exposure, Prove(datasets, version), *window, PROVEN, Stop()),
         *(ReencryptAll(name, version) for name in datasets),
         SwapKey(version, why, tuple(sorted(policy.custodians))),
         *(Start(), ProbeReading(version), FORWARD, *compromise),

@@ -10,6 +10,7 @@ from certrotd.id import Id
 from certrotd.keyring.evidence import Confirmation, Count, Freshness, Hold, NotCounted, Scan
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.material import Algorithm
+from certrotd.keyring.rehearsal import Rehearsed
 from certrotd.keyring.states import Versions
 from certrotd.keys.kind import KIND
 from certrotd.lifecycle import attempts
@@ -38,7 +39,8 @@ class Policy:
     ``messages`` and ``size`` (in bytes) are how much a key may encrypt, ``calendar`` gives the next
     time after a moment. ``capacity`` is how many keys the narrowest output holds, ``slots`` how
     many ids it has for keys that are not destroyed, None without a limit; ``stages``:
-    whether each reads a key that does not encrypt yet. ``drains`` are what holds
+    whether each reads a key that does not encrypt yet, and ``by_id``: only if every value names its
+    key. ``drains`` are what holds
     ciphertext that cannot be re-encrypted, and for how long; ``datasets`` what else does, and
     ``reencrypted`` those of them that certrotd brings under the active key. ``waves`` are the
     consumers: those of a later wave come when those of the earlier ones have confirmed.
@@ -57,6 +59,7 @@ class Policy:
     capacity: int | None = None
     slots: int | None = None
     stages: bool = True
+    by_id: bool = False
     outputs: tuple[str, ...] = ()
     waves: tuple[tuple[str, ...], ...] = ()
     datasets: frozenset[str] = frozenset()
@@ -90,9 +93,10 @@ class Standing:
     paths nothing is, ``strange`` what is wrong with others, in words. ``present``: an application
     has a key already that certrotd has not taken over. ``backups`` is where backups of it are that
     was never written, empty if there are none. ``census`` has the last count of every dataset by
-    version, ``failed`` why one could not be counted since. ``suspects`` are the versions
-    that others may know, and why. ``holds`` and ``confirmed`` are what
-    people said of the destruction of each version.
+    version, ``failed`` why one could not be counted since, ``rehearsed`` is the last rehearsal.
+    ``backups_away``: why backups cannot be freed of a destroyed key now.
+    ``suspects`` are the versions that others may know, and why. ``holds`` and ``confirmed`` are
+    what people said of the destruction of each version.
     """
 
     versions: Versions | None = None
@@ -107,6 +111,8 @@ class Standing:
     census: Mapping[int, Mapping[str, Count]] = field(default_factory=dict)
     failed: Mapping[str, NotCounted] = field(default_factory=dict)
     drilled: datetime | None = None
+    rehearsed: Rehearsed | None = None
+    backups_away: str = ""
     scan: Scan | None = None
     suspects: Mapping[int, str] = field(default_factory=dict)
     holds: Mapping[int, Hold] = field(default_factory=dict)

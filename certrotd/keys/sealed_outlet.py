@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,6 @@ from certrotd.keyring.material import Material
 from certrotd.keyring.states import Code, State, Transition, Version, Versions
 from certrotd.outputs.port import Imported, OutputPlace, Present
 
-_DOMAIN = b"certrotd keyring for consumers\0"
 _PATHS: Mapping[State, tuple[State, ...]] = {
     State.ACTIVE: (State.ACTIVE,),
     State.SECONDARY: (State.PRE_ACTIVE, State.SECONDARY),
@@ -52,7 +50,7 @@ class SealedFile:
 
 @dataclass(frozen=True)
 class SealedOutlet:
-    """Outlet, of a sealed document at ``path``; ``keks`` wrap it."""
+    """Outlet, of a sealed document at ``path``; ``keks`` wrap it, ``seal`` draws one for it."""
 
     name: str
     keyring: str
@@ -60,6 +58,7 @@ class SealedOutlet:
     files: OutputPlace
     keks: Keks
     clock: Clock
+    seal: Callable[[], Material]
 
     def absent(self) -> bool:
         return self._data() is None
@@ -88,7 +87,7 @@ class SealedOutlet:
             revision = there.revision if there else 0
             # clients never go back, also after the file was lost
             least = max(revision, int(self.clock.now().timestamp()))
-            data, _ = sealed(_keyring(delivery, least), self.keks, use=GIVEN)
+            data, _ = sealed(_keyring(delivery, least, self.seal()), self.keks, use=GIVEN)
             self.files.write({self.path: data}, over=present)
         return self.digests()
 
@@ -125,17 +124,14 @@ class SealedOutlet:
             return None
 
 
-def _keyring(delivery: Delivery, revision: int) -> Keyring:
+def _keyring(delivery: Delivery, revision: int, seal: Material) -> Keyring:
     """The delivery as a keyring, without the history of its versions.
 
-    Its seal is made of the keys that it holds: who has one document cannot make certrotd's own.
+    Its ``seal`` is its own: who has one document cannot make certrotd's own, nor try passphrases.
     """
-    seal = hmac.new(_DOMAIN, digestmod="sha256")
-    for each in delivery.keys:
-        seal.update(each.key.material.reveal())
-    entries = {each.key.version: Entry.of(each.key) for each in delivery.keys}
+    entries = {each.key.version: Entry.of(each.key, seal) for each in delivery.keys}
     versions = Versions(tuple(_version(each) for each in delivery.keys))
-    return Keyring(delivery.keyring, revision, versions, entries, Wrapped(Material(seal.digest())))
+    return Keyring(delivery.keyring, revision, versions, entries, Wrapped(seal))
 
 
 def _version(each: Delivered) -> Version:

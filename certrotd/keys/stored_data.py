@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from certrotd.clock import Clock
+from certrotd.config.context import Connect
 from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
-from certrotd.errors import Failure, NeedsOperator
+from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.keyring.keyring import Keyring
 from certrotd.keys.census import Census, count_of, still_of
 from certrotd.keys.keyring_store import KeyringStore
 from certrotd.keys.reencrypting import Reencryptable
+from certrotd.state.ports import Document
 from certrotd.state.typed import TypedDocument
 
 if TYPE_CHECKING:  # what only datasets need is loaded for them
@@ -25,21 +28,28 @@ if TYPE_CHECKING:  # what only datasets need is loaded for them
 
 @dataclass(frozen=True)
 class StoredData:
-    """Those of one keyring; ``census`` keeps the last counts."""
+    """Those of one keyring; ``census`` keeps the last counts.
+
+    ``rewritings`` is where it is kept what is known of the objects of a dataset in a cluster.
+    """
 
     entries: Mapping[str, DatasetEntry]
     store: KeyringStore
     census: TypedDocument[Census]
+    connect: Connect
+    rewritings: Callable[[str], Document]
+    clock: Clock
 
     def open(self, name: str) -> AbstractContextManager[Opened]:
         """One dataset, while it is used."""
-        from certrotd.datasets.configured import opened
+        from certrotd.datasets.configured import Clusters, opened
 
         entry = self.entries[name]
         assert not isinstance(entry, CommandDatasetEntry), "it is one that certrotd reads"
-        return opened(name, entry, self._exposure)
+        clusters = Clusters(self.connect, self.rewritings, self.clock)
+        return opened(name, entry, self.exposure, clusters)
 
-    def _exposure(self) -> Exposure:
+    def exposure(self) -> Exposure:
         """Which of its keys others may know; raises Failure."""
         from certrotd.datasets.exposure import Exposure
 
@@ -70,6 +80,26 @@ class StoredData:
                 from certrotd.datasets.search import one_key_only
 
                 yield NeedsOperator(f"{name}: {one_key_only(entry.searched)}")
+
+    def unreadable(self) -> Iterator[Failure]:
+        """The datasets with values that name no key, where one without a name is the staged one's.
+
+        Every value is looked at.
+        """
+        for name in self.reencryptable():
+            yield from failed(partial(self._check_named, name))
+
+    def _check_named(self, name: str) -> None:
+        from certrotd.datasets.census import unnamed
+
+        with self.open(name) as opened:
+            count = unnamed(opened.dataset, opened.form)
+        if count:
+            raise NeedsOperator(
+                f"{count:,} values of {name} name no key: the application would try the new one on "
+                "them, and nothing else",
+                hint="have the application write them anew with a key id, or cut over: cutover",
+            )
 
     def reencryptable(self) -> Mapping[str, Reencryptable]:
         """Each by its name; none is opened."""

@@ -17,10 +17,12 @@ from certrotd.keyring.evidence import Evidence, Freshness
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import DataKey, Material
 from certrotd.keyring.states import Version, Versions
+from certrotd.keys.archive import Archive
 from certrotd.keys.keyring_store import Found, KeyringStore
 from certrotd.keys.reencrypting import Reencryptable
 from certrotd.keys.workforce import Workforce
 from certrotd.outputs.port import Imported
+from certrotd.rotation.step import JSON
 from certrotd.state.ports import Conflict
 from certrotd.window import Window
 
@@ -158,11 +160,13 @@ class Inlets:
 class World:
     """What one rotation acts upon; ``fence`` raises Fenced and comes before every effect.
 
-    ``escrow`` backs the keyring up, and says where; None without a backup. ``evidence`` is what is
-    known of a version that is to be destroyed; ``record`` writes into the audit log. What is cut
-    over is ``application``, within ``window``. ``overtaken``: something more urgent waits for what
-    takes hours. ``patience`` is how many seconds an acknowledgement is waited for before the
-    rotation is parked. ``workers`` re-encrypt what this process would, where there are any.
+    ``escrow`` backs the keyring up, and says where, ``archive`` is where; None without a backup.
+    ``evidence`` is what is known of a version that is to be destroyed; ``record`` writes into the
+    audit log. What is cut over is ``application``, within ``window``. ``expose`` counts what a
+    version protects, and keeps that. ``overtaken``: something more urgent waits for what takes
+    hours. A key encrypts at most so many ``messages``. ``patience`` is how many seconds an
+    acknowledgement is waited for before the rotation is parked. ``workers`` re-encrypt what this
+    process would, where there are any.
     """
 
     name: str
@@ -176,11 +180,14 @@ class World:
     application: Application | None = None
     window: Window | None = None
     escrow: Callable[[Keyring], str] | None = None
+    archive: Archive | None = None
     evidence: Callable[[Version], tuple[Evidence, Freshness]] = _nothing_shown
     record: Callable[[Happened], None] = lambda _happened: None
+    expose: Callable[[int], Mapping[str, JSON]] = lambda _version: {}
     overtaken: Callable[[], bool] = lambda: False
     fence: Callable[[], None] = lambda: None
     patience: float = 5.0
+    messages: int = 2**32
 
     def found(self) -> Found:
         """The keyring as it is kept; raises NeedsOperator if it was never written."""

@@ -23,6 +23,7 @@ from certrotd.https.http1 import Answer
 from certrotd.https.stream import Stream
 from certrotd.jsontext import parsed
 from certrotd.kube.access import UNTRUSTED, Access
+from certrotd.kube.patience import Patience
 from certrotd.kube.recent import Recent
 from certrotd.state.ports import Conflict, TooLarge
 
@@ -105,7 +106,7 @@ class Api:
     """One API server for all threads of a process; each has connections of its own.
 
     ``timeout`` is how many seconds one request may take. ``lasting`` is shared by those that come
-    one after the other in a process.
+    one after the other in a process, ``patience`` by all of it.
     """
 
     def __init__(
@@ -116,10 +117,12 @@ class Api:
         agent: str,
         timeout: float = 10.0,
         lasting: set[object] | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.access = access
         self.clock = clock
         self.agent = agent
+        self.patience = patience or Patience()
         self._timeout = timeout
         self._local = threading.local()
         self.had: dict[object, float] = {}
@@ -237,18 +240,35 @@ class Api:
         if content is not None:
             headers["Content-Type"] = kind
         target = f"{path}?{urlencode(query)}" if query else path
-        answer = self._client().exchange(
-            method,
-            f"{self.access.server}{target}",
-            body=None if content is None else json.dumps(content).encode(),
-            headers=headers,
-            timeout=Timeout(Deadline(self.clock, self._timeout)),
-        )
+        body = None if content is None else json.dumps(content).encode()
+        answer = self._answer(method, target, body, headers)
         self._set_clock(answer)
         found = _read(answer)
         if answer.status >= 300:
             raise self._refused(method, path, answer, found)
         return found
+
+    def _answer(
+        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        """What comes back; raises Transient, at once where nobody has patience any more."""
+        begun, patience = self.clock.monotonic(), self.patience
+        if not patience.left:
+            raise Transient(
+                f"the API server {self.access.server} does not answer "
+                f"(waited for {patience.limit:g} s)"
+            )
+        try:
+            return self._client().exchange(
+                method,
+                f"{self.access.server}{target}",
+                body=body,
+                headers=headers,
+                timeout=Timeout(Deadline(self.clock, min(self._timeout, patience.left))),
+            )
+        except Transient:
+            patience.spend(self.clock.monotonic() - begun)
+            raise
 
     def _refused(self, method: str, path: str, answer: Answer, found: Object) -> Failure:
         """As refused(); what it had no right to, it may have had a while ago."""
@@ -316,6 +336,8 @@ def refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
         return Missing(f"there is no {path}: {said}")
     if status == 409:
         return Conflict(whom)
+    if status == 410:
+        return Expired(whom)
     if status == 413:
         return TooLarge(whom)
     if status == 401:

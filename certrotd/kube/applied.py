@@ -59,6 +59,13 @@ class Applied:
             self._remember(self._patiently("read", self._get))
         return known.objects[self.name]
 
+    def last(self) -> Object | None:
+        """The same, as this thread has read or written it last in the block, however long ago."""
+        known = self.memory.of(self.name)
+        if known is None or self.name not in known.objects:
+            return self.read()
+        return known.objects[self.name]
+
     def _remember(self, found: Object | None) -> None:
         known = self.memory.of(self.name)
         if known is not None:
@@ -115,4 +122,4 @@ class Applied:
             return None
 
     def _patiently(self, doing: str, act: Callable[[], T]) -> T:
-        return patiently(self.api.clock, self.patience, f"{doing} {self.place}", act)
+        return patiently(self.api, self.patience, f"{doing} {self.place}", act)

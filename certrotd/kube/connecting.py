@@ -10,6 +10,7 @@ import certrotd
 from certrotd.clock import Clock
 from certrotd.kube.access import access
 from certrotd.kube.api import Api
+from certrotd.kube.patience import Patience
 
 AGENT = f"certrotd/{certrotd.__version__}"
 Key = tuple[Path | None, str | None]
@@ -20,15 +21,20 @@ Lasting = dict[Key, set[object]]
 class Connections:
     """By kubeconfig and context; without a kubeconfig that of the pod this process runs in.
 
-    ``lasting`` outlives these connections.
+    ``lasting`` outlives these connections, and ``patience`` is that of the process.
     """
 
     def __init__(
-        self, clock: Clock, environment: Mapping[str, str], lasting: Lasting | None = None
+        self,
+        clock: Clock,
+        environment: Mapping[str, str],
+        lasting: Lasting | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._clock = clock
         self._environment = environment
         self._lasting: Lasting = {} if lasting is None else lasting
+        self._patience = patience or Patience()
         self._made: dict[Key, Api] = {}
         self._lock = threading.Lock()
 
@@ -39,5 +45,7 @@ class Connections:
             if key not in self._made:
                 found = access(kubeconfig, context, self._environment)
                 lasting = self._lasting.setdefault(key, set())
-                self._made[key] = Api(found, self._clock, agent=AGENT, lasting=lasting)
+                self._made[key] = Api(
+                    *(found, self._clock), agent=AGENT, lasting=lasting, patience=self._patience
+                )
             return self._made[key]

@@ -3,6 +3,10 @@
 The time is that of the API server, which all who want a Lease share. Who holds one is in it, and
 writes it again and again at the resourceVersion that was read: so nobody takes it in between. Who
 cannot write it does not know whether it is still theirs, and waits or stops.
+
+A daemon has a Lease for as long as it is at work. What else it takes is held within that: such a
+Lease says so, is not renewed, and lasts as long as the other one. Whoever wants it, and finds that
+the other one ran out, takes that away first: a daemon that stood still has lost everything then.
 """
 
 from __future__ import annotations
@@ -15,20 +19,23 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, LockHeld
-from certrotd.jsontext import parsed
-from certrotd.kube.api import Object, revision_of
-from certrotd.kube.objects import GROUP, Objects, annotation
+from certrotd.kube.api import Object
+from certrotd.kube.found_lease import (
+    DURATION,
+    HOLDER,
+    SHARERS,
+    WITHIN,
+    FoundLease,
+    found_in,
+    micro,
+    read_lease,
+)
+from certrotd.kube.objects import Objects
 from certrotd.state.ports import Conflict, Fenced
 
-HOLDER, SHARERS = f"{GROUP}/holder", f"{GROUP}/sharers"
-"""Annotations: who holds it, in words, and who share it: {id: [words, renewed]}."""
-DURATION = 15
-SLACK = 3.0
-"""So many seconds a Lease may be renewed late: clocks of API servers differ a little."""
 SHARE = 2
 """It is renewed this often while it lasts, and taken for held that long after it was written."""
 _POLL = 0.25
@@ -45,7 +52,8 @@ class Hold:
     """A Lease that is held: ports.Lease. ``lost`` says why it is not any more.
 
     ``written`` is as this process wrote it last: most likely nobody else has since. ``again``:
-    this process had it before, and nobody had it in between.
+    this process had it before, and nobody had it in between. It lasts as long as the one that it
+    is held ``within``, where there is such a one.
     """
 
     name: str
@@ -53,55 +61,15 @@ class Hold:
     shared: bool
     renewed: float
     check_with: Callable[[Hold], None]
-    written: _Found
+    written: FoundLease
     token: int
     again: bool
+    within: Hold | None = None
     lost: str = ""
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self) -> None:
         self.check_with(self)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A Lease as it was read."""
-
-    revision: str
-    uid: str
-    spec: Mapping[str, Any]
-    words: str
-    sharers: Mapping[str, tuple[str, datetime]]
-
-    def alone(self, now: datetime) -> str | None:
-        """Who holds it alone, in words; None if nobody does, or not any more."""
-        holder, renewed = self.spec.get("holderIdentity"), _moment(self.spec.get("renewTime"))
-        if not holder or renewed is None or self._over(renewed, now):
-            return None
-        return self.words or "another process"
-
-    def together(self, now: datetime) -> dict[str, tuple[str, datetime]]:
-        """Who share it now."""
-        return {each: told for each, told in self.sharers.items() if not self._over(told[1], now)}
-
-    def left(self, renewed: datetime | None, now: datetime) -> timedelta | None:
-        """How long it lasts still, if it is not renewed any more, and a moment."""
-        return None if renewed is None else renewed - now + self._lasts + timedelta(seconds=1)
-
-    @property
-    def _lasts(self) -> timedelta:
-        """By the duration that its holder has written."""
-        told = self.spec.get("leaseDurationSeconds")
-        lasts = told if isinstance(told, int) and told > 0 else DURATION
-        return timedelta(seconds=lasts + SLACK)
-
-    def _over(self, renewed: datetime, now: datetime) -> bool:
-        """Whether it ran out.
-
-        So has one that was renewed in the future: the server's clock was put back, and whoever
-        holds it would have renewed it since.
-        """
-        return abs(now - renewed) > self._lasts
 
 
 class Leases:
@@ -125,21 +93,32 @@ class Leases:
         self._new_id = new_id
         self._draw = draw
         self._held: dict[str, Hold] = {}
-        self._released: dict[str, _Found] = {}
+        self._released: dict[str, FoundLease] = {}
+        self._session: Hold | None = None
         self._changing = threading.Lock()
         self._renewer: threading.Thread | None = None
         self._over = threading.Event()
 
     @contextlib.contextmanager
     def hold(
-        self, name: str, what: str, *, wait: Deadline | None = None, shared: bool = False
+        self,
+        name: str,
+        what: str,
+        *,
+        wait: Deadline | None = None,
+        shared: bool = False,
+        session: bool = False,
     ) -> Iterator[Hold]:
-        """As State.lock(); raises LockHeld, and DiskTrouble."""
+        """As State.lock(); raises LockHeld, and DiskTrouble.
+
+        What is taken alone while a ``session`` is held is held within that.
+        """
         holder = self._new_id()
         tries = 0
         while True:
             tries += 1
-            taken = self._take(name, holder, shared=shared)
+            within = None if shared or session else self._session
+            taken = self._take(name, holder, shared=shared, within=within)
             if isinstance(taken, Hold):
                 break
             if taken is None and tries < _TRIES:
@@ -149,7 +128,7 @@ class Leases:
                 words, left = taken or ("another process", None)
                 raise LockHeld(what, holder=words, free_after=left)
             wait.pause(_POLL)
-        self._begin(taken)
+        self._begin(taken, session=session)
         try:
             yield taken
         finally:
@@ -157,17 +136,19 @@ class Leases:
 
     def holder(self, name: str) -> str | None:
         """As State.holder(); raises DiskTrouble."""
-        found = _read(self._objects, name)
-        return found.alone(self._now()) if found else None
+        found = read_lease(self._objects, name)
+        held = self._alone(found, self._now()) if found else None
+        return held[0] if held else None
 
-    def _take(self, name: str, holder: str, *, shared: bool) -> Hold | Taken | None:
+    def _take(
+        self, name: str, holder: str, *, shared: bool, within: Hold | None
+    ) -> Hold | Taken | None:
         """The Lease, or who has it; None if somebody else wrote it just then."""
         mine = self._released.pop(name, None)
-        found = mine or _read(self._objects, name)
+        found = mine or read_lease(self._objects, name)
         now = self._now()
-        alone = found.alone(now) if found else None
-        if found is not None and alone is not None:
-            return alone, found.left(_moment(found.spec.get("renewTime")), now)
+        if found is not None and (held := self._alone(found, now)) is not None:
+            return held
         sharers = found.together(now) if found else {}
         if found is not None and sharers and not shared:
             words, renewed = max(sharers.values(), key=lambda told: told[1])
@@ -176,19 +157,46 @@ class Leases:
         begun = clock.monotonic()
         words = self._words()
         try:
+            if found is not None and found.holder and found.within is not None:
+                self._end_session(*found.within)
             if shared:
                 written = self._write(name, found, {**sharers, holder: (words, now)})
             else:
-                written = self._write(name, found, {}, holder=holder, words=words, now=now)
+                written = self._write(
+                    name, found, {}, holder=holder, words=words, now=now, within=within
+                )
         except Conflict:
             return None
         token = 0 if shared else int(written.revision)
         again = mine is not None  # written over just what this process has left
-        return Hold(name, holder, shared, begun, self._check, written, token, again)
+        return Hold(name, holder, shared, begun, self._check, written, token, again, within)
+
+    def _alone(self, found: FoundLease, now: datetime) -> Taken | None:
+        """Who holds it alone; None if nobody does, or not any more."""
+        lasting = found
+        if found.holder and found.within is not None:
+            name, holder = found.within
+            other = read_lease(self._objects, name)
+            if other is None or other.holder != holder:
+                return None  # whoever it was has ended, or has lost it
+            lasting = other
+        words = lasting.alone(now)
+        return None if words is None else (found.words or words, lasting.left(lasting.renewed, now))
+
+    def _end_session(self, name: str, holder: str) -> None:
+        """Take a Lease away that ran out, if it is still theirs; raises Conflict if it did not."""
+        found = read_lease(self._objects, name)
+        if found is None or found.holder != holder:
+            return
+        if found.alone(self._now()) is not None:
+            raise Conflict(f"the Lease of {name} was renewed")
+        self._write(name, found, found.sharers)
 
     def _check(self, hold: Hold) -> None:
         """Raise Fenced if the Lease is another's, or nobody can tell for too long."""
         clock = self._objects.api.clock
+        if (within := hold.within) is not None:
+            self._check(within)
         with hold.guard:
             if not hold.lost and self._is_old(hold):
                 try:
@@ -202,13 +210,13 @@ class Leases:
     def _is_old(self, hold: Hold) -> bool:
         """Whether it is to be renewed."""
         age = self._objects.api.clock.monotonic() - hold.renewed
-        return age >= self._duration / SHARE
+        return hold.within is None and age >= self._duration / SHARE
 
     def _renew(self, hold: Hold) -> None:
         """Write it once more, if it is still held; else it is lost. Raises Failure."""
         for tried in range(_TRIES):
             begun = self._objects.api.clock.monotonic()
-            found = _read(self._objects, hold.name) if tried else hold.written
+            found = read_lease(self._objects, hold.name) if tried else hold.written
             now = self._now()
             if found is None:
                 hold.lost = "it was removed"
@@ -221,7 +229,7 @@ class Leases:
                     sharers = {**found.sharers, hold.holder: (self._words(), now)}
                     hold.written = self._write(hold.name, found, sharers)
                 else:
-                    if found.spec.get("holderIdentity") != hold.holder:
+                    if found.holder != hold.holder:
                         hold.lost = f"{found.words or 'another process'} has it"
                         return
                     hold.written = self._write(
@@ -233,9 +241,13 @@ class Leases:
             hold.renewed = begun
             return
 
-    def _begin(self, hold: Hold) -> None:
+    def _begin(self, hold: Hold, *, session: bool) -> None:
         with self._changing:
             self._held[hold.holder] = hold
+            if session:
+                self._session = hold
+            if hold.within is not None and hold.within is not self._session:
+                hold.lost = f"that of {hold.within.name} has ended"
             if self._renewer is None:
                 self._over = threading.Event()
                 self._renewer = threading.Thread(
@@ -247,6 +259,12 @@ class Leases:
         """Let others have it, if that can be done at once; else it runs out by itself."""
         with self._changing:
             del self._held[hold.holder]
+            if self._session is hold:
+                self._session = None
+            left = [each for each in self._held.values() if each.within is hold]
+        for each in left:
+            self._stand_alone(each)
+        with self._changing:
             if not self._held:
                 self._over.set()
                 self._renewer = None  # it may be about to renew yet: the next hold has its own
@@ -258,13 +276,22 @@ class Leases:
         finally:
             hold.guard.release()
 
+    def _stand_alone(self, hold: Hold) -> None:
+        """The one that it is held within is about to end: from now on it is renewed itself."""
+        with hold.guard:
+            hold.within = None
+            try:
+                self._renew(hold)
+            except Failure as failure:
+                hold.lost = f"nobody can tell whose it is: {failure.message}"
+
     def _let_go(self, hold: Hold, objects: Objects) -> None:
         for tried in range(_TRIES):
-            found = _read(objects, hold.name) if tried else hold.written
+            found = read_lease(objects, hold.name) if tried else hold.written
             if found is None:
                 return
             sharers = {k: v for k, v in found.sharers.items() if k != hold.holder}
-            mine = found.spec.get("holderIdentity") == hold.holder
+            mine = found.holder == hold.holder
             if not mine and len(sharers) == len(found.sharers):
                 return
             try:
@@ -294,14 +321,15 @@ class Leases:
     def _write(
         self,
         name: str,
-        found: _Found | None,
+        found: FoundLease | None,
         sharers: Mapping[str, tuple[str, datetime]],
         *,
         holder: str = "",
         words: str = "",
         now: datetime | None = None,
+        within: Hold | None = None,
         objects: Objects | None = None,
-    ) -> _Found:
+    ) -> FoundLease:
         spec: Object = {"leaseDurationSeconds": self._duration}
         before = found.spec if found else {}
         transitions = int(before.get("leaseTransitions") or 0)
@@ -310,55 +338,18 @@ class Leases:
             begun = before.get("acquireTime") if same else None
             spec |= {
                 "holderIdentity": holder,
-                "acquireTime": begun or _micro(now),
-                "renewTime": _micro(now),
+                "acquireTime": begun or micro(now),
+                "renewTime": micro(now),
             }
             transitions += not same
         spec["leaseTransitions"] = transitions
         told = {each: [of, at.isoformat()] for each, (of, at) in sharers.items()}
+        session = {WITHIN: f"{within.holder} {within.name}"} if within is not None else {}
         written = (objects or self._objects).write(
             name,
             {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec},
             revision=found.revision if found else "",
             uid=found.uid if found else "",
-            annotations={HOLDER: words, SHARERS: json.dumps(told)},
+            annotations={HOLDER: words, SHARERS: json.dumps(told), **session},
         )
-        return _found_in(written)
-
-
-def _read(objects: Objects, name: str) -> _Found | None:
-    found = objects.read(name)
-    return None if found is None else _found_in(found)
-
-
-def _found_in(found: Object) -> _Found:
-    return _Found(
-        revision_of(found),
-        str(found["metadata"].get("uid") or ""),
-        found.get("spec") or {},
-        annotation(found, HOLDER),
-        _sharers(annotation(found, SHARERS)),
-    )
-
-
-def _micro(at: datetime) -> str:
-    """As MicroTime of the API has it."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return at if at.tzinfo is not None else None
-
-
-def _sharers(text: str) -> dict[str, tuple[str, datetime]]:
-    """What the annotation says; nothing that anybody else has written there."""
-    try:
-        told = parsed(text) if text else {}
-        found = {str(each): (str(of), _moment(at)) for each, (of, at) in told.items()}
-    except (ValueError, TypeError, AttributeError):
-        return {}
-    return {each: (of, at) for each, (of, at) in found.items() if at is not None}
+        return found_in(written)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from certrotd.clock import Clock, Deadline
+from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.api import Api, Invalid, Kind, Missing, Object, Selection, was_sent
@@ -214,15 +214,16 @@ class Objects:
 
     def patiently(self, doing: str, act: Callable[[], T]) -> T:
         """As patiently()."""
-        return patiently(self.api.clock, self.patience, doing, act)
+        return patiently(self.api, self.patience, doing, act)
 
 
-def patiently(clock: Clock, patience: float, doing: str, act: Callable[[], T]) -> T:
+def patiently(api: Api, patience: float, doing: str, act: Callable[[], T]) -> T:
     """What ``act`` gives once the API server answers, for which to wait ``patience`` seconds.
 
-    Raises DiskTrouble if it does not.
+    Or as long as all of the process may wait still. Raises DiskTrouble if it does not.
     """
-    deadline = Deadline(clock, patience)
+    clock = api.clock
+    deadline = Deadline(clock, min(patience, api.patience.left))
     while True:
         try:
             return act()
@@ -231,8 +232,9 @@ def patiently(clock: Clock, patience: float, doing: str, act: Callable[[], T]) -
         except Transient as failure:
             if deadline.passed or clock.stopping():
                 raise DiskTrouble(doing, OSError(failure.message)) from failure
-            asked = failure.retry_after
+            asked, begun = failure.retry_after, clock.monotonic()
             deadline.pause(max(_PAUSE, asked.total_seconds() if asked else 0))
+            api.patience.spend(clock.monotonic() - begun)
 
 
 def written_once(

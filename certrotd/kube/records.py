@@ -155,7 +155,8 @@ class SecretJournal:
         except Conflict as conflict:
             raise Fenced(f"{self.place} was changed or removed: {conflict.message}") from None
         except DiskTrouble as trouble:
-            raise JournalBroken(f"write {self.place}", OSError(trouble.message)) from trouble
+            why = trouble.message.removeprefix(f"cannot write {self.place}: ")
+            raise JournalBroken(f"write {self.place}", OSError(why)) from trouble
         except (TooLarge, NeedsOperator) as failure:
             raise JournalBroken(f"write {self.place}", OSError(str(failure))) from failure
         self._revision, self._data, self._history = revision_of(found), journal, history

@@ -20,7 +20,10 @@ _VERSION = "authorization.k8s.io/v1"
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """To do ``verb`` to objects of one kind in a namespace, or to the one that has the name."""
+    """To do ``verb`` to objects of one kind in a namespace, or to the one that has the name.
+
+    Without a namespace in all, or to objects that are in none.
+    """
 
     kind: Kind
     verb: str
@@ -35,7 +38,8 @@ class Right:
 
     def __str__(self) -> str:
         what = f"{self.kind.plural}/{self.name}" if self.name else self.kind.plural
-        return f"{self.verb} {what} in the namespace {self.namespace}"
+        where = f"in the namespace {self.namespace}" if self.namespace else "in all namespaces"
+        return f"{self.verb} {what} {where}"
 
 
 def missing(

@@ -11,12 +11,14 @@ from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Kind, revision_
 from certrotd.kube.changes import SecretChanges
 from certrotd.kube.documents import SecretDocument
 from certrotd.kube.folders import SecretFolder
-from certrotd.kube.leases import DURATION, Hold, Leases
+from certrotd.kube.found_lease import DURATION
+from certrotd.kube.leases import Hold, Leases
 from certrotd.kube.objects import Objects
 from certrotd.kube.records import SecretHistory, SecretJournal, in_flight, is_in_flight
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.wakes import Wakes
 from certrotd.kube.watch import Watched
+from certrotd.state.directory import DAEMON_LOCK
 from certrotd.state.ports import ABSENT, Conflict, everybody
 
 FORMAT = 1
@@ -106,7 +108,9 @@ class ClusterState:
         NeedsOperator for a state of another format.
         """
         self._require_format()
-        held = self._leases.hold(name, what, wait=wait, shared=shared)
+        daemons = name == DAEMON_LOCK or name.startswith(f"{DAEMON_LOCK}/")
+        session = daemons and not shared
+        held = self._leases.hold(name, what, wait=wait, shared=shared, session=session)
         with held as hold:
             if shared:
                 yield hold

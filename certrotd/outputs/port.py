@@ -47,7 +47,8 @@ class Traits:
     draw their ids from, None where the version will do. ``iv_bytes``: the length of the fixed
     initialization vector that each key needs, 0 for none. ``printable``: the key is a text, so new
     keys are drawn by encodings.printable_material(). ``secondary``: whether the application
-    reads a key that does not encrypt yet; without it, rotate by a maintenance cut-over.
+    reads a key that does not encrypt yet; without it, rotate by a maintenance cut-over. ``by_id``:
+    it reads with such a key what names it, and nothing else with the one that encrypts.
     ``readable``: whether parse() gives keys; where not, nothing can be adopted from it, and a file
     that was edited since is told by its bytes alone.
     """
@@ -61,6 +62,7 @@ class Traits:
     iv_bytes: int = 0
     printable: bool = False
     secondary: bool = True
+    by_id: bool = False
     readable: bool = True
 
 
@@ -221,12 +223,16 @@ def oldest_first(delivery: Delivery) -> Sequence[Delivered]:
 def difference(output: Output, delivery: Delivery, present: Present) -> str | None:
     """How what stands there is not what was delivered; None where the application has the same.
 
-    Raises OutputError where it cannot be told.
+    The same keys may be written otherwise, as before an adoption. Raises OutputError where it
+    cannot be told.
     """
     rendered = output.render(delivery, present)
     changed = [path for path, data in rendered.items() if present.get(path) != data]
-    if output.traits.readable and (why := _other_keys(output, delivery, present)):
-        return why
+    if output.traits.readable:
+        if why := _other_keys(output, delivery, present):
+            return why
+        if output.parse({**present, **rendered}) == output.parse(present):
+            return None
     return f"{changed[0]} is not what certrotd wrote" if changed else None
 
 

@@ -225,4 +225,4 @@ def _rights(home: Applied) -> list[Right]:
 
 
 def _patiently(home: Applied, act: Callable[[], Object]) -> Object:
-    return patiently(home.api.clock, home.patience, f"write {home.place}", act)
+    return patiently(home.api, home.patience, f"write {home.place}", act)

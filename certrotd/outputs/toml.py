@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from certrotd.keyring.delivery import Delivery
+from certrotd.outputs.encodings import KeyEncoding
 from certrotd.outputs.errors import NotDeliverable, NotExpressible
 from certrotd.outputs.key_text import KeyText, unique
 from certrotd.outputs.port import (
@@ -63,6 +64,7 @@ class TomlKeys(OneFile):
     def traits(self) -> Traits:
         """Two places, or one."""
         capacity = 2 if self.previous else 1
+        secondary = self.secondary and self.previous is not None
         return Traits(
             "toml",
             Shape.TWO_SLOTS if self.previous else Shape.ONE_SLOT,
@@ -70,7 +72,8 @@ class TomlKeys(OneFile):
             self.keys.algorithms,
             Encrypts.NAMED,
             printable=self.keys.encoding.printable,
-            secondary=self.secondary and self.previous is not None,
+            secondary=secondary,
+            by_id=secondary and self.keys.encoding is KeyEncoding.WSO2,
         )
 
     def parse(self, present: Present) -> Imported | None:

@@ -113,17 +113,20 @@ class YamlCiphers:
     def render(self, delivery: Delivery, present: Present) -> Contents:
         """As Output.render: key files first, then the YAML that names them, then what goes.
 
-        What wraps a key stays where it is of two levels and still holds the same key.
+        What wraps a key stays where it is of two levels and still holds the same key; a file that
+        says all of it already stays as it is, whoever wrote it.
         """
         deliverable(delivery, self.traits)
         self.check(present)
         entries = {entry.version: entry for entry in self._entries(present)}
         ciphers: dict[int, _Cipher] = {}
+        same = True
         for key in encrypting_first(delivery):
             version = _version(key)
             if version in ciphers:
                 raise NotDeliverable("two keys have one version")
             kept = self._kept(entries.get(version), key, present)
+            same = same and kept is not None
             ciphers[version] = kept or self._drawn(key, version)
         contents: dict[Path, bytes | None] = {}
         for each in ciphers.values():
@@ -136,7 +139,8 @@ class YamlCiphers:
         there = (path for path in self.paths(present) if present.get(path) is not None)
         gone = dict.fromkeys(path for path in there if path not in contents)
         gone.pop(self.path, None)
-        contents[self.path] = self._yaml(ciphers)
+        same = same and [*ciphers] == [*entries]
+        contents[self.path] = present.get(self.path) if same else self._yaml(ciphers)
         return contents | gone
 
     def _entries(self, present: Present) -> Sequence[Entry]:

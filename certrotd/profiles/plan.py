@@ -97,7 +97,8 @@ def configuration(
         name: _dataset(
             each,
             place,
-            _filled(profile.codec, options),
+            _filled(each.codec or profile.codec, options),
+            _filled(profile.expects, options),
             may_be_empty=empty is None or name in empty,
         )
         for name, each in tables_of(profile, place).items()
@@ -108,9 +109,11 @@ def configuration(
 
 
 def _dataset(
-    table: TableEntry, place: Installation, codec: Any, *, may_be_empty: bool
+    table: TableEntry, place: Installation, codec: Any, expects: Any, *, may_be_empty: bool
 ) -> dict[str, Any]:
-    told = table.model_dump(mode="json", exclude_defaults=True, exclude={"optional"})
+    told = table.model_dump(mode="json", exclude_defaults=True, exclude={"optional", "codec"})
+    if expects is not None:
+        told["expects"] = dict.fromkeys(table.columns, expects)
     password = {"password": dict(place.password)} if place.password else {}
     return {
         "type": "sql",

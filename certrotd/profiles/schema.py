@@ -33,6 +33,10 @@ class TableEntry(Entry):
     columns: Annotated[Items[Text], Field(min_length=1)]
     where: Text | None = None
     json_paths: dict[Text, Items[Text]] = Field(default={})
+    lists: dict[Text, Text] = Field(default={})
+    codec: str | dict[str, Any] | None = None  # none: that of the profile
+    expects: dict[Text, Any] = Field(default={})
+    others: Text | None = None
     plaintext: Literal["refuse", "leave"] = "refuse"
     optional: bool = False  # not every version of the application has it
 
@@ -48,8 +52,9 @@ class HintsEntry(Entry):
 class Profile(Entry):
     """One application.
 
-    Texts of ``algorithm``, ``output``, ``codec``, ``drains`` and ``cutover`` may have ``${name}``
-    of an option. Without ``tables`` they are the installation's own, given by ``--table``.
+    Texts of ``algorithm``, ``output``, ``codec``, ``expects``, ``drains`` and ``cutover`` may have
+    ``${name}`` of an option. Without ``tables`` they are the installation's own, given by
+    ``--table``; ``expects`` is then what plaintext of every column looks like.
     """
 
     title: Text
@@ -59,6 +64,7 @@ class Profile(Entry):
     algorithm: Text
     output: dict[str, Any]
     codec: str | dict[str, Any]
+    expects: Any = None
     tables: dict[SafeName, TableEntry] = Field(default={})
     drains: dict[SafeName, Text] = Field(default={})
     cutover: dict[str, Any] | None = None

@@ -39,8 +39,10 @@ def undo_unrecorded(rotation: JournaledRotation[W], world: W) -> None:
     Failures of these undos are told and left to that start: nothing can be written down.
     Before the first savepoint nothing is in use yet, and staged work is kept. So is a long step
     in the middle: without a record of it, its undoing would belie the checkpoint it goes on
-    from. Raises Fenced.
+    from. What the journal leaves open, but this process knows that it did not try, is passed over.
+    Raises Fenced.
     """
+    untried = {i for i, each in enumerate(rotation.progress.items) if each is Status.UNTRIED}
     try:
         # a record that could not be synced may be there all the same
         if not rotation.read():
@@ -54,7 +56,7 @@ def undo_unrecorded(rotation: JournaledRotation[W], world: W) -> None:
     if progress.checkpoint is not None:
         return
     for index in range(len(progress.items) - 1, progress.saved, -1):
-        if progress.items[index] is Status.UNTRIED:
+        if index in untried or progress.items[index] is Status.UNTRIED:
             continue
         rotation.tell("undoing", index)
         rotation.fence()

@@ -33,6 +33,7 @@ _SHARED = (
         "suspects",
         "heartbeats",
         "written",
+        "rewritings",
         "managed-keys",
     ),
 )

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from certrotd.errors import NeedsOperator, Transient, raise_first
+from certrotd.kube.api import Object
 from certrotd.kube.objects import STATE, data_of, secret
 from certrotd.kube.rights import missing
 from certrotd.pki.generation import (
@@ -100,8 +101,7 @@ class KubernetesStore:
 
     def live(self, name: str) -> int | None:
         home = self._home(name)
-        found = home.live.read()
-        return named(found) if is_ours(found, home, name) else home.own.kept(name).placed
+        return self._in_place(home, name, home.live.read())
 
     def place(self, name: str) -> str:
         return self._home(name).live.place
@@ -198,8 +198,9 @@ class KubernetesStore:
             home.own.keep(name, replace(kept, placed=generation))
 
     def record(self, name: str, state: CertificateState) -> None:
-        own = self._home(name).own
-        own.keep(name, replace(own.kept(name), state=state, placed=self.live(name), damaged=None))
+        home = self._home(name)
+        kept, placed = home.own.kept(name), self._in_place(home, name, home.live.last())
+        home.own.keep(name, replace(kept, state=state, placed=placed, damaged=None))
 
     def mend(self, name: str, state: CertificateState, *, now: datetime) -> str:  # noqa: ARG002
         """As Store.mend; the last one that was damaged is kept."""
@@ -256,6 +257,10 @@ class KubernetesStore:
                     raise NeedsOperator(f"the configuration has no Secret for {name!r}")
                 self._homes[name] = Home.of(self._places[name])
             return self._homes[name]
+
+    def _in_place(self, home: Home, name: str, found: Object | None) -> int | None:
+        """The generation in the live Secret, or the one that was put there last."""
+        return named(found) if is_ours(found, home, name) else home.own.kept(name).placed
 
     def _seen(self, home: Home, name: str) -> Seen:
         found, shelf = home.live.read(), home.own.shelf(name)

@@ -24,6 +24,10 @@ from certrotd.watching.staggered_schedule import StaggeredSchedule
 THREADS = 4
 AGAIN = 60.0
 SETTLE = 5.0
+BEGUN = 60.0
+"""For so many seconds after a rotation began no look at it has its turn: its end has one."""
+GREETING = 1.0
+"""So many seconds after a reload routine looks begin: by then, so has what is due."""
 
 
 class Watcher(Observer):
@@ -55,9 +59,10 @@ class Watcher(Observer):
         self._troubled: set[str] = set()
         self._running: set[str] = set()
         self._stopped = False
+        self._rotating: dict[Id, float] = {}
         self._begin(checks)
 
-    def _begin(self, checks: Sequence[Check]) -> None:
+    def _begin(self, checks: Sequence[Check], greeting: float = 0.0) -> None:
         self._checks = {check.label: check for check in checks}
         self._about: dict[Id, list[str]] = {}
         self._soon: list[tuple[float, str]] = []
@@ -71,8 +76,9 @@ class Watcher(Observer):
             if check.about is not None:
                 self._about.setdefault(check.about, []).append(label)
         start = self._clock.monotonic()
+        starts = {True: start + greeting, False: start}
         self._schedules = [
-            (routine, StaggeredSchedule(labels, str, every=every, start=start))
+            (routine, StaggeredSchedule(labels, str, every=every, start=starts[routine]))
             for (routine, every), labels in spans.items()
         ]
 
@@ -93,11 +99,23 @@ class Watcher(Observer):
                     self._urgent[label] = None
             for routine, schedule in self._schedules:
                 queue = self._routine if routine else self._urgent
-                queue.update(dict.fromkeys(schedule.due(now)))
+                due = (each for each in schedule.due(now) if not self._has_just_begun(each, now))
+                queue.update(dict.fromkeys(due))
         self._pump()
+
+    def _has_just_begun(self, label: str, now: float) -> bool:
+        about = self._checks[label].about
+        return about in self._rotating and now - self._rotating[about] < BEGUN
+
+    def began(self, subject: Id, why: str) -> None:  # noqa: ARG002
+        """Whatever a look found, the rotation might explain it."""
+        with self._lock:
+            self._rotating[subject] = self._clock.monotonic()
 
     def ended(self, report: Report) -> None:
         """Look at the result of a rotation, when the old workers are gone."""
+        with self._lock:
+            self._rotating.pop(report.subject, None)
         self.changed(report.subject)
 
     def changed(self, subject: Id) -> None:
@@ -110,7 +128,7 @@ class Watcher(Observer):
         """Take another configuration; what it no longer has is reported as unwatched."""
         gone = _keys(self._checks.values()) - _keys(checks)
         with self._lock:
-            self._begin(checks)
+            self._begin(checks, GREETING)
             for key in sorted(gone):
                 self._held.pop(key, None)
                 self._observer.unwatched(key)

@@ -1,42 +1,9 @@
 # Reads a configuration of symmetric-encryption as the gem does, and prints its keys as JSON.
 # Arguments: the file, the environment.
 require "json"
-require "openssl"
-require "yaml"
+require_relative "../parts/applications/cipher_list"
 
-def symbolized(value)
-  case value
-  when Hash then value.to_h { |name, inner| [name.to_s.delete_prefix(":").to_sym, symbolized(inner)] }
-  when Array then value.map { |inner| symbolized(inner) }
-  else value
-  end
-end
-
-def decrypted(kek, iv, data)
-  cipher = OpenSSL::Cipher.new("aes-256-cbc").decrypt
-  cipher.key = kek
-  cipher.iv = iv
-  cipher.update(data) + cipher.final
-end
-
-def key_file(path)
-  raise "#{path} is for others, too" unless [0o600, 0o400].include?(File.stat(path).mode & 0o777)
-  raise "#{path} is another user's" unless File.owned?(path)
-
-  File.binread(path)
-end
-
-def key_of(entry)
-  data = entry[:encrypted_key] || key_file(entry[:key_filename])
-  above = entry[:key_encrypting_key]
-  above ? decrypted(key_of(above), above[:iv], data) : data
-end
-
-document = symbolized(YAML.safe_load(File.read(ARGV[0]), permitted_classes: [Symbol]))
-ciphers = document.fetch(ARGV[1].to_sym).fetch(:ciphers).map do |entry|
-  raise "keystore" unless entry[:keystore].to_s.delete_prefix(":") == "file"
-
-  { version: entry[:version], cipher: entry[:cipher_name], iv: entry[:iv].unpack1("H*"),
-    key: key_of(entry).unpack1("H*") }
+ciphers = cipher_list(File.read(ARGV[0]), ARGV[1]).map do |each|
+  each.merge(iv: each[:iv].unpack1("H*"), key: each[:key].unpack1("H*"))
 end
 puts JSON.generate(ciphers)

@@ -18,6 +18,7 @@ from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.jwe import Jwe
 from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.layout import IvFrom, Layout, LayoutCipher, Padding
+from certrotd.codecs.layouts import Layouts
 from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
 from certrotd.codecs.rails import ActiveRecord
@@ -170,6 +171,23 @@ LAYOUTS: dict[str, tuple[Algorithm, dict[str, Any]]] = {
 }
 
 
+SALTED = Layout(
+    "base64(Salted__{salt}{ct})",
+    LayoutCipher.AES_256_CBC,
+    Kdf(KdfName.EVP_BYTES_TO_KEY, "md5"),
+    IvFrom.KDF,
+    salt_bytes=8,
+    plaintext=Json(),
+    marks=True,
+)
+NEWER = Layout(
+    r"base64(\x01{salt}{tag}{ct})",
+    LayoutCipher.AES_256_GCM,
+    Kdf(KdfName.HKDF, info=b"example", hashed=True),
+    IvFrom.KDF,
+    salt_bytes=32,
+)
+
 CASES: dict[str, Callable[[], Case]] = {
     **{
         f"tink-{algorithm}": lambda algorithm=algorithm: case(Tink(), algorithm)  # type: ignore[misc]
@@ -190,6 +208,15 @@ CASES: dict[str, Callable[[], Case]] = {
         )
         for name, (algorithm, options) in LAYOUTS.items()
     },
+    "layout-marked-by-iv": lambda: case(
+        Layout("{iv:hex}:{ct:hex}", LayoutCipher.AES_256_CBC, plaintext=Json(), marks=True),
+        Algorithm.AES_256_CBC,
+    ),
+    "layout-marked-by-salt": lambda: case(SALTED, Algorithm.PASSPHRASE),
+    "layout-marked-by-padding": lambda: case(
+        Layout(**{**LAYOUTS["cbc-asterisks"][1], "marks": True}), Algorithm.PASSPHRASE
+    ),
+    "layouts": lambda: replace(case(Layouts((NEWER, SALTED)), Algorithm.PASSPHRASE), loose=True),
     "ansible-vault": lambda: case(AnsibleVault(iterations=2), Algorithm.PASSPHRASE),
     "laravel-cbc": lambda: case(Laravel(), Algorithm.AES_256_CBC),
     "laravel-gcm": lambda: replace(case(Laravel(), Algorithm.AES_128_GCM), loose=True),

@@ -17,7 +17,8 @@ from certrotd.escrow.errors import BackupUnreadable, NotOpened
 from certrotd.escrow.shares import joined, split
 from certrotd.keyring.document import version_json
 from tests.parts import locate
-from tests.unit.escrow.samples import AT, commands, payments
+from tests.parts.pages import commands
+from tests.unit.escrow.samples import AT, payments
 
 TEXT = b"what age encrypted"
 

@@ -53,6 +53,14 @@ def test_a_backup_that_is_kept_is_read(backups: Backups) -> None:
     assert backups.read(kept) == made
 
 
+def test_a_backup_that_is_removed_is_gone(backups: Backups) -> None:
+    """The others stay, and removing it twice does nothing more."""
+    first, second = backups.put(data(4)), backups.put(data(5))
+    for _ in range(2):
+        backups.remove(first)
+        assert list(backups.list()) == [second]
+
+
 def test_the_newest_ones_are_kept(backups: Backups) -> None:
     """By revision, then by time; the oldest make room."""
     second = timedelta(seconds=1)

@@ -167,6 +167,6 @@ def test_an_account_that_may_make_no_table_is_told_what_to_do(table: Table) -> N
         pytest.skip("a file of SQLite has no accounts")
     from certrotd.datasets.sql_checkpoints import SqlCheckpoints
 
-    strange = SqlCheckpoints(table.dataset._engine, "orders/rows", "no_such_schema")
+    strange = SqlCheckpoints(table.dataset.engine, "orders/rows", "no_such_schema")
     with pytest.raises(NeedsOperator, match="checkpoints: journal"):
         strange.prepare()

@@ -11,8 +11,8 @@ import pytest
 from certrotd.assessment.rendering import Format, rendered
 from certrotd.audit import signing
 from tests.parts import locate
+from tests.parts.pages import blocks, commands
 from tests.unit.assessment.samples import facts, made
-from tests.unit.escrow.samples import blocks, commands
 
 
 @pytest.fixture

@@ -230,3 +230,35 @@ def test_bytes_do_not_go_into_a_column_of_text(database: Database) -> None:
         fatal = [each.words for each in place.findings(staged=True) if each.fatal]
     wanted = [] if url.startswith("sqlite") else ["folded holds text, and its blind index is bytes"]
     assert fatal == wanted
+
+
+def test_a_search_under_both_keys_finds_every_row_at_every_moment(database: Database) -> None:
+    """While batches are written, and the application writes into them with either key."""
+    execute, url = database
+    made(database)
+    texts = {n: f"value {n}" for n in range(10)}
+    for number, text in texts.items():
+        add(database, number, text, 1)
+    turn = iter(range(1000))
+
+    def search() -> None:
+        for number, text in texts.items():
+            both = exact(text, 1), exact(text, 2)
+            rows = execute("select id from t where exact = ? or exact = ?", *both)
+            assert [tuple(each) for each in rows] == [(number,)]
+        number = next(turn)
+        texts[number % 10], version = f"theirs {number}", 1 + number % 2
+        value = TINK.encrypt(texts[number % 10].encode(), KEYS.keys[version])
+        indexes = exact(texts[number % 10], version), folded(texts[number % 10], version)
+        told = (value, *indexes, number % 10)
+        execute("update t set v = ?, exact = ?, folded = ? where id = ?", *told)
+
+    with table(url) as place:
+        clock, pace = SystemClock(), place.pace
+        assert Pass(place.dataset, place.form, KEYS, clock, pace, search).run().count == 0
+        assert next(turn) > 6
+        assert passed(place).count == 0
+        assert place.tally(KEYS).indexes == {2: 20}
+    stored = content(database)
+    assert {n: TINK.decrypt(each[0], NEW).decode() for n, each in stored.items()} == texts
+    assert {n: each[1] for n, each in stored.items()} == {n: exact(t, 2) for n, t in texts.items()}

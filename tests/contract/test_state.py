@@ -15,7 +15,8 @@ from certrotd.errors import InvalidInput, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import LEASES, Api
-from certrotd.kube.leases import DURATION, SHARE
+from certrotd.kube.found_lease import DURATION
+from certrotd.kube.leases import SHARE
 from certrotd.kube.names import object_name
 from certrotd.kube.state import NEEDED, ClusterState
 from certrotd.state.directory import StateDirectory

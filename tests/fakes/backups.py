@@ -45,6 +45,11 @@ class MemoryBackups:
         self.check()
         return in_order(iter(self.held))
 
+    def remove(self, kept: Kept) -> None:
+        """As Backups.remove."""
+        self.check()
+        self.held.pop(kept, None)
+
     def read(self, kept: Kept) -> bytes:
         """As Backups.read."""
         self.check()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from certrotd.codecs.derivation import Kdf, KdfName
 from certrotd.codecs.errors import CodecError
+from certrotd.codecs.expectation import Anything, Expectation, Length, Matching
+from certrotd.codecs.layout import Layout, LayoutCipher
+from certrotd.codecs.port import Codec
 from certrotd.codecs.tink import Tink
 from certrotd.datasets.census import Tally
 from certrotd.datasets.configured import Opened
@@ -17,16 +22,27 @@ from certrotd.datasets.values import Form
 from certrotd.errors import NeedsOperator
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.keyring import Keyring
-from certrotd.keyring.material import DataKey
+from certrotd.keyring.material import Algorithm, DataKey
 from certrotd.keys.policy import Policy
 from certrotd.keys.reencrypting import Reencryptable
 from certrotd.keys.world import World
+from certrotd.outputs.port import Imported, ImportedKey
 from certrotd.window import Window
 from tests.fakes.datasets import MemoryDataset
 from tests.fakes.keyrings import PATH, KeyBench, Shelf
 
 ROWS = 7
 TINK = Tink()
+CBC = Layout(
+    "{iv:hex}:{ct:hex}",
+    LayoutCipher.AES_256_CBC,
+    Kdf(KdfName.SHA256),
+    plaintext=Anything(),
+    marks=True,
+)
+"""It has no MAC, and names no key."""
+CFB = replace(CBC, cipher=LayoutCipher.AES_256_CFB)
+"""It opens under any key."""
 
 
 @dataclass
@@ -39,6 +55,12 @@ class OneKeyShelf(Shelf):
     def deliver(self, delivery: Delivery) -> Mapping[Path, str]:
         return super().deliver(delivery.only_encrypting)
 
+    def imported(self) -> Imported | None:
+        if self.delivered is None:
+            return None
+        key = self.delivered.encrypting.key
+        return Imported((ImportedKey(key.algorithm, key.material, key.id),), 0)
+
 
 @dataclass
 class OneKeyApp:
@@ -50,6 +72,7 @@ class OneKeyApp:
 
     shelf: OneKeyShelf
     rows: MemoryDataset
+    codec: Codec = TINK
     at: Callable[[], None] = lambda: None
     running: bool = False
     tells: bool = True
@@ -91,7 +114,8 @@ class OneKeyApp:
         try:
             every = list(self.rows.content.values())
             for [value] in (*every[:1], *every[-1:]):
-                TINK.decrypt(value or b"", self.has)
+                if not self.codec.decrypt(value or b"", self.has).isdigit():
+                    return "it reads gibberish"
         except CodecError as error:
             return error.message
         return None
@@ -99,7 +123,7 @@ class OneKeyApp:
     def write(self, row: int) -> None:
         """One more row, as it does while it runs."""
         if self.running and self.has is not None:
-            self.rows.content[(row,)] = (TINK.encrypt(b"%d" % row, self.has),)
+            self.rows.content[(row,)] = (self.codec.encrypt(b"%d" % row, self.has),)
 
 
 @dataclass
@@ -120,13 +144,15 @@ class CutOverBench(KeyBench):
     )
     shelf: OneKeyShelf = field(default_factory=OneKeyShelf)
     window: Window | None = None
+    codec: Codec = TINK
     slow: timedelta = timedelta(0)
     """How long it takes to open the dataset."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.rows = MemoryDataset()
-        self.app = OneKeyApp(self.shelf, self.rows)
+        own = replace(self.codec, marks=False) if isinstance(self.codec, Layout) else self.codec
+        self.app = OneKeyApp(self.shelf, self.rows, own)
 
     def begin(self) -> CutOverBench:
         """A first key, rows under it, and the application running."""
@@ -143,13 +169,18 @@ class CutOverBench(KeyBench):
     @contextmanager
     def _opened(self) -> Iterator[Opened]:
         self.clock.advance(self.slow)
-        yield Opened(self.rows, Form(TINK), Pace(batch=3), False)
+        looks: Expectation = Length(1, 9) if self.codec is CFB else Matching(re.compile(r"\d+"))
+        expects = {} if self.codec.traits.authenticated else {0: looks}
+        yield Opened(self.rows, Form(self.codec, expects=expects), Pace(batch=3), False)
 
     def _counted(self, tally: Tally, at: datetime) -> None:
         del tally, at
 
     def _key(self, keyring: Keyring) -> DataKey:
-        return replace(super()._key(keyring), id=str(keyring.versions.next_number))
+        taken = self.codec.traits.algorithms
+        algorithm = Algorithm.AES_256_GCM if self.codec is TINK else next(iter(taken))
+        key, number = super()._key(keyring), str(keyring.versions.next_number)
+        return replace(key, algorithm=algorithm, id=number)
 
     def whole(self) -> int:
         """It serves, and everything is under the very key that it has: that version."""
@@ -158,7 +189,7 @@ class CutOverBench(KeyBench):
         assert self.app.has is not None
         assert [value for [value] in self.rows.content.values()] != []
         for (row,), [value] in self.rows.content.items():
-            assert TINK.decrypt(value or b"", self.app.has) == b"%d" % int(str(row))
+            assert self.codec.decrypt(value or b"", self.app.has) == b"%d" % int(str(row))
         found = self.store().inspect()
         assert found is not None
         assert found.versions.active is not None

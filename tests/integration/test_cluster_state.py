@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,12 +24,14 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.access import Access, from_kubeconfig, trusting
 from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Expired
 from certrotd.kube.documents import MAX_SECRET
-from certrotd.kube.leases import DURATION, HOLDER, SHARE, SHARERS
+from certrotd.kube.found_lease import DURATION, HOLDER, SHARERS
+from certrotd.kube.leases import SHARE
 from certrotd.kube.names import object_name
 from certrotd.kube.objects import Objects
 from certrotd.kube.records import MAX_JOURNAL, MAX_LINES
 from certrotd.kube.state import NEEDED, ClusterState
 from certrotd.kube.watch import Watched
+from certrotd.state.directory import DAEMON_LOCK
 from certrotd.state.ports import ABSENT, Conflict, Content, Fenced, JournalBroken, TooLarge
 from tests.parts import Parts
 from tests.parts.kubernetes import ControlPlane
@@ -112,7 +114,7 @@ class TestTwoWriters:
         mine.append(BEGIN, sync=True)
         assert other.records() == [BEGIN]
         other.append({"t": "resume"}, sync=True)
-        with pytest.raises(Fenced, match=SUBJECT):
+        with pytest.raises(Fenced, match=r"record\.certificate\.web in .* was changed"):
             mine.append({"t": "done", "i": 0}, sync=True)
         assert other.peek() == [BEGIN, {"t": "resume"}]
 
@@ -215,13 +217,50 @@ class TestLocks:
         state = own.state(duration=1)
         with state.lock("one", "one"):
             own.plane.pause()
-            time.sleep(0.8)  # it is renewed every third of a second
+            time.sleep(0.8)  # it is renewed every half of a second
         own.plane.resume()
         with state.lock("two", "two") as lease:
             before = own.plane.api.get(own.lease("two"))["spec"]["renewTime"]
             time.sleep(1.5)
             assert own.plane.api.get(own.lease("two"))["spec"]["renewTime"] > before
             lease.check()
+
+    def test_what_a_daemon_holds_lasts_as_long_as_its_own_lease(self, home: Home) -> None:
+        """That alone is renewed, however much is at work; and what is left of it stands alone."""
+        state, other = home.state(duration=1), home.state("pod b", duration=1)
+        with ExitStack() as work:
+            with state.lock(DAEMON_LOCK, "the state"):
+                lease = work.enter_context(state.lock(SUBJECT, "certificate web"))
+                taken = home.plane.api.get(home.lease())
+                deadline = time.monotonic() + 6  # past its duration and the slack
+                while time.monotonic() < deadline:
+                    with pytest.raises(LockHeld, match="pod a"), other.lock(SUBJECT, "it"):
+                        pass
+                    assert other.holder(SUBJECT) == "pod a"
+                    time.sleep(0.5)
+                lease.check()
+                assert home.plane.api.get(home.lease()) == taken
+            lease.check()
+            wait_until(
+                lambda: home.plane.api.get(home.lease())["spec"] != taken["spec"],
+                what="it is renewed itself",
+            )
+            with pytest.raises(LockHeld), other.lock(SUBJECT, "certificate web"):
+                pass
+        with other.lock(SUBJECT, "certificate web") as lease:
+            lease.check()
+
+    def test_what_a_daemon_held_is_free_once_another_is_at_work(self, home: Home) -> None:
+        """The next one goes on with its rotations at once."""
+        state, other = home.state(), home.state("pod b")
+        with state.lock(DAEMON_LOCK, "the state"), state.lock(SUBJECT, "certificate web") as lease:
+            change = {"spec": {"holderIdentity": "another"}}
+            home.plane.api.merge(home.lease(DAEMON_LOCK), change)
+            with other.lock(SUBJECT, "certificate web") as theirs:
+                theirs.check()
+                time.sleep(DURATION / SHARE + 0.1)
+                with pytest.raises(Fenced, match="the Lease of _daemon is not held any more"):
+                    lease.check()
 
     def test_a_lock_that_is_let_go_is_had_at_once(self, home: Home) -> None:
         """By another process, with a higher token."""
@@ -291,10 +330,13 @@ class TestLocks:
         with state.lock(SUBJECT, "certificate web") as lease:
             lease.check()
 
-    def test_a_frozen_holder_that_thaws_is_fenced(self, home: Home, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("works", ["alone", "as a daemon"])
+    def test_a_frozen_holder_that_thaws_is_fenced(
+        self, home: Home, tmp_path: Path, works: str
+    ) -> None:
         """It stood still while its Lease ran out and another rotated; it writes nothing more."""
         config = home.plane.admin.write_kubeconfig(tmp_path / "kubeconfig", home.namespace)
-        command = [sys.executable, "-c", _HOLDER, str(config), home.namespace]
+        command = [sys.executable, "-c", _HOLDER, str(config), home.namespace, works]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
             try:
@@ -317,6 +359,7 @@ class TestLocks:
 
 _HOLDER = """
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from certrotd.clock import Deadline, SystemClock
 from certrotd.kube.access import from_kubeconfig
@@ -326,7 +369,8 @@ from certrotd.state.ports import Fenced
 
 api = Api(from_kubeconfig(Path(sys.argv[1])), SystemClock(), agent="holder")
 state = ClusterState(api, sys.argv[2], "certrotd", words="pod a", duration=1)
-with state.lock("certificate/web", "certificate web") as lease:
+daemon = state.lock("_daemon", "the state") if sys.argv[3] == "as a daemon" else nullcontext()
+with daemon, state.lock("certificate/web", "certificate web") as lease:
     journal = state.journal("certificate/web")
     journal.append({"t": "begin", "id": "r1", "plan": []}, sync=True)
     print("held", flush=True)
@@ -378,8 +422,9 @@ class TestAnApiServerThatIsAway:
         journal.append(BEGIN, sync=True)
         own.plane.pause()
         try:
-            with pytest.raises(JournalBroken, match="the API server"):
+            with pytest.raises(JournalBroken, match="the API server") as broken:
                 journal.append({"t": "done", "i": 0}, sync=True)
+            assert broken.value.message.count("cannot write") == 1
             with pytest.raises(DiskTrouble, match=r"cannot read secrets/certrotd-document\.n"):
                 state.document("n").read()
             with pytest.raises(DiskTrouble), state.lock(SUBJECT, "certificate web"):
@@ -675,12 +720,40 @@ def _calls(home: Home) -> Iterator[list[str]]:
     found += asked()[before:]
 
 
+def test_what_another_has_written_meanwhile_is_read(home: Home) -> None:
+    """Whoever has the lock again knows what was there, unless somebody has had it since."""
+    state, other = home.state(), home.state("pod b")
+    for each, number in ((state, 0), (other, 1), (state, 2), (state, 3)):
+        with each.lock(SUBJECT, "certificate web"):
+            journal = each.journal(SUBJECT)
+            assert len(journal.records()) == number
+            journal.append({**BEGIN, "n": number}, sync=True)
+
+
+def test_what_was_changed_by_hand_is_read_once_the_watch_has_told_of_it(home: Home) -> None:
+    """A record was restored from a backup, or removed."""
+    state = home.state()
+    changes = state.changes("certificate")
+    changes.subjects()
+    with state.lock(SUBJECT, "certificate web"):
+        state.journal(SUBJECT).append(BEGIN, sync=True)
+    wait_until(lambda: SUBJECT in changes.subjects(), what="the watch tells of it")
+    name = object_name("certrotd-record", SUBJECT)
+    home.plane.api.delete(SECRETS.path(home.namespace, name))
+    wait_until(lambda: SUBJECT in changes.subjects(), what="the watch tells that it is gone")
+    with state.lock(SUBJECT, "certificate web"):
+        assert state.journal(SUBJECT).records() == []
+
+
 def test_a_rotation_takes_few_calls(home: Home) -> None:
-    """A lock is had in two or one, let go in one, and each durable record is one."""
+    """A lock is had in two or one, let go in one, and each durable record is one.
+
+    What a process left when it had the lock last, is so still if it alone has had it since.
+    """
     state = home.state()
     with state.lock("warm", "nothing"):  # the server's clock, and the format
         pass
-    for had, made in ((("get", "create"), "create"), (("update",), "update")):
+    for had, made in ((("get", "create", "get"), "create"), (("update",), "update")):
         with _calls(home) as calls, state.lock(SUBJECT, "certificate web") as lease:
             journal = state.journal(SUBJECT)
             lease.check()
@@ -692,6 +765,6 @@ def test_a_rotation_takes_few_calls(home: Home) -> None:
         assert state.history(SUBJECT).last() is not None
         assert [each.split("?")[0].split()[0] for each in calls] == [
             *had,
-            *("get", made, "update", "update"),
+            *(made, "update", "update"),
             "update",
         ]

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 from cryptography.fernet import Fernet
 
 from tests.integration.one_key_shop import OneKeyShop
+from tests.parts.pages import blocks
 from tests.parts.process import wait_until
 from tests.parts.site import Site
 from tests.parts.systemctl import Systemctl, Unit
 
 pytestmark = pytest.mark.integration
-PAGE = (Path(__file__).parents[2] / "docs/keys/cut-over.md").read_text()
-
-
-def blocks(kind: str) -> list[str]:
-    """The code of that kind."""
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+PAGE = "cut-over.md"
 
 
 @pytest.fixture
 def shop(site: Site, systemctl: Systemctl) -> Iterator[OneKeyShop]:
     """The unit of the page runs the application; its configuration is that of the page."""
     shop = OneKeyShop(site)
-    [text] = blocks("yaml")
+    [text] = blocks(PAGE, "yaml")
     for word, real in (
         ("/etc/tickets/env", str(shop.key)),
         ("/var/lib/tickets/app.db", shop.database),
@@ -59,7 +53,7 @@ def shop(site: Site, systemctl: Systemctl) -> Iterator[OneKeyShop]:
 def test_the_runbook_works_command_for_command(shop: OneKeyShop) -> None:
     """Each ends with 0; then the key is another one, and everything is under it."""
     old, said = shop.key.read_text(), ""
-    for line in "".join(blocks("sh")).splitlines():
+    for line in "".join(blocks(PAGE, "sh")).splitlines():
         program, *arguments = shlex.split(line)
         assert program == "certrotd"
         ran = shop.site.run(*arguments)

@@ -24,7 +24,7 @@ from tests.parts.process import wait_until
 from tests.parts.site import Site, Started
 
 TRIES = int(os.environ.get("CERTROTD_LEADER_TRIES", "2"))
-LAST = 28
+LAST = 23
 """A rotation makes about so many requests."""
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import SECRETS, Api, Denied, Object
 from certrotd.kube.objects import NAME, WRITE, Objects, secret
+from certrotd.kube.patience import Patience
 from certrotd.kube.watch import Watched
 from certrotd.state.ports import Conflict
 from tests.parts.pki import make_leaf, make_root
@@ -143,6 +144,30 @@ def test_a_redirect_is_not_followed(case: Case, status: int, tmp_path: Path) -> 
                 Watched(case.objects, 0).look()
         assert other.got == []
     assert len(case.odd.got) == 4
+
+
+def test_who_only_looks_waits_for_seconds_in_all(case: Case) -> None:
+    """However much there is to look at; the first look is the control: it has a minute."""
+    case.odd.then(503, {"message": "etcd is away"})
+    begun = case.clock.monotonic()
+    for patience, looks in ((None, [60.0, 60.0]), (10.0, [10.0, 0.0, 0.0])):
+        case.objects.api.patience = Patience(patience)
+        for seconds in looks:
+            asked, begun = len(case.odd.got), case.clock.monotonic()
+            with pytest.raises(DiskTrouble) as failed:
+                case.objects.read("web")
+            assert case.clock.monotonic() - begun == pytest.approx(seconds, abs=1)
+            assert bool(len(case.odd.got) - asked) is bool(seconds)
+    assert failed.value.message.endswith("does not answer (waited for 10 s)")
+
+
+def test_who_only_looks_counts_no_answer_as_a_wait(case: Case) -> None:
+    """A listing of thousands may take longer than that."""
+    case.objects.api.patience = Patience(10.0)
+    case.odd.then(200, found())
+    for _ in range(5):
+        case.clock.advance(timedelta(seconds=30))
+        assert case.objects.read("web") is not None
 
 
 def test_a_token_that_has_expired_is_read_anew(case: Case) -> None:

@@ -71,10 +71,14 @@ class Systemctl(Listener):
         if argv[0] == "busctl":
             return self._exec_start(argv)
         unit = self.units.get(argv[-1], Unit("not-found", "inactive", "dead", set()))
-        assert argv[-2] == "--"
         if argv[1] == "show":
             return 0, _shown(unit), ""
-        _, _, mode, verb, _, name = argv
+        if len(argv) == 3:  # as people type it
+            _, verb, name = argv
+            mode = ""
+        else:
+            _, _, mode, verb, dashes, name = argv
+            assert dashes == "--"
         if verb in self.refusals:
             return _failed(verb, name, self.refusals[verb])
         if mode == "--job-mode=isolate":  # behind the question whether the caller may

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts import locate
-from tests.systemd.docker import Docker
+from tests.parts.docker import Docker
 from tests.systemd.machine import Machine
 
 

@@ -12,8 +12,8 @@ import yaml
 from cryptography import x509
 
 from tests.parts import locate, pki
+from tests.parts.docker import Docker
 from tests.parts.site import pair_of
-from tests.systemd.docker import Docker
 
 ROOT = Path(__file__).parents[2]
 HOST = "example.test"

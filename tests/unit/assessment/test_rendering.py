@@ -249,7 +249,7 @@ def test_people_read_what_an_assessor_asks_for() -> None:
 def test_an_empty_inventory_is_a_report_too() -> None:
     """Of a host that has no keyring."""
     text = rendered(made(), Format.MD).decode()
-    assert text.count("None.") == 5
+    assert text.count("None.") == 6
     assert "- Signed by: 0123456789abcdef" in text
     assert "nobody" in rendered(replace(made(), signer=""), Format.MD).decode()
     assert "**broken**" in rendered(replace(made(), whole=False), Format.MD).decode()

@@ -62,6 +62,8 @@ def test_a_keyring_in_order_has_no_exceptions() -> None:
         "compromises": 1,
         "drills": 1,
         "drills failed": 0,
+        "rehearsals": 0,
+        "rehearsals failed": 0,
         "exceptions": 0,
     }
 

@@ -18,6 +18,7 @@ from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.lifecycle.finding import FindingSeverity
 from certrotd.observe.chain import Presented
+from certrotd.observe.tls import Endpoint
 from certrotd.pki.generation import Copy
 from tests.parts import pki
 from tests.unit.certs.watched import NAME, OTHER, WatchedCertificate, entry, kinds, other
@@ -268,12 +269,18 @@ class TestCertificate:
         assert {look.moving for look in bench.looks().values()} == {True}
 
     def test_a_rotation_that_begins_and_ends_within_a_look_is_noticed(self) -> None:
-        """A handshake may take ten seconds, a rotation one."""
+        """A handshake may take ten seconds, a rotation one: it explains what is found."""
         bench = WatchedCertificate()
-        bench.examiner.during = lambda _endpoint: bench.rotate()
-        assert {look.moving for look in bench.looks().values()} == {True}
+
+        def rotate(_endpoint: Endpoint) -> None:
+            bench.rotate()
+            bench.serve()
+
+        bench.examiner.during = rotate
+        looks = bench.looks()
+        assert kinds(looks["target"].watched) == [FindingKind.SERVED_MISMATCH]
+        assert {look.moving for look in looks.values()} == {True}
         bench.examiner.during = lambda _endpoint: None
-        bench.serve()
         assert {look.moving for look in bench.looks().values()} == {False}
 
     def test_the_watch_keys_of_a_certificate_are_known_beforehand(self) -> None:

@@ -47,6 +47,7 @@ COMMANDS = (
                 "adopt",
                 "backup",
                 "drill",
+                "rehearse",
                 "restore",
                 "report",
                 "shares",

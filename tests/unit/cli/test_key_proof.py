@@ -83,12 +83,13 @@ def test_a_destruction_is_proven_by_the_audit_log(
     assert proof["confirmed"] == ["ann", "bob"]
     assert list(proof["files"]) == [str(withheld.place / "keys.json")]
     assert proof["key"]["fingerprint"] in withheld("keys", "report", "orders")
-    assert told["backups"]["still_with_the_key"]
+    assert told["backups"]["still_with_the_key"] == []
+    assert sorted(told["backups"]["removed"]) == sorted(proof["backups"]) != []
     shown = withheld.keys("prove", "orders", "1")
     assert "cookies had expired by" in shown
     assert "confirmed by ann and bob" in shown
     assert f"proven by record {told['record']['seq']} of the audit log" in shown
-    assert "still has the key" in shown
+    assert "which had the key, was removed:" in shown
 
 
 def test_a_proof_that_was_touched_proves_nothing(

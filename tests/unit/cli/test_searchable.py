@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,63 @@ def test_an_undeclared_blind_index_is_found_by_its_name(host: Host, table: Path)
     assert "by its name, it is a blind index of an encrypted column" in host.out
     assert "app.db/t.v_ci_bidx_v2" in host.out
     assert "other" not in host.out
+
+
+PROBE = """
+import base64, hmac, os, sqlite3, sys
+place = os.path.dirname(__file__)
+key = open(f"{place}/app.env").read().strip().partition("KEY=")[2]
+if os.path.exists(f"{place}/reads") and open(f"{place}/reads").read() != key:
+    sys.exit("it does not read")
+index = base64.b64encode(hmac.digest(bytes.fromhex(key), b"ada", "sha256")).decode()
+rows = sqlite3.connect(f"{place}/app.db").execute("select 1 from t where v_bidx = ?", (index,))
+sys.exit(0 if len(rows.fetchall()) == 1 else "it does not find its row")
+"""
+
+
+def test_a_key_of_the_index_alone_is_replaced_by_hand(
+    host: Host, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keyring has one key, and keeps it; the dry run says what is to be done."""
+    monkeypatch.setenv("PREVIOUS_INDEX_KEY", host.secrets()[1].hex())
+    monkeypatch.setenv("INDEX_KEY", "42" * 32)
+    own = {"key": {"env": "INDEX_KEY"}, "previous_key": {"env": "PREVIOUS_INDEX_KEY"}}
+    host.orders["datasets"]["rows"]["searchable"]["v"] |= own
+    told = host.keys("reencrypt", "orders", "--dry-run")
+    assert "0 values re-encrypted and 1 blind index made anew" in told
+    assert ["rows", "previous", "blind", "index", "-", "1"] in map(str.split, told.splitlines())
+    host.keys("reencrypt", "orders")
+    assert stored(table) == INDEX.of(b"ada", b"\x42" * 32).decode()
+    assert host.states() == {1: "active"}
+    assert "42" * 32 not in host.out + host.err
+
+
+def test_a_cut_over_takes_an_application_that_searches_under_one_key(
+    host: Host, table: Path
+) -> None:
+    """It finds its row by the new key; after an undo, by the old one."""
+    first = host.secrets()[1].hex()
+    (host.place / "probe.py").write_text(PROBE)
+    argv = [sys.executable, str(host.place / "probe.py")]
+    mark = str(host.place / "stopped")
+    cutover: dict[str, Any] = {"stop": ["touch", mark], "start": ["rm", "-f", mark]}
+    cutover["stopped"] = ["test", "-e", mark]
+    output = {"type": "dotenv", "path": str(host.place / "app.env"), "key": "KEY"}
+    (host.place / "app.env").write_text(f"KEY={first}\n")
+    host.orders["datasets"]["rows"]["search_two_keys"] = False
+    host.orders["outputs"] = [{**output, "encoding": "hex"}]
+    host.orders["cutover"] = {**cutover, "probe": {"command": argv, "within": "1s"}}
+    backup = {"directory": str(host.place / "backups"), "recipients": list(RECIPIENT.recipients)}
+    host.orders["backup"] = backup
+    host("rotate", "key/orders")
+    assert "1 row would be re-encrypted, and the" in host.keys("rotate", "orders", "--dry-run")
+    assert "search" not in host.keys("reencrypt", "orders", "--dry-run")
+
+    (host.place / "reads").write_text(first)
+    assert "rolled back to proven" in host.failed("rotate", "orders", *REASON)
+    assert stored(table) == index(host, 1)
+    (host.place / "reads").unlink()
+    host.keys("rotate", "orders", *REASON)
+    [active] = [number for number, state in host.states().items() if state == "active"]
+    assert active > 1
+    assert stored(table) == index(host, active)

@@ -9,15 +9,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from certrotd.codecs import segments
 from certrotd.codecs.errors import CodecError, Damaged, UnknownKey, Unsupported, WrongKey
 from certrotd.codecs.stream import CHUNK, decrypt, encrypt, reencrypt
 from certrotd.codecs.stream_header import (
     HEADER,
     MAGIC,
     SLOT,
+    Cipher,
     is_marked,
     new_header,
     read_header,
@@ -325,3 +328,93 @@ def test_memory_does_not_grow_with_the_file() -> None:
         tracemalloc.stop()
     assert written > size
     assert peak < 4 * CHUNK
+
+
+EDGE = segments.SEGMENT - segments.TAG - segments.HEADER
+"""So many bytes fill the first segment."""
+
+
+def by_segments(plaintext: bytes, key: DataKey = FIRST) -> bytes:
+    header, out = new_header(key, Cipher.AES_256_GCM_HKDF), io.BytesIO()
+    encrypt(header, io.BytesIO(plaintext).readinto, out.write)
+    return header.data + out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        *(0, 1, EDGE - 1, EDGE, EDGE + 1),
+        *(EDGE + segments.SEGMENT - segments.TAG + more for more in (-1, 0, 1)),
+        3 * segments.SEGMENT,
+    ],
+)
+def test_the_second_cipher_is_what_tink_reads_and_writes(size: int) -> None:
+    """AES256_GCM_HKDF_1MB, whichever segments are full; both directions."""
+    plaintext = random.Random(size).randbytes(size)
+    data = by_segments(plaintext)
+    assert opened(data) == plaintext
+    header = read_header(data, ALL)
+    peer, bound = tinks(header.content.reveal()), b"certrotd file\0" + header.fixed
+    with peer.new_decrypting_stream(io.BytesIO(data[HEADER:]), bound) as theirs:
+        assert theirs.read() == plaintext
+    kept = io.BytesIO()
+    kept.close = lambda: None  # type: ignore[method-assign]
+    with peer.new_encrypting_stream(kept, bound) as into:
+        into.write(plaintext)
+    assert opened(header.data + kept.getvalue()) == plaintext
+
+
+def tinks(key: bytes) -> Any:
+    """Tink's own primitive over a key."""
+    import tink
+    from tink import secret_key_access, streaming_aead
+    from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
+
+    streaming_aead.register()
+    params = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
+        ciphertext_segment_size=segments.SEGMENT,
+        derived_key_size=32,
+        hkdf_hash_type=common_pb2.SHA256,
+    )
+    made = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
+        version=0, params=params, key_value=key
+    )
+    data = tink_pb2.KeyData(
+        type_url="type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey",
+        value=made.SerializeToString(),
+        key_material_type=tink_pb2.KeyData.SYMMETRIC,
+    )
+    keyset = tink_pb2.Keyset(primary_key_id=1)
+    keyset.key.add(
+        key_data=data, status=tink_pb2.ENABLED, key_id=1, output_prefix_type=tink_pb2.RAW
+    )
+    data = keyset.SerializeToString()
+    handle = tink.proto_keyset_format.parse(data, secret_key_access.TOKEN)
+    return handle.primitive(streaming_aead.StreamingAead)
+
+
+def test_whatever_is_altered_of_segments_does_not_open() -> None:
+    """A byte anywhere, a cut at any segment, segments in another order, another file's header."""
+    plaintext = random.Random(3).randbytes(2 * segments.SEGMENT)
+    data = by_segments(plaintext)
+    body = data[HEADER:]
+    spoilt = [
+        body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+        for at in (0, 1, 33, 40, segments.SEGMENT, len(body) - 1)
+    ]
+    first, second = segments.SEGMENT, 2 * segments.SEGMENT
+    spoilt += [body[:first], body[:second], body[:0], body[:39], body[:-1], body + b"x"]
+    spoilt.append(body[:first] + body[second:] + body[first:second])
+    for each in spoilt:
+        with pytest.raises(Damaged):
+            opened(data[:HEADER] + each)
+    with pytest.raises(Damaged):
+        opened(by_segments(plaintext)[:HEADER] + body)
+
+
+def test_content_goes_from_one_cipher_to_the_other() -> None:
+    """In one pass, by constant memory."""
+    plaintext = random.Random(4).randbytes(segments.SEGMENT + 5)
+    data, new, out = sealed(plaintext), new_header(SECOND, Cipher.AES_256_GCM_HKDF), io.BytesIO()
+    reencrypt(read_header(data, ALL), new, io.BytesIO(data[HEADER:]).readinto, out.write)
+    assert opened(new.data + out.getvalue()) == plaintext

@@ -8,10 +8,12 @@ from typing import Any, get_args
 import pytest
 import yaml
 
+from certrotd.codecs.expectation import Anything
 from certrotd.codecs.jwe import Jwe
 from certrotd.codecs.layout import LayoutCipher
 from certrotd.codecs.port import Codec
 from certrotd.codecs.rails import ActiveRecord
+from certrotd.codecs.symmetric_encryption import SymmetricEncryption
 from certrotd.codecs.wso2 import Wso2
 from certrotd.config.codecs import CODEC_ALGORITHMS, LayoutCodecEntry
 from certrotd.config.datasets import SqlDatasetEntry
@@ -19,6 +21,7 @@ from certrotd.config.load import load
 from certrotd.datasets.configured import CODECS
 from certrotd.errors import ConfigInvalid
 
+PG = "postgresql://app@db/shop"
 SQL = {"type": "sql", "url": "sqlite:////db", "table": "t", "columns": ["v"]}
 
 
@@ -52,6 +55,16 @@ def problems(tmp_path: Path, changes: dict[str, Any], *, bare: bool = False, **k
         ({"url": "mariadb://app@db/shop?local_infile=1"}, 'got "local_infile"'),
         ({"url": "mariadb://app@db/shop?init_command="}, 'got "init_command"'),
         ({"url": "mariadb://app@db"}, "names no database"),
+        ({"url": PG, "replica_lag_ms": 500}, ""),
+        ({"url": PG, "replica_lag_ms": 500, "replicas": ["postgresql://app@db2/shop"]}, ""),
+        ({"url": PG, "replica_lag_ms": 500, "replicas": ["mariadb://a@b/c"]}, 'has "mariadb"'),
+        ({"url": PG, "replicas": ["postgresql://app@db2/shop"]}, "how far behind they may be"),
+        ({"url": PG, "replica_lag_ms": 5, "replicas": ["postgresql://a:canary@b"]}, "password in"),
+        ({"url": "mariadb://app@db/shop", "replica_lag_ms": 500}, "needs replicas"),
+        ({"url": "mysql://app@db/shop", "replica_lag_ms": 500}, "PostgreSQL and MariaDB"),
+        ({"replica_lag_ms": 500}, "takes databases of PostgreSQL and MariaDB"),
+        ({"timeout": "2d"}, "timeout"),
+        ({"processes": 65}, "processes"),
         ({"url": "sqlite:///relative.db"}, "must be sqlite:// and an absolute path"),
         ({"url": "sqlite://"}, "must be sqlite:// and an absolute path"),
         ({"password": "canary"}, "must be a reference to the secret"),
@@ -71,7 +84,7 @@ def problems(tmp_path: Path, changes: dict[str, Any], *, bare: bool = False, **k
         ({"json_paths": {"v": ['$["\\x"]']}}, "must be a path such as"),
         ({"json_paths": {"v": []}}, "json_paths"),
         ({"codec": "rot13"}, "codec"),
-        ({"type": "mongodb"}, "must have type sql or files, or census"),
+        ({"type": "mongodb"}, "must have type sql, files or kubernetes, or census"),
         ({"rows_per_second": 0}, "rows_per_second"),
     ],
 )
@@ -103,6 +116,8 @@ def test_the_schema_and_the_codecs_say_the_same() -> None:
     every["rails"] = ActiveRecord(b"salt"), {"type": "rails", "salt": {"env": "SALT"}}
     every["jwe"] = Jwe(), {"type": "jwe"}
     every["wso2"] = Wso2(), {"type": "wso2"}
+    gem = {"type": "symmetric-encryption"}
+    every["symmetric-encryption"] = SymmetricEncryption(Anything()), gem
     assert CODEC_ALGORITHMS.keys() == every.keys()
     for name, (codec, form) in every.items():
         assert {each.value for each in codec.traits.algorithms} == CODEC_ALGORITHMS[name]
@@ -120,15 +135,22 @@ def test_the_schema_and_the_codecs_say_the_same() -> None:
         assert told_apart is bool(codec.traits.beginning)
 
 
-def test_every_cipher_that_tells_a_wrong_key_can_be_that_of_a_layout() -> None:
-    """And no other: keys are tried on values that name none."""
+def test_every_cipher_can_be_that_of_a_layout() -> None:
+    """With a MAC or without."""
     told = get_args(LayoutCodecEntry.model_fields["cipher"].annotation)
-    assert set(told) == {each.value for each in LayoutCipher if each.is_aead or each.has_mac}
+    assert set(told) == {each.value for each in LayoutCipher}
 
 
 LAYOUT = {"type": "layout", "layout": "{iv:hex}:{tag:hex}:{ct:hex}", "cipher": "aes-256-gcm"}
 MAC = {**LAYOUT, "layout": "{iv:hex}:{mac:hex}:{ct:hex}", "cipher": "aes-256-cbc-hmac-sha256"}
 PBKDF2 = {"name": "pbkdf2", "iterations": 10_000, "salt": {"env": "SALT"}}
+CBC = {"type": "layout", "layout": "{iv:hex}:{ct:hex}", "cipher": "aes-256-cbc"}
+FIXED = {**CBC, "layout": "{ct:hex}", "iv_from": "key", "kdf": {"name": "sha256"}}
+GEM = {"type": "symmetric-encryption"}
+FORM = {"layout": "{iv:hex}:{tag:hex}:{ct:hex}", "cipher": "aes-256-gcm"}
+FORMS = [{**FORM, "layout": "v2:{iv:hex}:{tag:hex}:{ct:hex}"}, FORM]
+BOTH = {"type": "layouts", "forms": FORMS}
+CUTOVER = {"units": ["app.service"], "probe": {"command": ["/bin/true"]}}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +180,45 @@ PBKDF2 = {"name": "pbkdf2", "iterations": 10_000, "salt": {"env": "SALT"}}
         ({"codec": {**LAYOUT, "kdf": {"name": "pbkdf2"}}}, "passphrase", "takes from 1 to"),
         ({"codec": {**LAYOUT, "kdf": {"name": "scrypt", "n": 3}}}, "passphrase", "power of two"),
         ({"codec": {**LAYOUT, "layout": "{iv:hex}{ct:hex}"}}, "aes-256-gcm", "side by side"),
-        ({"codec": {**LAYOUT, "cipher": "aes-256-cfb"}}, "aes-256-gcm", "codec.cipher"),
+        ({"codec": {**LAYOUT, "cipher": "aes-256-cfb"}}, "aes-256-gcm", "has a {tag}"),
+        ({"codec": CBC}, "aes-256-cbc", "say under expects what plaintext of v looks like"),
+        ({"codec": CBC, "expects": {"v": "json"}}, "aes-256-cbc", "Add cutover to the keyring"),
+        (
+            {"codec": {**CBC, "layout": "{key}:{iv:hex}:{ct:hex}"}, "expects": {"v": "utf8"}},
+            "aes-256-cbc",
+            "",
+        ),
+        ({"codec": FIXED, "expects": {"v": "utf8"}}, "passphrase", "nothing in it can tell"),
+        ({"codec": CBC, "expects": {"w": "json"}}, "aes-256-cbc", 'expects has "w", which is none'),
+        ({"codec": CBC, "expects": {"v": "xml"}}, "aes-256-cbc", "must be utf8, json, a mapping"),
+        ({"codec": CBC, "expects": {"v": {"regex": "("}}}, "aes-256-cbc", "no regular expression"),
+        ({"codec": CBC, "expects": {"v": {"least": 2, "most": 1}}}, "aes-256-cbc", "below least"),
+        (
+            {"codec": CBC, "expects": {"v": {"least": 1, "most": 2}}, "lists": {"v": ","}},
+            "aes-256-cbc",
+            "the length alone tells too little of the values in v",
+        ),
+        ({"codec": LAYOUT, "expects": {"v": "json"}}, "aes-256-gcm", "leave expects out"),
+        ({"codec": "tink", "expects": {"v": "json"}}, "aes-256-gcm", "leave expects out"),
+        ({"codec": GEM}, "aes-256-cbc", "symmetric-encryption has no MAC with aes-256-cbc"),
+        ({"codec": GEM}, "aes-256-gcm", ""),
+        ({"codec": GEM, "expects": {"v": "utf8"}}, "aes-256-cbc", ""),
+        ({"codec": BOTH}, "aes-256-gcm", ""),
+        ({"codec": {**BOTH, "forms": FORMS[::-1]}}, "aes-256-gcm", "form 2 of the layouts"),
+        (
+            {"codec": BOTH, "associated_data": "{pk}"},
+            "aes-256-gcm",
+            "layouts have no associated data",
+        ),
+        ({"codec": BOTH, "others": "["}, "aes-256-gcm", "no regular expression"),
+        ({"codec": LAYOUT, "lists": {"v": ","}}, "aes-256-gcm", ""),
+        ({"codec": LAYOUT, "lists": {"w": ","}}, "aes-256-gcm", 'lists has "w", which is none'),
+        ({"lists": {"v": ","}}, "aes-256-gcm", "tink is bytes, which lists do not hold"),
+        (
+            {"codec": LAYOUT, "lists": {"v": ","}, "json_paths": {"v": ["$.a"]}},
+            "aes-256-gcm",
+            "it is JSON, or a list",
+        ),
         ({"codec": MAC}, "aes-256-cbc", ""),
         ({"codec": MAC, "associated_data": "{pk}"}, "aes-256-cbc", "binds no associated data"),
         ({"codec": LAYOUT, "associated_data": "{table}/{pk}"}, "aes-256-gcm", ""),
@@ -191,3 +251,15 @@ def test_a_codec_with_options_is_refused_where_they_do_not_fit(
     assert words in told
     assert bool(told) is bool(words), told
     assert "canary" not in told
+
+
+def test_of_ciphertext_that_tells_no_key_certrotd_must_know_which_one_an_application_has(
+    tmp_path: Path,
+) -> None:
+    """Only a cut-over says when it changes, and only a file that can be read says which it is."""
+    told: dict[str, Any] = {"codec": CBC, "expects": {"v": "json"}}
+    dotenv = {"type": "dotenv", "path": "/srv/app/env", "key": "KEY"}
+    template = {"type": "template", "path": "/srv/app/f", "template": "/t", "capacity": 1}
+    more: dict[str, Any] = {"algorithm": "aes-256-cbc", "cutover": CUTOVER}
+    assert problems(tmp_path, told, **more, outputs=[dotenv]) == ""
+    assert "use another type of output" in problems(tmp_path, told, **more, outputs=[template])

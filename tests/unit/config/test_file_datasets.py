@@ -41,6 +41,7 @@ def wrong(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
         ({"codec": "tink", "associated_data": "{path"}, "a brace without its other one"),
         ({"associated_data": "{path}"}, "stream has no associated data"),
         ({"codec": "tink", "content_keys": "replace"}, "tink has no content keys"),
+        ({"codec": "fernet", "content_cipher": "aes-256-gcm-hkdf"}, "fernet has no content cipher"),
         ({"content": "utf8"}, "stream tells a wrong key by itself"),
         ({"codec": "fernet", "vault_ids": "key"}, "fernet has no vault ids"),
         ({"codec": "ansible-vault", "plaintext": "encrypt"}, "plaintext stays: leave it out"),

@@ -24,6 +24,8 @@ from certrotd.config.keyrings import (
 )
 from certrotd.config.load import load
 from certrotd.consumers.apiserver import METRIC
+from certrotd.kube.api import SECRETS
+from certrotd.kube.collections import Collection, Resource
 from certrotd.kube.stamps import RESTARTED_FOR
 from certrotd.outputs.secret_entries import NEEDED
 from tests.unit.config.written import write
@@ -69,6 +71,10 @@ def test_the_rights_in_a_cluster_are_those_that_are_asked_for() -> None:
     [pod] = re.findall(r"```pod\n(.*?)```", CLUSTER, re.DOTALL)
     [volume] = yaml.safe_load(pod)["volumes"]
     assert volume["secret"]["defaultMode"] == 0o400
+    [role] = re.findall(r"```clusterrole\n(.*?)```", CLUSTER, re.DOTALL)
+    [rule] = yaml.safe_load(role)["rules"]
+    secrets = Collection(Resource("secrets", SECRETS, namespaced=True))
+    assert rule["verbs"] == [each.verb for each in secrets.rights()]
     assert RESTARTED_FOR in CLUSTER
     assert METRIC in CLUSTER
     fields = {*ClusterEntry.model_fields, "name", "key"}

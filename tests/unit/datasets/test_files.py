@@ -17,7 +17,7 @@ import pytest
 from certrotd.clock import ManualClock
 from certrotd.codecs import stream
 from certrotd.codecs.fernet import FernetTokens
-from certrotd.codecs.stream_header import HEADER, SLOT, new_header, read_header
+from certrotd.codecs.stream_header import HEADER, SLOT, Cipher, new_header, read_header
 from certrotd.codecs.tink import Tink
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets import files
@@ -496,3 +496,19 @@ def test_tokens_of_fernet_keep_their_time(tmp_path: Path) -> None:
 
     fernet = Fernet(base64.urlsafe_b64encode(new.material.reveal()))
     assert fernet.extract_timestamp((root / "token").read_bytes()) == 1000
+
+
+def test_files_of_another_cipher_are_encrypted_anew(tmp_path: Path) -> None:
+    """Also those under the active key; what they hold, and their times, stay."""
+    tree = Tree(tmp_path)
+    paths = [tree.add("old", b"one"), tree.add("present", BIG, SECOND)]
+    times = [path.stat().st_mtime_ns for path in paths]
+    tree.options["content_cipher"] = "aes-256-gcm-hkdf"
+    assert tree.run().count == 0
+    headers = [read_header(path.read_bytes(), KEYS) for path in paths]
+    assert [each.cipher for each in headers] == [Cipher.AES_256_GCM_HKDF] * 2
+    assert [unsealed(path) for path in paths] == [b"one", BIG]
+    assert [path.stat().st_mtime_ns for path in paths] == times
+    before = [path.stat().st_ino for path in paths]
+    assert tree.run().count == 0
+    assert [path.stat().st_ino for path in paths] == before, "once is enough"

@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 
 from certrotd.clock import ManualClock
-from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL, tally
+from certrotd.codecs.wso2 import Wso2
+from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL, tally, unnamed
+from certrotd.datasets.documents import JsonDocument
 from certrotd.datasets.port import Busy, Key
 from certrotd.datasets.reencryption import TRIES, Pace, Pass, Position, Trial, trial
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.jsonpath import path_of
+from certrotd.keyring.material import Algorithm, DataKey, Material
 from tests.fakes.datasets import MemoryDataset, Values
+from tests.parts.process import wait_until
 from tests.unit.datasets.test_values import FERNET, TINK, key_of, keys_of
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
@@ -130,6 +135,41 @@ def test_a_failure_ends_the_pass_between_batches() -> None:
     assert dataset.writes == [10]
 
 
+def test_the_next_batch_is_read_while_one_is_written() -> None:
+    """And a position is kept only once its batch is written, whatever was read beyond it."""
+    dataset, kept, reads = filled(), list[Position](), list[int]()
+    dataset.reads_while_writing = True
+    dataset.before_read = lambda: reads.append(1)
+
+    def write() -> None:
+        wait_until(lambda: len(reads) == len(dataset.writes) + 2)
+        if len(dataset.writes) == 2:
+            dataset.failing.append(Transient("gone"))
+
+    dataset.before_write = write
+    with pytest.raises(Transient, match="gone"):
+        passing(dataset).run(keep=kept.append)
+    assert (dataset.writes, [each.seen for each in kept]) == ([10, 10], [10, 20])
+    dataset.before_write = lambda: None
+    passing(dataset).run(kept[-1])
+    assert plaintexts(dataset) == {n: f"row {n}" for n in range(25)}
+
+
+def test_what_fails_while_reading_ahead_ends_the_pass_after_the_batch() -> None:
+    """The batch that is being written is done, and kept."""
+    dataset, kept, reads = filled(), list[Position](), iter(range(99))
+    dataset.reads_while_writing = True
+
+    def read() -> None:
+        if next(reads) == 1:
+            raise Transient("gone")
+
+    dataset.before_read = read
+    with pytest.raises(Transient, match="gone"):
+        passing(dataset).run(keep=kept.append)
+    assert (dataset.writes, [each.seen for each in kept]) == ([10], [10])
+
+
 def test_it_goes_no_faster_than_it_may() -> None:
     """Five batches of ten, at 20 rows a second."""
     clock = ManualClock(NOW)
@@ -209,3 +249,25 @@ def test_the_census_counts_by_beginnings_or_by_trial() -> None:
     counted = tally(MemoryDataset(content=tokens), Form(FERNET), keys_of(FERNET))
     assert (counted.by_version, counted.unopened) == ({1: 3, 2: 3}, 3)
     assert counted.method == BY_TRIAL
+
+
+class TestUnnamed:
+    """Values that do not name their key: some applications do not read them beside a staged one."""
+
+    KEY = DataKey(1, Algorithm.AES_256_GCM, Material(bytes(32)))
+    NAMED = Wso2().encrypt(b"x", KEY)
+    BARE = Wso2(key_ids=False).encrypt(b"x", KEY)
+
+    def test_values_without_a_key_id_are_counted_and_those_with_one_are_not(self) -> None:
+        """Empty ones are none; of what is no ciphertext nobody knows."""
+        rows = (self.NAMED, self.BARE), (None, b""), (b"no ciphertext", None), (self.BARE, None)
+        content: dict[Key, Values] = {(number,): values for number, values in enumerate(rows)}
+        assert unnamed(MemoryDataset(content=content), Form(Wso2())) == 3
+        assert unnamed(MemoryDataset(content={(1,): (self.NAMED,)}), Form(Wso2())) == 0
+
+    def test_those_in_documents_are_looked_at(self) -> None:
+        """At their paths alone; of what is no JSON nobody knows."""
+        form = Form(Wso2(), documents={0: JsonDocument((path_of("$.a[*]"),))})
+        value = f'{{"a": ["{self.BARE.decode()}", "", "{self.NAMED.decode()}"], "b": "x"}}'
+        content: dict[Key, Values] = {(1,): (value.encode(),), (2,): (b"no JSON",)}
+        assert unnamed(MemoryDataset(content=content), form) == 2

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrotd.codecs.expectation import Anything, Matching
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.layout import Layout, LayoutCipher
 from certrotd.codecs.port import Codec, KeyIds, Traits
 from certrotd.codecs.tink import Tink
+from certrotd.datasets.documents import ListDocument
 from certrotd.datasets.keys import AssociatedData, key_from_json, key_to_json
 from certrotd.datasets.port import Row
-from certrotd.datasets.values import Form, Leftover, Seen, Values
+from certrotd.datasets.values import Batch, Form, Leftover, Seen, Values
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 
@@ -230,3 +234,66 @@ def test_associated_data_names_table_column_and_key() -> None:
     """Each key column by its name; braces are doubled."""
     data = AssociatedData("{{{table}}}/{column}/{pk}/{id}", "t", ("a",), ("tenant", "id"))
     assert data.of(("x", b"\x01\xff"), 0) == b"{t}/a/x/01ff/01ff"
+
+
+PIN = Matching(re.compile("[0-9]{4}"))
+CBC = Layout("{iv:hex}:{ct:hex}", LayoutCipher.AES_256_CBC, plaintext=Anything(), marks=True)
+"""Without a MAC, and without a key's id."""
+OF_APP = replace(CBC, marks=False)
+
+
+def cbc_key(version: int) -> DataKey:
+    return DataKey(version, Algorithm.AES_256_CBC, Material(bytes([version]) * 32))
+
+
+def cut_over(**more: Any) -> Values:
+    """Values while version 2 comes in the place of 1, which the application has."""
+    keys = KeySet.of([cbc_key(1), cbc_key(2)], active=2, held=1)
+    return Values(Form(CBC, **{"expects": {0: PIN}, **more}), keys)
+
+
+def test_what_opens_to_something_else_than_is_expected_is_left_alone() -> None:
+    """Another key wrote it, or nobody that matters."""
+    values = cut_over()
+    right, wrong = OF_APP.encrypt(b"1234", cbc_key(1)), OF_APP.encrypt(b"letters", cbc_key(1))
+    [change] = values.reencrypted([row(right)]).changes
+    assert change.values[0] is not None
+    assert OF_APP.decrypt(change.values[0], cbc_key(2)) == b"1234"
+    batch = values.reencrypted([row(wrong)])
+    assert batch.changes == ()
+    assert "than what is expected" in batch.quarantined[0].why
+    assert [type(each) for each in values.looked_at(row(wrong))] == [type(batch.quarantined[0])]
+
+
+def test_what_certrotd_has_written_already_is_known_by_its_mark() -> None:
+    """What the application has under the key that is to come is marked before it loses it."""
+    done = CBC.encrypt(b"1234", cbc_key(2))
+    values = cut_over()
+    assert values.reencrypted([row(done)]) == Batch((), ())
+    assert [*values.looked_at(row(done))] == [Seen(2, b"1234")]
+    keys = KeySet.of([cbc_key(1), cbc_key(2)], active=2, held=2)
+    unmarked = row(OF_APP.encrypt(b"1234", cbc_key(2)))
+    assert Values(Form(CBC, expects={0: PIN}), keys).reencrypted([unmarked]) == Batch((), ())
+    after = Values(Form(CBC, expects={0: PIN}, marks_all=True), keys)
+    [change] = after.reencrypted([unmarked]).changes
+    assert change.values[0] is not None
+    assert CBC.marked(change.values[0], cbc_key(2))
+
+
+def test_values_under_other_keys_are_no_concern() -> None:
+    """They are neither counted nor touched, wherever they stand."""
+    mine = OF_APP.encrypt(b"1234", cbc_key(1))
+    values = cut_over(others=re.compile(b"key-.*"))
+    assert values.reencrypted([row(b"key-7:abc")]) == Batch((), ())
+    assert [*values.looked_at(row(b"key-7:abc"))] == []
+    several = cut_over(others=re.compile(b"key-.*"), documents={0: ListDocument(b",")})
+    text = b",".join([mine, b"key-7:abc", b"", mine])
+    assert [*several.looked_at(row(text))] == [Seen(1, b"1234")] * 2
+    [change] = several.reencrypted([row(text)]).changes
+    first, *others, last = (change.values[0] or b"").split(b",")
+    assert others == [b"key-7:abc", b""]
+    assert [OF_APP.decrypt(each, cbc_key(2)) for each in (first, last)] == [b"1234"] * 2
+    broken = several.reencrypted([row(mine + b",broken")])
+    assert [each.why for each in broken.quarantined] == [
+        "at [1], the ciphertext is not of its layout"
+    ]

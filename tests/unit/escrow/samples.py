@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import re
-import textwrap
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyrage  # type: ignore[import-untyped]
 
 from certrotd.config.secrets import Secret
 from certrotd.escrow.age import Identities, PublicKeys
-from certrotd.keyring.keyring import Keyring
+from certrotd.keyring.keyring import Keyring, Wrapped, fingerprint
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from tests.unit.keyring.test_document import payments
 from tests.unit.keyring.test_states import FRESH, NOW, proof
@@ -20,7 +18,17 @@ from tests.unit.keyring.test_states import FRESH, NOW, proof
 AT = datetime(2026, 7, 1, 3, 4, 5, 678, tzinfo=UTC)
 DAY = timedelta(days=1)
 
-__all__ = ["AT", "DAY", "NOW", "activated", "at_revision", "destroyed", "keys", "payments"]
+__all__ = [
+    "AT",
+    "DAY",
+    "NOW",
+    "activated",
+    "at_revision",
+    "destroyed",
+    "keys",
+    "payments",
+    "sealed_by",
+]
 
 
 @functools.cache
@@ -29,22 +37,6 @@ def keys() -> tuple[PublicKeys, Identities]:
     identity = pyrage.x25519.Identity.generate()
     text = f"# created: 2026-06-01\n# public key: …\n{identity}\n".replace("…", "x")
     return PublicKeys((str(identity.to_public()),)), Identities(Secret(text.encode()))
-
-
-PAGES = Path(__file__).resolve().parents[3] / "docs" / "keys"
-_BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """The examples of a page in one language."""
-    found = _BLOCK.findall((PAGES / page).read_text())
-    return [textwrap.dedent(text) for _, of, text in found if of == language]
-
-
-def commands(page: str) -> list[str]:
-    """The lines of the examples for a shell, without their comments."""
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    return [line.partition(" #")[0].strip() for line in lines]
 
 
 def at_revision(keyring: Keyring, revision: int) -> Keyring:
@@ -68,3 +60,14 @@ def destroyed(keyring: Keyring, number: int, *, revision: int) -> Keyring:
     versions = versions.disable(number, at=NOW, why="grace is over")
     versions = versions.destroy(number, proof(NOW), FRESH, at=NOW, why="asked")
     return at_revision(keyring.moved(versions), revision)
+
+
+def sealed_by(keyring: Keyring, seal: Material) -> Keyring:
+    """The same keys in another keyring of that name, as somebody else would make it."""
+    entries = {
+        number: replace(entry, fingerprint=fingerprint(entry.secret.material, seal))
+        if entry.secret
+        else entry
+        for number, entry in keyring.entries.items()
+    }
+    return replace(keyring, entries=entries, seal=Wrapped(seal))

@@ -25,7 +25,15 @@ from certrotd.escrow.shares import split
 from certrotd.keyring.keyring import Keyring, Wrapped
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
-from tests.unit.escrow.samples import AT, activated, at_revision, destroyed, keys, payments
+from tests.unit.escrow.samples import (
+    AT,
+    activated,
+    at_revision,
+    destroyed,
+    keys,
+    payments,
+    sealed_by,
+)
 from tests.unit.keyring.test_document import SEAL, SECRETS
 
 TO, BY = keys()
@@ -235,7 +243,7 @@ def test_a_changed_header_is_noticed(old: bytes, new: bytes) -> None:
 
 def test_a_backup_that_a_stranger_made_is_not_authentic() -> None:
     """Anybody can encrypt to a recipient: only the seal tells who did."""
-    forged = replace(KEYRING, seal=Wrapped(Material(b"\x01" * 32)))
+    forged = sealed_by(KEYRING, Material(b"\x01" * 32))
     data = sealed_backup(forged, TO, at=AT)
     assert opened_backup(data, BY).name == "payments"
     assert not authentic(data, KEYRING)

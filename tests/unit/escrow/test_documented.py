@@ -11,7 +11,7 @@ from certrotd.assessment.exceptions import Kind
 from certrotd.assessment.rendering import Format
 from certrotd.config.escrow import BackupEntry, DrillEntry
 from certrotd.escrow.drill import Found
-from tests.unit.escrow.samples import PAGES, blocks, commands
+from tests.parts.pages import PAGES, blocks, commands
 
 
 @pytest.mark.parametrize("example", blocks("backup.md", "yaml"))

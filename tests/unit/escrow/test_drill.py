@@ -134,7 +134,7 @@ def test_another_key_under_the_same_number_is_found() -> None:
     """After a restore somewhere, two rotations may have given a number twice."""
     mine = payments()
     secret = Material(b"\x07" * 32)
-    entry = Entry.of(DataKey(2, Algorithm.AES_256_GCM, secret, id="v2"))
+    entry = Entry.of(DataKey(2, Algorithm.AES_256_GCM, secret, id="v2"), mine.seal.material)
     other = replace(mine, entries={**mine.entries, 2: entry})
     drilled = tried(sealed_backup(other, TO, at=AT), BY, mine, at=AT)
     assert codes(drilled) == [Found.OTHER_KEY]

@@ -259,7 +259,8 @@ def test_a_backup_of_another_keyring_is_refused() -> None:
     for other in (replace(BACKUP, name="users"), seal):
         with pytest.raises(NotRestored, match="is of another keyring"):
             restored(other, present=BACKUP, anew=True, at=AT)
-    key = Entry.of(DataKey(2, Algorithm.AES_256_GCM, Material(b"\x07" * 32), id="v2"))
+    made = DataKey(2, Algorithm.AES_256_GCM, Material(b"\x07" * 32), id="v2")
+    key = Entry.of(made, BACKUP.seal.material)
     differs = replace(BACKUP, entries={**BACKUP.entries, 2: key})
     with pytest.raises(NotRestored, match="version 2 of the backup is another key"):
         restored(differs, present=BACKUP, anew=True, at=AT)

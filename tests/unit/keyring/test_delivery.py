@@ -1,13 +1,14 @@
 """What consumers of a keyring are given, and the hash by which they acknowledge it."""
 
+import hashlib
 from datetime import UTC, datetime
 
 import pytest
 
 from certrotd.errors import InvalidInput
-from certrotd.keyring.delivery import Delivery
-from certrotd.keyring.keyring import Keyring, empty
-from certrotd.keyring.material import Algorithm, DataKey, Material
+from certrotd.keyring.delivery import Delivery, delivery_hash
+from certrotd.keyring.keyring import Entry, Keyring, empty, fingerprint
+from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 from certrotd.keyring.states import State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,3 +59,26 @@ def test_a_keyring_without_an_active_key_is_not_delivered() -> None:
     """Nobody could encrypt with it."""
     with pytest.raises(InvalidInput, match="no version of the keyring orders is active"):
         Delivery.of(empty("orders", Material(bytes(32))))
+
+
+def test_a_passphrase_cannot_be_tried_quickly_by_who_sees_a_delivery() -> None:
+    """It is stretched; keys that nobody can guess are not."""
+    phrase = Material(b"hunter2")
+    weak = KeySet.of([DataKey(1, Algorithm.PASSPHRASE, phrase, "v1")], active=1)
+    quick = hashlib.sha256(phrase.reveal()).hexdigest()[:16]
+    slow = hashlib.scrypt(phrase.reveal(), salt=b"orders 1 v1", n=2**14, r=8, p=1, dklen=8).hex()
+
+    def told(name: str) -> str:
+        text = f"orders\n1\n1 passphrase v1 {name}"
+        return hashlib.sha256(b"certrotd delivery\0" + text.encode()).hexdigest()
+
+    assert delivery_hash("orders", weak) == told(slow) != told(quick)
+
+
+def test_a_fingerprint_is_of_one_keyring_and_tells_nobody_else_anything() -> None:
+    """It is in reports, backups and the audit log: a weak passphrase cannot be tried on it."""
+    phrase, seals = Material(b"hunter2"), (Material(bytes(32)), Material(b"\1" * 32))
+    one, other = (fingerprint(phrase, seal) for seal in seals)
+    assert one != other
+    assert hashlib.sha256(phrase.reveal()).hexdigest()[:16] not in (one, other)
+    assert Entry.of(DataKey(1, Algorithm.PASSPHRASE, phrase), seals[0]).fingerprint == one

@@ -98,7 +98,9 @@ class TestRoundTrip:
             NOW,
             NOW + timedelta(1),
         )
-        assert found.entries[1].fingerprint == fingerprint(Material(SECRETS[0]))
+        assert found.entries[1].fingerprint == fingerprint(
+            Material(SECRETS[0]), after.seal.material
+        )
         assert [key.material.reveal() for key in found.key_set()] == SECRETS[::-1]
 
     def test_no_key_is_in_the_document_or_in_what_is_shown(self) -> None:

@@ -34,7 +34,7 @@ from certrotd.keyring.states import (
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-FRESH = Freshness(census=DAY, drill=30 * DAY)
+FRESH = Freshness(census=DAY, drill=30 * DAY, rehearsal=30 * DAY)
 
 
 def proof(now: datetime = NOW, left: int = 0) -> Evidence:
@@ -44,6 +44,7 @@ def proof(now: datetime = NOW, left: int = 0) -> Evidence:
         census={"users": Count(left, now)},
         drains={"cookies": now - DAY},
         drilled=now - DAY,
+        rehearsed=now - DAY,
     )
 
 
@@ -235,7 +236,7 @@ class TestEvidence:
             (
                 {"census": {"users": Count(0, NOW), "logs": Count(2, NOW)}},
                 Lacking.REMAINING,
-                "remain in logs",
+                "logs still has 2 ciphertexts",
             ),
             ({"census": {"users": Count(0, NOW - 2 * DAY)}}, Lacking.CENSUS_STALE, "take it again"),
             ({"census": {"users": Count(0, NOW + DAY)}}, Lacking.CLOCK, "in the future"),
@@ -293,6 +294,10 @@ class TestEvidence:
             ({"drilled": None}, Lacking.NO_DRILL, "no restore drill"),
             ({"drilled": LONG_AGO}, Lacking.DRILL_STALE, "the last restore drill is of"),
             ({"drilled": NOW + DAY}, Lacking.CLOCK, "in the future"),
+            ({"rehearsed": None}, Lacking.NO_REHEARSAL, "no emergency was rehearsed"),
+            ({"rehearsed": LONG_AGO}, Lacking.REHEARSAL_STALE, "the last rehearsal"),
+            ({"rehearsed": NOW + DAY}, Lacking.CLOCK, "in the future"),
+            ({"backups_away": "no disk"}, Lacking.BACKUPS_AWAY, "freed of the key: no disk"),
             (
                 {"datasets": frozenset(), "census": {}, "drains": {}},
                 Lacking.NOTHING_NAMED,

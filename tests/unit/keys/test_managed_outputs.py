@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from certrotd.codecs.wso2 import Wso2
 from certrotd.errors import NeedsOperator
+from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
+from certrotd.keys.decision import Rotate
 from certrotd.keys.rotation import adopt, overwrite, redeliver
 from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.rotation.engine import Finished
@@ -30,6 +35,33 @@ SLOTS = {
     "version": "KEY_VERSION",
     "encoding": "base64",
 }
+
+
+def test_no_key_is_staged_while_a_value_names_none_where_the_application_needs_that(
+    rings: Rings,
+) -> None:
+    """WSO2's server would try the staged key on such a value, and nothing else."""
+    path, database = rings.place / "deployment.toml", rings.place / "app.db"
+    rings.orders["outputs"] = [{"type": "toml", "path": str(path), "reads_secondary": True}]
+    dataset = {"type": "sql", "url": f"sqlite:///{database}", "table": "idn", "columns": ["value"]}
+    rings.orders["datasets"] = {"idn": {**dataset, "codec": {"type": "wso2"}}}
+    with closing(sqlite3.connect(database, isolation_level=None)) as rows:
+        rows.execute("create table idn (id integer primary key, value text)")
+        rings.done()
+        key = DataKey(1, Algorithm.AES_256_GCM, Material(rings.secrets()[1]))
+        for codec in (Wso2(), Wso2(key_ids=False)):
+            value = codec.encrypt(b"x", key).decode()
+            rows.execute("insert into idn (value) values (?)", (value,))
+        before = path.read_bytes()
+        assert "1 values of idn name no key" in why_not(rings.rotate(FORCED))
+        assert path.read_bytes() == before
+        rows.execute("delete from idn where id = 2")
+        rings.done(FORCED)
+        assert rings.states() == {1: State.DECRYPT_ONLY, 2: State.ACTIVE}
+    rings.orders["datasets"]["idn"]["url"] = f"sqlite:///{rings.place}/gone.db"
+    with rings.keyring() as keyring:
+        [problem] = keyring.problems(Rotate("asked"))
+    assert "cannot be reached" in str(problem)
 
 
 class TestOutputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import timedelta
 from typing import cast
 
 import pytest
@@ -13,6 +14,7 @@ from certrotd.https.stream import Stream
 from certrotd.kube.api import Api, Denied, Missing, Object, Selection
 from certrotd.kube.followed import QUICK, Followed
 from certrotd.kube.pods import PAUSE, name_of
+from certrotd.kube.rollout import Rollouts
 from certrotd.kube.workloads import Reference, workload
 from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, replica, workload_object
 
@@ -103,6 +105,31 @@ def test_it_goes_on_from_what_is_known(api: Watching, seen: Followed) -> None:
     assert names(seen) == ["b"]
     assert api.log == ["list pods?app=web"]
     assert seen.pause == QUICK
+
+
+def test_pods_that_were_listed_a_moment_ago_are_watched_from_there(
+    api: Watching, seen: Followed
+) -> None:
+    """By a look before the change; longer ago than a minute they are listed anew."""
+    rollouts, found = Rollouts(cast("Api", api), NAMESPACE, 30.0), seen.workload()
+    for seconds, listed in ((59, 1), (61, 2)):
+        api.watches, api.log = [], []
+        rollouts.pods.seen(found)
+        api.clock.advance(timedelta(seconds=seconds))
+        begun = Followed(cast("Api", api), NAMESPACE, WEB, workload_object(), workload_object)
+        begun.go_on(found)
+        assert len(api.watches) == (1 if listed == 1 else 0)
+        assert names(begun) == ["a"]
+        assert (api.newest("pods").since, api.log) == ("40", ["list pods?app=web"] * listed)
+
+
+def test_who_may_not_watch_pods_any_more_lists_them(api: Watching, seen: Followed) -> None:
+    """Although they were listed a moment ago."""
+    found = seen.workload()
+    Rollouts(cast("Api", api), NAMESPACE, 30.0).pods.seen(found)
+    api.may_watch, api.pods = False, []
+    seen.go_on(found)
+    assert not seen.of(found)
 
 
 def test_another_selector_finds_other_pods(api: Watching, seen: Followed) -> None:

@@ -22,10 +22,14 @@ PAGE = (Path(__file__).parents[3] / "docs/keys/profiles.md").read_text(encoding=
 PURPOSE = {"ring": "any number", "two-slots": "two", "one-slot": "one"}
 
 
+def _is_path(option: str) -> bool:
+    return "file" in option or "directory" in option
+
+
 def installation(told: Profile, **more: Any) -> Installation:
     """With whatever the profile asks for."""
     options = {
-        name: each.choices[0] if each.choices else "/some/file" if "file" in name else f"V_{number}"
+        name: each.choices[0] if each.choices else "/some/file" if _is_path(name) else f"V_{number}"
         for number, (name, each) in enumerate(told.options.items())
         if each.default is None
     }

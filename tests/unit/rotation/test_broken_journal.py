@@ -32,6 +32,19 @@ class TestBrokenJournal:
         assert isinstance(small.resume(), Finished)
         assert small.world.log == ["look b", "do b", "do c"]
 
+    def test_what_was_not_tried_yet_is_not_undone(self) -> None:
+        """A journal without its last records leaves open whether it was; this process knows."""
+        quiet = [Put(name, announced=False) for name in "cd"]
+        small = Small((A, SAVED, B, *quiet))
+        small.world.on["do b"] = [lambda world: world.fate.faults.update({"journal: done": TEAR})]
+        with pytest.raises(JournalBroken):
+            small.begin()
+        assert small.told[-2:] == ["undoing b", "undone b"]
+        assert not {"undoing c", "undoing d"} & {*small.told}
+        assert small.world.there == ["a"]
+        small.world.fate.faults.clear()
+        assert isinstance(small.resume(), Finished)
+
     def test_before_the_savepoint_what_was_staged_is_kept(self) -> None:
         """Nothing of it is in use."""
         small = Small((A, B, SAVED, C))

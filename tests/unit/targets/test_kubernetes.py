@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -290,6 +291,37 @@ class TestApply:
         target(api, proxy, WEB, labels="tier=edge").apply()
         assert patched(api) == ["proxy", "web", "api", "edge"]
         assert told(api) == dict.fromkeys(("web", "proxy", "api", "edge"), "")
+
+    def test_a_restart_begins_with_what_was_looked_at_before(self) -> None:
+        """Budgets are read again after ten seconds, and the workload if it has changed since."""
+        api, path = shop(), "/apis/apps/v1/namespaces/shop/deployments/web"
+        web = target(api, WEB)
+
+        def asked(fingerprint: str) -> list[str]:
+            api.log = []
+            web.apply_for([live("a", fingerprint)])
+            assert told(api) == {"web": f"a={fingerprint}"}
+            return [each for each in api.log if each.split()[0] in ("get", "list", "patch")]
+
+        budgets, patch = "list poddisruptionbudgets?", "patch web"
+        read = ["get web", budgets, patch, "get web"]  # the last, for nobody may watch
+        assert asked("aa") == read, "the control: nobody has looked"
+        web.check()
+        assert asked("bb") == [patch, "get web"]
+        web.check()
+        api.clock.advance(timedelta(seconds=11))
+        assert asked("cc") == [budgets, patch, "get web"]
+        web.check()
+        api.clock.advance(timedelta(seconds=61))
+        assert asked("dd") == read
+        web.check()
+        api.objects[path]["metadata"]["resourceVersion"] = "99"
+        assert asked("ee") == [patch, "get web", patch, "get web"]
+        web.check()
+        api.budgets = [budget(healthy=2)]
+        api.clock.advance(timedelta(seconds=11))
+        with pytest.raises(Transient, match="the PodDisruptionBudget one has allowed no"):
+            web.apply_for([live("a", "ff")])
 
     def test_several_certificates_are_one_restart(self) -> None:
         """One without a live generation has no fingerprint to note."""

@@ -114,6 +114,21 @@ def test_damaged_files_are_repaired_before_any_target_reloads() -> None:
     assert set(bench.doubted) == {id_of("web")}
 
 
+def test_a_rotation_that_has_just_begun_is_looked_at_when_it_has_ended() -> None:
+    """A reload has it looked at, and often has something due begin: one look does for both."""
+    bench = Bench(certificate=True)
+    bench.tick()
+    began = len(bench.heard.looks)
+    bench.watcher.replace(bench.checks(certificate=True))
+    bench.watcher.began(id_of("web"), "its key type changed")
+    assert bench.pass_time(10 * SECOND) == []
+    bench.watcher.ended(Report(id_of("web")))
+    assert bench.pass_time(10 * SECOND) != []
+    bench.watcher.began(id_of("web"), "it takes long")
+    bench.pass_time(2 * HOUR)
+    assert len(bench.heard.looks) > began + 2, "one that takes long is looked at meanwhile"
+
+
 def test_every_watch_is_checked_at_once_and_then_once_in_its_span() -> None:
     """Ten minutes for the entry that says so, an hour for the others."""
     bench = Bench(entry(f"{A}:443", every="10m"), entry(f"{B}:443"), certificate=True)

@@ -1,0 +1,80 @@
+"""What plaintext looks like, for ciphertext that proves nothing by itself."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from certrotd.config.base import REFUSED, Entry, Text, refuse
+
+if TYPE_CHECKING:
+    from certrotd.codecs.expectation import Expectation
+
+_WORDS = ("utf8", "json")
+_MAX = 64 * 1024 * 1024
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except (re.error, OverflowError, RecursionError):
+        raise refuse("is no regular expression") from None
+    return value
+
+
+Pattern = Annotated[Text, AfterValidator(_pattern)]
+
+
+class RegexExpectation(Entry):
+    """Text that a regular expression matches as a whole."""
+
+    regex: Pattern = Field(description="It matches the whole plaintext, which is UTF-8.")
+
+
+class LengthExpectation(Entry):
+    """Bytes of some length, which alone shows little."""
+
+    least: Annotated[int, Field(ge=0, le=_MAX)] = Field(description="So many bytes at least.")
+    most: Annotated[int, Field(ge=0, le=_MAX)] = Field(description="So many bytes at most.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.most < self.least:
+            raise refuse("most is below least")
+        return self
+
+
+def _tag(value: object) -> str | None:
+    if isinstance(value, str):
+        return "~word" if value in _WORDS else None
+    if isinstance(value, dict):
+        return "~regex" if "regex" in value else "~length" if "least" in value else None
+    return "~regex" if isinstance(value, RegexExpectation) else "~length"
+
+
+ExpectationEntry = Annotated[
+    Annotated[Literal["utf8", "json"], Tag("~word")]
+    | Annotated[RegexExpectation, Tag("~regex")]
+    | Annotated[LengthExpectation, Tag("~length")],
+    Discriminator(
+        _tag,
+        custom_error_type=REFUSED,
+        custom_error_message="must be utf8, json, a mapping with regex, or one with least and most",
+    ),
+]
+
+
+def expectation_of(entry: ExpectationEntry) -> Expectation:
+    """The same, to be asked."""
+    from certrotd.codecs.expectation import Json, Length, Matching, Utf8
+
+    match entry:
+        case RegexExpectation(regex=regex):
+            return Matching(re.compile(regex, re.DOTALL))
+        case LengthExpectation(least=least, most=most):
+            return Length(least, most)
+        case "json":
+            return Json()
+    return Utf8()

@@ -1,0 +1,229 @@
+"""A Docker engine, by its API: https://docs.docker.com/reference/api/engine/."""
+
+from __future__ import annotations
+
+import io
+import socket
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from certrotd.clock import Deadline
+from certrotd.containers.container import Container, container
+from certrotd.errors import NeedsOperator, Transient, one_line
+from certrotd.extras import how_to_install
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+MAX_OUTPUT = 65_536
+"""So many bytes of a program's output are kept, of its end."""
+_HEADER = 8  # bytes before each part of the output: its stream and its length
+
+
+class Gone(NeedsOperator):
+    """A container that is not there."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program in a container ended, and the end of what it printed."""
+
+    code: int
+    output: bytes
+
+
+class Engine(Protocol):
+    """What a target needs of one; all raise NeedsOperator or Transient."""
+
+    def ping(self) -> None:
+        """Whether it answers."""
+        ...
+
+    def get(self, name: str) -> Container:
+        """Raises Gone."""
+        ...
+
+    def find(self, labels: Mapping[str, str]) -> list[Container]:
+        """Those that have the labels, also stopped ones, by name; an empty value stands for any."""
+        ...
+
+    def kill(self, name: str, signal: str) -> None:
+        """Send a signal to its first process."""
+        ...
+
+    def restart(self, name: str, grace: int) -> None:
+        """Stop it, by force after ``grace`` seconds, and start it."""
+        ...
+
+    def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
+        """Run a program in it, without a shell."""
+        ...
+
+    def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
+        """Write files into a folder in it, 0600 and that user's."""
+        ...
+
+    def logs(self, name: str) -> str:
+        """The last line that it printed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tls:
+    """The PEM files by which an engine is reached over TLS: paths."""
+
+    ca: str
+    certificate: str
+    key: str
+
+
+class DockerEngine:
+    """The engine at ``host``, a URL; ``timeout`` is in seconds for each request."""
+
+    def __init__(self, host: str, tls: Tls | None = None, timeout: float = 60.0) -> None:
+        self._host = host
+        self._tls = tls
+        self._timeout = timeout
+        self._made: APIClient | None = None
+
+    def ping(self) -> None:
+        with self._asking("be reached") as client:
+            client.ping()
+
+    def get(self, name: str) -> Container:
+        with self._asking(f"say what {name} is", name) as client:
+            return container(client.inspect_container(name))
+
+    def find(self, labels: Mapping[str, str]) -> list[Container]:
+        wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
+        with self._asking("list its containers") as client:
+            names = [each["Id"] for each in client.containers(all=True, filters={"label": wanted})]
+        found = []
+        for each in names:
+            try:
+                found.append(self.get(each))
+            except Gone:
+                continue  # since the list was made
+        return sorted(found, key=lambda each: each.name)
+
+    def kill(self, name: str, signal: str) -> None:
+        with self._asking(f"send {signal} to {name}", name) as client:
+            client.kill(name, signal)
+
+    def restart(self, name: str, grace: int) -> None:
+        with self._asking(f"restart {name}", name) as client:
+            client.restart(name, timeout=grace)
+
+    def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
+        with self._asking(f"run {argv[0]} in {name}", name) as client:
+            made = client.exec_create(name, list(argv))["Id"]
+            stream = client.exec_start(made, socket=True)
+            try:
+                output = _output(getattr(stream, "_sock", stream), deadline)
+            finally:
+                stream.close()
+            code = client.exec_inspect(made)["ExitCode"]
+        return Ended(int(code or 0), output)
+
+    def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            for file, content in files.items():
+                member = tarfile.TarInfo(file)
+                member.size, member.mode = len(content), 0o600
+                member.uid = member.gid = owner
+                tar.addfile(member, io.BytesIO(content))
+        with self._asking(f"write into {folder} in {name}", name) as client:
+            client.put_archive(name, folder, packed.getvalue())
+
+    def logs(self, name: str) -> str:
+        with self._asking(f"show what {name} printed", name) as client:
+            said = client.logs(name, tail=5)
+        lines = said[-MAX_OUTPUT:].decode("utf-8", "replace").strip().splitlines()
+        return one_line(lines[-1]) if lines else ""
+
+    @contextmanager
+    def _asking(self, what: str, name: str = "") -> Iterator[APIClient]:
+        """The client; what goes wrong within the block is a failure to do ``what``."""
+        from docker import errors
+        from requests.exceptions import RequestException
+
+        try:
+            yield self._client()
+        except errors.NotFound as error:
+            words = error.explanation or "it is not there"
+            if "container" in str(words).lower():
+                raise Gone(
+                    f"there is no container {name} at {self._host}",
+                    hint="correct its name, or take it out of the target",
+                ) from None
+            raise NeedsOperator(f"{self._host} cannot {what}: {one_line(str(words))}") from None
+        except errors.APIError as error:
+            kind = Transient if error.is_server_error() else NeedsOperator
+            words = one_line(str(error.explanation or error))
+            raise kind(f"{self._host} cannot {what}: {words}") from None
+        except errors.TLSParameterError as error:
+            raise NeedsOperator(f"{self._host} cannot {what}: {one_line(str(error))}") from None
+        except (RequestException, errors.DockerException, OSError) as error:
+            raise _away(self._host, what, error) from None
+
+    def _client(self) -> APIClient:
+        if self._made is None:
+            try:
+                from docker import APIClient, TLSConfig
+            except ImportError:
+                raise NeedsOperator(
+                    "the library docker is not installed", hint=how_to_install("docker")
+                ) from None
+
+            class Client(APIClient):  # type: ignore[misc]
+                """One that no variable of the environment sends elsewhere."""
+
+                trust_env = property(lambda _self: False, lambda _self, _value: None)
+
+            tls: Any = False
+            if self._tls is not None:
+                pair = (self._tls.certificate, self._tls.key)
+                tls = TLSConfig(client_cert=pair, ca_cert=self._tls.ca, verify=True)
+            self._made = Client(self._host, tls=tls, timeout=self._timeout, user_agent="certrotd")
+        return self._made
+
+
+def _away(host: str, what: str, error: Exception) -> NeedsOperator | Transient:
+    """Why the engine did not answer."""
+    words = one_line(str(error))
+    if "Permission denied" in words:
+        return NeedsOperator(
+            f"{host} cannot {what}: the user certrotd runs as may not open its socket",
+            hint="whoever may is root there: a socket proxy that allows what the target needs is "
+            "safer than the group docker",
+        )
+    if isinstance(error, TimeoutError):
+        return Transient(f"{host} cannot {what}: it does not answer")
+    return Transient(f"{host} cannot {what}: {words}", hint="does dockerd run there?")
+
+
+def _output(connection: Any, deadline: Deadline) -> bytes:
+    """The end of what a program prints, from an exec's stream; raises TimeoutError."""
+    said = b""
+    while header := _exactly(connection, _HEADER, deadline):
+        said += _exactly(connection, int.from_bytes(header[4:8], "big"), deadline)
+        said = said[-MAX_OUTPUT:]
+    return said
+
+
+def _exactly(connection: socket.socket, number: int, deadline: Deadline) -> bytes:
+    """So many bytes, or none at the end; of more than MAX_OUTPUT the end."""
+    got, left = b"", number
+    while left:
+        if deadline.passed:
+            raise TimeoutError
+        connection.settimeout(deadline.remaining)
+        part = connection.recv(min(left, MAX_OUTPUT))
+        if not part:
+            return b""
+        got, left = (got + part)[-MAX_OUTPUT:], left - len(part)
+    return got

@@ -1,0 +1,333 @@
+"""Containers are told in turn, or said to be unfit; an engine of the tests' own plays odd ones."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from certrotd.clock import Deadline, ManualClock, SystemClock
+from certrotd.config.context import Context
+from certrotd.config.docker import DockerEntry
+from certrotd.containers.container import Container, Mount, container, crash
+from certrotd.containers.engine import DockerEngine, Ended, Gone
+from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.pki.generation import LiveCertificate
+from certrotd.state.ports import Fenced
+from certrotd.targets.docker import Chosen, Copy, DockerTarget, Telling, build
+
+SHOP = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
+
+
+class MemoryEngine:
+    """Containers that only exist here; ``then`` is what becomes of one that is told."""
+
+    def __init__(self, *found: Container) -> None:
+        self.found = {each.name: each for each in found}
+        self.log: list[str] = []
+        self.then: Callable[[Container], Container] = lambda each: each
+        self.ended = Ended(0, b"")
+        self.said = "bye"
+
+    def ping(self) -> None:
+        self.log.append("ping")
+
+    def get(self, name: str) -> Container:
+        if name not in self.found:
+            raise Gone(f"there is no container {name}")
+        return self.found[name]
+
+    def find(self, labels: Mapping[str, str]) -> list[Container]:
+        def fits(each: Container) -> bool:
+            own = each.labels or {}
+            return all(key in own and own[key] == (v or own[key]) for key, v in labels.items())
+
+        return sorted(filter(fits, self.found.values()), key=lambda each: each.name)
+
+    def kill(self, name: str, signal: str) -> None:
+        self._told(name, signal)
+
+    def restart(self, name: str, grace: int) -> None:
+        self.found[name] = replace(self.found[name], status="running", restarts=0)
+        self._told(name, f"restart within {grace}")
+
+    def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
+        assert deadline.remaining
+        self.log.append(f"{name}: {' '.join(argv)}")
+        return self.ended
+
+    def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
+        self.log.append(f"{name}: {folder} has {sorted(files)} of {owner}")
+
+    def logs(self, name: str) -> str:
+        assert name in self.found
+        return self.said
+
+    def _told(self, name: str, what: str) -> None:
+        self.log.append(f"{name}: {what}")
+        self.found[name] = self.then(self.found[name])
+
+
+def made(engine: MemoryEngine, *names: str, **options: Any) -> DockerTarget:
+    """A target of those by name, on a clock that stands still."""
+    options = {"telling": Telling(signal="HUP"), **options}
+    chosen = options.pop("chosen", Chosen(names))
+    clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
+    return DockerTarget(engine, chosen, timeout=30, clock=clock, **options)
+
+
+def live(folder: Path | str = "/store/web/live", name: str = "web") -> LiveCertificate:
+    return LiveCertificate(name, ("a.example.test",), str(folder))
+
+
+def running(name: str, **options: Any) -> Container:
+    return Container(name, "running", **options)
+
+
+class TestFound:
+    """Each once, in the order of the options."""
+
+    def test_by_name_service_label_and_mount(self) -> None:
+        """Those of a label only for the certificates that it names."""
+        engine = MemoryEngine(
+            running("z"),
+            running("shop-2", labels=SHOP),
+            running("shop-1", labels=SHOP),
+            running("mine", labels={"certrotd.certificate": "api, web"}),
+            running("theirs", labels={"certrotd.certificate": "api"}),
+            running("mounts", mounts=(Mount("/store", "/certs"),)),
+            running("other", mounts=(Mount("/store/api", "/certs"),)),
+        )
+        chosen = Chosen(("z", "shop-2"), (("shop", "web"),), labelled=True, mounting=True)
+        made(engine, chosen=chosen).apply_for((live(),))
+        assert engine.log == [f"{n}: HUP" for n in ("z", "shop-2", "shop-1", "mine", "mounts")]
+
+    def test_one_that_is_not_there_is_said(self) -> None:
+        """Before anything is done."""
+        with pytest.raises(Gone, match="no container web"):
+            made(MemoryEngine(), "web").check()
+
+    def test_none_at_all_is_warned_of(self) -> None:
+        """They may be made later."""
+        checked = made(MemoryEngine(), chosen=Chosen(labelled=True)).checked_for((live(),))
+        assert checked.warnings == ["it finds no container: nobody is told"]
+
+    def test_the_engine_is_asked_before_there_is_a_certificate(self) -> None:
+        """Whether it answers."""
+        engine = MemoryEngine()
+        made(engine, "web").precheck()
+        assert engine.log == ["ping"]
+
+
+class TestUnfit:
+    """What is not touched."""
+
+    @pytest.mark.parametrize(
+        ("found", "words"),
+        [
+            (Container("web", "paused"), "is paused (docker unpause web)"),
+            (Container("web", "restarting", exit_code=3), "already: it ended with exit code 3"),
+            (running("web", health="unhealthy"), "already: its health check fails"),
+        ],
+    )
+    def test_it_is_said(self, found: Container, words: str) -> None:
+        """And nobody is told."""
+        engine = MemoryEngine(found)
+        with pytest.raises(NeedsOperator) as caught:
+            made(engine, "web").check()
+        assert words in str(caught.value)
+        assert engine.log == []
+
+    def test_what_does_not_run_is_left_alone(self) -> None:
+        """With a warning."""
+        engine = MemoryEngine(Container("web", "exited", exit_code=1), running("api"))
+        checked = made(engine, "web", "api").checked_for((live(),))
+        assert checked.warnings == ["the container web is exited: it is left alone"]
+        assert checked.shown == {"running": ["api"]}
+        made(engine, "web", "api").apply()
+        assert engine.log == ["api: HUP"]
+
+    @pytest.mark.parametrize("source", ["/store/web/live", "/store/web/live/fullchain.pem"])
+    def test_a_mount_of_live_is_refused_unless_it_is_restarted(self, source: str) -> None:
+        """An engine resolves it once."""
+        engine = MemoryEngine(running("web", mounts=(Mount(source, "/certs"),)))
+        with pytest.raises(NeedsOperator, match=f"mounts {source}: until it is restarted"):
+            made(engine, "web").checked_for((live(),))
+        made(engine, "web", telling=Telling()).checked_for((live(),))
+        made(engine, "web", copy=Copy("/etc/tls")).checked_for((live(),))
+
+    def test_a_file_that_is_another_in_the_container_is_refused(self, tmp_path: Path) -> None:
+        """Before, and when it turns out afterwards; what holds no PEM is not looked at."""
+        file, other = tmp_path / "web.pem", tmp_path / "passwd"
+        file.write_bytes(b"-----BEGIN CERTIFICATE-----\n")
+        other.write_bytes(b"root\n")
+        mounts = (Mount(str(other), "/etc/passwd"), Mount(str(file), "/web.pem"))
+        engine = MemoryEngine(running("web", mounts=mounts))
+        engine.ended = Ended(0, file.read_bytes())
+        made(engine, "web").checked_for((live(),))
+        assert engine.log == ["web: cat /web.pem"]
+        engine.ended = Ended(0, b"-----BEGIN OTHER")
+        for act in (made(engine, "web").check, made(engine, "web").apply):
+            with pytest.raises(NeedsOperator, match=r"another file at /web\.pem than"):
+                act()
+        engine.ended = Ended(127, b"cat: not found")
+        made(engine, "web").check()
+
+    def test_a_check_that_fails_is_said_with_its_last_line(self) -> None:
+        """In the container; nothing of its output can move the cursor."""
+        engine = MemoryEngine(running("web"))
+        engine.ended = Ended(1, b"nginx: odd\nnginx: \x1b[2Jfailed\n")
+        telling = Telling(signal="HUP", check=("nginx", "-t"))
+        for act in (
+            made(engine, "web", telling=telling).check,
+            made(engine, "web", telling=telling).apply,
+        ):
+            with pytest.raises(
+                NeedsOperator, match="nginx -t in the container web ended"
+            ) as caught:
+                act()
+            assert caught.value.message.isprintable()
+        assert engine.log == ["web: nginx -t"] * 2
+
+
+class TestTold:
+    """And waited for."""
+
+    def test_a_program_that_fails_in_it_ends_it(self) -> None:
+        """Without any output, too."""
+        engine = MemoryEngine(running("web"), running("api"))
+        engine.ended = Ended(7, b"")
+        with pytest.raises(NeedsOperator, match=r"in the container web ended with exit code 7$"):
+            made(engine, "web", "api", telling=Telling(command=("reload",))).apply()
+        assert engine.log == ["web: reload"]
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"status": "exited", "exit_code": 1}, "it ended with exit code 1: bye"),
+            ({"status": "restarting", "exit_code": 2}, "and is started again and again: bye"),
+            ({"restarts": 1}, "is started again and again"),
+            ({"health": "unhealthy"}, "its health check fails"),
+        ],
+    )
+    def test_one_that_does_not_work_ends_it(self, change: dict[str, Any], words: str) -> None:
+        """At once: the next is not told."""
+        engine = MemoryEngine(running("web"), running("api"))
+        engine.then = lambda each: replace(each, **change)
+        with pytest.raises(NeedsOperator) as caught:
+            made(engine, "web", "api", telling=Telling()).apply()
+        assert words in caught.value.message
+        assert engine.log == ["web: restart within 15"]
+
+    def test_health_is_waited_for(self) -> None:
+        """Until the deadline."""
+        engine = MemoryEngine(running("web", health="healthy"))
+        made(engine, "web", telling=Telling()).apply()
+        engine.then = lambda each: replace(each, health="starting")
+        target = made(engine, "web", telling=Telling())
+        with pytest.raises(Transient, match="within 30 s: it is running, starting"):
+            target.apply()
+        assert target.clock.monotonic() == 30
+
+    def test_who_says_nothing_is_not_quoted(self) -> None:
+        """There is no empty quote."""
+        engine = MemoryEngine(running("web"))
+        engine.said = ""
+        engine.then = lambda each: replace(each, status="exited")
+        with pytest.raises(NeedsOperator, match=r"exit code 0 \(docker logs web\)$"):
+            made(engine, "web").apply()
+
+    def test_files_are_written_into_it_before(self, tmp_path: Path) -> None:
+        """One that has no mount."""
+        for name in ("fullchain.pem", "privkey.pem"):
+            (tmp_path / name).write_text(name)
+        engine = MemoryEngine(running("web"))
+        made(engine, "web", copy=Copy("/etc/tls", 101)).apply_for((live(tmp_path),))
+        written = "web: /etc/tls has ['fullchain.pem', 'privkey.pem'] of 101"
+        assert engine.log == [written, "web: HUP"]
+
+    def test_the_fence_comes_before_each_act(self) -> None:
+        """A look is none."""
+        engine = MemoryEngine(running("web"))
+
+        def lost() -> None:
+            raise Fenced("it is another's")
+
+        with pytest.raises(Fenced):
+            made(engine, "web").fenced(lost).apply()
+        assert engine.log == []
+
+
+class TestUndone:
+    """The last one first, each whatever becomes of others."""
+
+    def test_what_ran_before_runs_again(self) -> None:
+        """What did not run is left alone; a check that fails is not asked."""
+        engine = MemoryEngine(
+            running("web"), Container("api", "exited"), Container("spare", "exited")
+        )
+        telling = Telling(signal="HUP", check=("false",))
+        target = made(engine, "web", "api", "spare", telling=telling)
+        target.revert_for((), {"running": ["web", "api"]})
+        assert engine.log == ["api: restart within 15", "web: HUP"]
+
+    def test_one_that_is_started_again_and_again_is_restarted(self) -> None:
+        """Though nobody looked before."""
+        engine = MemoryEngine(Container("web", "restarting"), Container("spare", "created"))
+        made(engine, "web", "spare").revert_for((), {})
+        assert engine.log == ["web: restart within 15"]
+
+    def test_each_failure_is_said_and_the_others_are_told(self) -> None:
+        """The first of them ends the undo, after all were told."""
+        engine = MemoryEngine(running("web"), running("api"))
+        engine.then = lambda each: replace(
+            each, status="exited" if each.name == "api" else "running"
+        )
+        with pytest.raises(Failure, match="the container api does not work"):
+            made(engine, "web", "api").revert_for((), {"running": ["web", "api"]})
+        assert engine.log == ["api: HUP", "web: HUP"]
+
+
+def test_a_container_is_read_of_what_the_engine_says() -> None:
+    """Whatever is missing; an engine without health checks says "none"."""
+    found = container(
+        {
+            "Name": "/web",
+            "RestartCount": 2,
+            "State": {"Status": "running", "StartedAt": "t", "Health": {"Status": "none"}},
+            "Config": {"Labels": None},
+            "Mounts": [{"Source": "/a", "Destination": "/b"}, {"Destination": "/tmpfs"}],
+        }
+    )
+    mount = Mount("/a", "/b")
+    assert found == Container("web", "running", "", "t", 2, 0, {}, (mount,))
+    assert container({}) == Container("", "", labels={})
+    assert crash(found, found) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "chosen", "telling"),
+    [
+        ({"containers": ["web"]}, Chosen(("web",)), Telling(signal="HUP")),
+        (
+            {"services": ["shop/web"], "mode": "exec", "command": ["x"], "check": ["y"]},
+            Chosen(services=(("shop", "web"),)),
+            Telling(command=("x",), check=("y",)),
+        ),
+        ({"labelled": True, "mode": "restart"}, Chosen(labelled=True), Telling()),
+    ],
+)
+def test_an_entry_of_the_configuration_becomes_the_target(
+    written: dict[str, object], chosen: Chosen, telling: Telling
+) -> None:
+    """Nothing is connected to."""
+    more = {"copy_to": {"folder": "/srv", "owner": 7}, "timeout": "5s"}
+    entry = TypeAdapter(DockerEntry).validate_python({"type": "docker", **written, **more})
+    clock = SystemClock()
+    target = build(entry, Context("x", Path("/var/lib"), clock))
+    assert isinstance(target.engine, DockerEngine)
+    assert (target.chosen, target.telling, target.copy) == (chosen, telling, Copy("/srv", 7))
+    assert (target.timeout, target.clock, entry.programs, entry.lock_wait) == (5, clock, False, 120)
