@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from certrotd.keys.shard_work import divisible, label_of, work_on
 from certrotd.rotation.engine import Stopped
 
 if TYPE_CHECKING:  # what only datasets need is loaded for them
+    from certrotd.datasets.shards import Shard
     from certrotd.keys.stored_data import StoredData
 
 POLL = 2.0
@@ -31,12 +32,16 @@ class Wanted:
 
 
 def work_when_open(
-    stored: StoredData, wanted: Wanted, clock: Clock, stopping: Callable[[], bool]
+    stored: StoredData,
+    wanted: Wanted,
+    clock: Clock,
+    stopping: Callable[[], bool],
+    say: Callable[[str], None] = lambda _words: None,
 ) -> None:
     """Work on a shard once a run has it, until it is done, by whomever.
 
-    Raises Transient if no run begins in time, NeedsOperator if it has no such shard, Stopped, and
-    Failure.
+    ``say`` is told what is waited for. Raises Transient if no run begins in time, NeedsOperator
+    if it has no such shard, Stopped, and Failure.
     """
     from certrotd.datasets.shards import LeaseLost
 
@@ -47,6 +52,7 @@ def work_when_open(
         if stopping():
             raise Stopped("the process was told to stop")
 
+    told = ""
     with stored.open(wanted.dataset) as opened:
         checkpoints = divisible(opened).checkpoints(label_of(keyring.name, wanted.dataset))
         while True:
@@ -55,13 +61,7 @@ def work_when_open(
             if run is not None and run.active > keys.active:
                 keys = _newer(stored, keys)
             if run is not None and run.active == keys.active:
-                shards = {each.number: each for each in checkpoints.shards()}
-                if (mine := shards.get(wanted.number)) is None:
-                    raise NeedsOperator(
-                        f"the re-encryption of {wanted.dataset} that runs has {len(shards)} shards",
-                        hint="shards was changed since it began: the next one has as many",
-                    )
-                if mine.done:
+                if _is_done(checkpoints.shards(), wanted):
                     return
                 if lease := checkpoints.take(run, wanted.number, wanted.holder):
                     with suppress(LeaseLost):
@@ -72,7 +72,23 @@ def work_when_open(
                     f"no re-encryption of {wanted.dataset} has begun",
                     hint=f"certrotd keys plan {keyring.name} says when one does",
                 )
+            words = f"shard {wanted.number} is another's" if is_open else "nothing has begun"
+            if words != told:
+                say(f"{wanted.dataset}: {words}: waiting")
+                told = words
             clock.sleep(POLL)
+
+
+def _is_done(shards: Sequence[Shard], wanted: Wanted) -> bool:
+    """Whether it is, or all are of a run without it; raises NeedsOperator for others without it."""
+    mine = [each.done for each in shards if each.number == wanted.number]
+    left = mine or [each.done for each in shards]
+    if not mine and not all(left):
+        raise NeedsOperator(
+            f"the re-encryption of {wanted.dataset} that runs has {len(shards)} shards",
+            hint="shards was changed since it began: the next one has as many",
+        )
+    return all(left)
 
 
 def _newer(stored: StoredData, keys: KeySet) -> KeySet:
