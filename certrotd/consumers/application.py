@@ -207,12 +207,10 @@ def _switched(entry: CutoverEntry, clock: Clock, connect: Connect) -> Switched:
         reach = partial(connect, scale.kubeconfig, scale.context)
         return ScaledWorkloads(reach, scale.namespace, references, timeout)
     if (containers := entry.containers) is not None:
-        from certrotd.containers.engine import DockerEngine, Tls
+        from certrotd.containers.engine import DockerEngine, tls_of
         from certrotd.containers.switching import SwitchedContainers
 
-        files = containers.tls
-        tls = Tls(str(files.ca), str(files.cert), str(files.key)) if files else None
-        engine = DockerEngine(containers.host, tls, timeout=timeout)
+        engine = DockerEngine(containers.host, tls_of(containers.tls), timeout=timeout)
         return SwitchedContainers(engine, containers.names, timeout, clock)
     if entry.stop is None or entry.start is None:
         return Units(entry.units, timeout, clock)

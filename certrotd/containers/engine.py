@@ -18,6 +18,8 @@ from certrotd.extras import how_to_install
 if TYPE_CHECKING:
     from docker import APIClient
 
+    from certrotd.config.docker import DockerTlsEntry
+
 MAX_OUTPUT = 65_536
 """So many bytes of a program's output are kept, of its end."""
 _PAUSE = 0.1
@@ -87,6 +89,11 @@ class Tls:
     ca: str
     certificate: str
     key: str
+
+
+def tls_of(files: DockerTlsEntry | None) -> Tls | None:
+    """Those of a configuration entry."""
+    return Tls(str(files.ca), str(files.cert), str(files.key)) if files else None
 
 
 class DockerEngine:

@@ -13,7 +13,7 @@ from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.docker import DockerEntry
 from certrotd.containers.container import LABEL, PROJECT, SERVICE, Container, Mount, crash
-from certrotd.containers.engine import MAX_OUTPUT, DockerEngine, Engine, Gone, Tls
+from certrotd.containers.engine import MAX_OUTPUT, DockerEngine, Engine, Gone, tls_of
 from certrotd.errors import Failure, NeedsOperator, Transient, one_line, raise_first
 from certrotd.files.reading import read_file
 from certrotd.pki.generation import Checked, LiveCertificate
@@ -298,15 +298,11 @@ def _is_stale(found: Container, mount: Mount) -> NeedsOperator:
 
 def build(entry: DockerEntry, context: Context) -> DockerTarget:
     """The target of a configuration entry."""
-    tls, copy = entry.tls, entry.copy_to
+    copy = entry.copy_to
     timeout = entry.timeout.total_seconds()
     services = (each.partition("/") for each in entry.services)
     return DockerTarget(
-        DockerEngine(
-            entry.host,
-            Tls(str(tls.ca), str(tls.cert), str(tls.key)) if tls else None,
-            timeout,
-        ),
+        DockerEngine(entry.host, tls_of(entry.tls), timeout),
         Chosen(
             entry.containers,
             tuple((project, name) for project, _, name in services),

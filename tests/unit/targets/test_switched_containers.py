@@ -9,7 +9,11 @@ from datetime import UTC, datetime
 import pytest
 
 from certrotd.clock import ManualClock
+from certrotd.config.cutover import CutoverEntry
+from certrotd.config.docker import DockerTlsEntry
+from certrotd.consumers.application import build
 from certrotd.containers.container import Container
+from certrotd.containers.engine import Tls, tls_of
 from certrotd.containers.switching import SwitchedContainers
 from certrotd.errors import Failure, NeedsOperator, Transient
 from tests.unit.targets.test_docker import MemoryEngine
@@ -78,3 +82,16 @@ def test_one_that_does_not_stop_is_a_failure(engine: MemoryEngine) -> None:
     engine.then = lambda each: replace(each, status="restarting")
     with pytest.raises(Transient, match="the container web does not stop: it is restarting"):
         switched(engine).stop()
+
+
+def test_an_engine_is_reached_by_the_files_of_the_entry() -> None:
+    """As that of a target; nothing is connected to."""
+    files = {"ca": "/etc/ca.pem", "cert": "/etc/cert.pem", "key": "/etc/key.pem"}
+    assert tls_of(DockerTlsEntry.model_validate(files)) == Tls(*files.values())
+    containers = {"names": ["web"], "host": "tcp://docker.example.test:2376", "tls": files}
+    told = {"containers": containers, "probe": {"command": ["/bin/true"]}}
+    entry = CutoverEntry.model_validate(told)
+    clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
+    found = build(entry, clock).switched
+    assert isinstance(found, SwitchedContainers)
+    assert found.names == ("web",)
