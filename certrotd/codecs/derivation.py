@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from certrotd.errors import InvalidInput
@@ -37,7 +37,7 @@ class Kdf:
     name: KdfName = KdfName.NONE
     digest: str = "sha256"
     iterations: int = 0
-    salt: bytes = b""
+    salt: bytes = field(default=b"", repr=False)
     info: bytes = b""
     n: int = 0
     r: int = 8

@@ -7,7 +7,7 @@ import socket
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.clock import Deadline
@@ -35,7 +35,7 @@ class Ended:
     """How a program in a container ended, and the end of what it printed."""
 
     code: int
-    output: bytes
+    output: bytes = field(repr=False)
 
 
 class Engine(Protocol):

@@ -288,7 +288,7 @@ class _Unwritten:
     """OutputPlace, of what stands at an output's paths, and would after each write."""
 
     output: Placed
-    contents: dict[Path, bytes | None]
+    contents: dict[Path, bytes | None] = field(repr=False)
 
     def present(self) -> Present:
         found: dict[Path, bytes | None] = {}

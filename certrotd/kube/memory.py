@@ -26,7 +26,7 @@ class Known:
     ``complete``: there are no others.
     """
 
-    objects: dict[str, Object | None] = field(default_factory=dict)
+    objects: dict[str, Object | None] = field(default_factory=dict, repr=False)
     read: dict[str, float] = field(default_factory=dict)
     complete: bool = False
 

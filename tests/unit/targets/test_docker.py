@@ -316,6 +316,11 @@ def test_a_program_whose_output_ended_is_waited_for() -> None:
         exit_code(lambda: runs, deadline)
 
 
+def test_what_a_program_printed_is_in_no_repr() -> None:
+    """It may be the private key that a container mounts."""
+    assert repr(Ended(0, b"-----BEGIN PRIVATE KEY-----")) == "Ended(code=0)"
+
+
 def test_a_container_is_read_of_what_the_engine_says() -> None:
     """Whatever is missing; an engine without health checks says "none"."""
     found = container(
