@@ -22,7 +22,7 @@ from tests.parts.systemctl import Systemctl
 
 pytestmark = pytest.mark.integration
 Begin = Callable[[str, str], RunbookPage]
-QUICK, SLOW = "rows_per_second: 2000", "rows_per_second: 20\n        batch: 20"
+QUICK, SLOW = "rows_per_second: 2000", "rows_per_second: 5\n        batch: 5"
 ROWS = 8
 GEM = Path(__file__).parents[1] / "vectors" / "symmetric_encryption" / "keystore"
 
@@ -215,7 +215,7 @@ def test_a_node_application_goes_on_with_its_keystore(begin: Begin) -> None:
 
 
 def test_a_cipher_list_is_deployed_process_by_process(begin: Begin) -> None:
-    """After each restart every process reads what any other writes; Ruby rewrites the values."""
+    """After each restart every process reads what any other writes."""
     page = begin("ruby.md", "shop")
     folder = page.host.at("/srv/shop/encryption")
     text = (GEM / "symmetric-encryption-rolling.yml").read_text()
@@ -227,13 +227,7 @@ def test_a_cipher_list_is_deployed_process_by_process(begin: Begin) -> None:
         (folder / name).write_bytes((GEM / name).read_bytes())
         (folder / name).chmod(0o600)
     page.execute("create table customers (id bigint primary key, email text)")
-    ruby, program = locate.require("ruby"), APPLICATIONS / "customers.rb"
-    command = [ruby, program, "{port}", file]
-    page.host.write(
-        "/srv/shop/bin/reencrypt",
-        f'#!/bin/sh\nexec "{ruby}" "{program}" reencrypt "{file}"\n',
-        0o755,
-    )
+    command = [locate.require("ruby"), APPLICATIONS / "customers.rb", "{port}", file]
     webs = [page.unit(f"shop-web@{number}.service", command) for number in (1, 2)]
     for number, web in enumerate(webs, 1):
         page.host.instead[f"127.0.0.1:808{number}"] = f"127.0.0.1:{web.port}"
@@ -249,15 +243,14 @@ def test_a_cipher_list_is_deployed_process_by_process(begin: Begin) -> None:
 
     each_writes_and_all_read()
     page.configure()
-    assert page.next().endswith(f"\n{rows}\n")
+    page.next()
     for web in webs:
         web.restarted = each_writes_and_all_read
     page.next()
     assert [web.restarts for web in webs] == [2, 2]
     assert rows == 2 + 4 * 2
-    counts = page.next().split()
-    assert int(counts[0]) > 0
-    assert counts[-1] == "0"
+    page.next()
+    assert page.next() == "0\n"
     each_writes_and_all_read()
     page.next()
     page.host.later(8)
