@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
+import dask
 import pytest
+from distributed.security import Security
 
+from certrotd.errors import NeedsOperator
+from certrotd.workers import dask_workers
+from certrotd.workers.dask_workers import DaskWorkers
 from tests.integration import test_reencryption
 from tests.integration.test_reencryption import DATABASE, ROWS, Application, counts
 from tests.parts.mariadb import MariaDB
 from tests.parts.postgresql import PostgreSQL
-from tests.parts.process import wait_until
+from tests.parts.process import free_port, wait_until
 from tests.parts.site import Site, Started
 
 pytestmark = pytest.mark.integration
@@ -108,6 +118,51 @@ def test_a_stop_leaves_no_worker_and_one_process_goes_on(
     ran = site.run("rotate", "key/orders")
     assert ran.code == 0, ran
     assert application.stored(new) == application.written
+
+
+def test_a_scheduler_with_certificates_has_its_workers_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Dask's own settings; without a certificate nothing is sent."""
+    monkeypatch.setattr(dask_workers, "FOUND_WITHIN", int(LONG))
+    made_for_it = Security.temporary()
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_text(made_for_it.tls_client_cert)  # of itself
+    key.write_text(made_for_it.tls_client_key)
+    ca = certificate
+    options = [f"--tls-ca-file={ca}", f"--tls-cert={certificate}", f"--tls-key={key}"]
+    port = free_port()
+    address = f"tls://127.0.0.1:{port}"
+    told = ["--protocol=tls", "--host=127.0.0.1", f"--port={port}", "--no-dashboard"]
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", *told, *options]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny", *options]
+    settings = {
+        "distributed.comm.tls.ca-file": str(ca),
+        "distributed.comm.tls.client.cert": str(certificate),
+        "distributed.comm.tls.client.key": str(key),
+    }
+    with ExitStack() as stack:
+        started = []
+        for each in (scheduler, [*worker, "--no-dashboard"]):
+            made = subprocess.Popen(each, stderr=subprocess.DEVNULL, cwd=tmp_path)
+            stack.callback(made.wait)
+            stack.callback(made.kill)
+            started.append(made)
+        with dask.config.set(settings), DaskWorkers(os.getpid, address=address) as workers:
+            assert workers.count == 1
+            workers.call("mine")
+            found: list[Any] = []
+
+            def has_ended() -> bool:
+                found.extend(workers.ended())
+                return bool(found)
+
+            wait_until(has_ended, within=LONG)
+            assert found == [("mine", started[1].pid)]
+            started[1].kill()
+            wait_until(lambda: workers.count == 0, within=LONG)
+        with pytest.raises(NeedsOperator), DaskWorkers(os.getpid, address=address):
+            pass
 
 
 def test_a_scheduler_without_tls_elsewhere_is_refused(site: Site) -> None:
