@@ -43,6 +43,11 @@ class ScratchTable(SqlDataset):
         columns = [sa.column(each.name, each.type) for each in self._wanted]
         return sa.table(NAME, *columns, *(sa.column(each) for each in more))
 
+    @property
+    def reads_while_writing(self) -> bool:
+        """Never: there is one connection."""
+        return False
+
     @contextmanager
     def connected(self) -> Iterator[Connection]:
         """As SqlDataset.connected, within what is rolled back at the end."""
