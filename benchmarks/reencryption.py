@@ -172,6 +172,8 @@ def _entry(place: Place, table: str, codec: str) -> SqlDatasetEntry:
     told |= {"codec": CODECS[codec]}
     if codec == "tink":
         told["associated_data"] = "{column}/{pk}"
+    if codec == "rails, deterministic":
+        told["search_two_keys"] = True
     if not isinstance(place, Path):
         told["password"] = {"env": "DATABASE_PASSWORD"}
     return SqlDatasetEntry.model_validate(told)
