@@ -19,7 +19,6 @@ from certrotd.config.base import (
 )
 from certrotd.config.codecs import (
     CodecEntry,
-    JweCodecEntry,
     LayoutCodecEntry,
     LayoutsCodecEntry,
     RailsCodecEntry,
@@ -27,7 +26,7 @@ from certrotd.config.codecs import (
     codec_name,
 )
 from certrotd.config.durations import Duration
-from certrotd.config.expectations import ExpectationEntry, LengthExpectation, Pattern
+from certrotd.config.expectations import ExpectationEntry, Pattern, check_expects
 from certrotd.config.file_datasets import Contains, FilesDatasetEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.config.looks import library, program
@@ -247,7 +246,7 @@ class SqlDatasetEntry(Entry):
         self._check_searchable()
         self._check_plaintext()
         self._check_replicas()
-        self._check_expects()
+        check_expects(self.expects, self.codec, self.columns, {*self.json_paths, *self.lists})
         if self.associated_data is not None:
             self._check_associated_data(self.associated_data)
         return self
@@ -258,27 +257,6 @@ class SqlDatasetEntry(Entry):
         if not isinstance(self.codec, LayoutCodecEntry | LayoutsCodecEntry):
             return False
         return not self.codec.checked().traits.authenticated and not self.codec.names_keys
-
-    def _check_expects(self) -> None:
-        codec = self.codec
-        if strange := next((each for each in self.expects if each not in self.columns), None):
-            raise refuse(f"expects has {shown(strange)}, which is none of the columns")
-        needed = bool(self.expects)
-        if isinstance(codec, LayoutCodecEntry | LayoutsCodecEntry):
-            needed = not codec.checked().traits.authenticated
-        if not needed and not self.expects:
-            return
-        if not needed or isinstance(codec, str | JweCodecEntry | RailsCodecEntry | Wso2CodecEntry):
-            raise refuse(f"{codec_name(codec)} proves its key by itself: leave expects out")
-        several = [*self.json_paths, *self.lists]
-        weak = [n for n in several if isinstance(self.expects.get(n), LengthExpectation)]
-        if weak:
-            raise refuse(f"the length alone tells too little of the values in {weak[0]}")
-        if missing := [each for each in self.columns if each not in self.expects]:
-            raise refuse(
-                f"{codec_name(codec)} has no MAC here, and a wrong key can seem to open it: "
-                f"say under expects what plaintext of {', '.join(missing)} looks like"
-            )
 
     @property
     def blind_indexes(self) -> dict[tuple[str, int], BlindIndexEntry]:

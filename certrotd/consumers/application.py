@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from certrotd.clock import Clock, Deadline
 from certrotd.config.context import Connect, unconnected
@@ -18,8 +18,17 @@ from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.process import environment, require, run, succeed
 from certrotd.targets.units import look, permits, tell
 
-if TYPE_CHECKING:  # what only a cluster needs is loaded for it
-    from certrotd.kube.scaling import ScaledWorkloads
+
+class Switched(Protocol):
+    """A way to stop and start an application; each as Application has it."""
+
+    def check(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    def stopped(self) -> bool | None: ...
 
 
 @dataclass(frozen=True)
@@ -156,7 +165,7 @@ class CommandReading:
 class SwitchedApplication:
     """Application, of a way to stop and start it, and of a way to see that it reads."""
 
-    switched: Units | Commands | ScaledWorkloads
+    switched: Switched
     reading: HttpReading | CommandReading
     within: float
     """How many seconds after a start it may take until it reads."""
@@ -188,9 +197,7 @@ def build(entry: CutoverEntry, clock: Clock, connect: Connect = unconnected) -> 
     return SwitchedApplication(switched, _reading(entry.probe, clock), within)
 
 
-def _switched(
-    entry: CutoverEntry, clock: Clock, connect: Connect
-) -> Units | Commands | ScaledWorkloads:
+def _switched(entry: CutoverEntry, clock: Clock, connect: Connect) -> Switched:
     timeout = entry.timeout.total_seconds()
     if (scale := entry.scale) is not None:
         from certrotd.kube.scaling import ScaledWorkloads
@@ -199,6 +206,14 @@ def _switched(
         references = tuple(Reference(*each.split("/")) for each in scale.workloads)
         reach = partial(connect, scale.kubeconfig, scale.context)
         return ScaledWorkloads(reach, scale.namespace, references, timeout)
+    if (containers := entry.containers) is not None:
+        from certrotd.containers.engine import DockerEngine, Tls
+        from certrotd.containers.switching import SwitchedContainers
+
+        files = containers.tls
+        tls = Tls(str(files.ca), str(files.cert), str(files.key)) if files else None
+        engine = DockerEngine(containers.host, tls, timeout=timeout)
+        return SwitchedContainers(engine, containers.names, timeout, clock)
     if entry.stop is None or entry.start is None:
         return Units(entry.units, timeout, clock)
     return Commands(entry.stop, entry.start, entry.stopped, timeout, clock, entry.environment)

@@ -17,21 +17,21 @@ from certrotd.datasets.port import Row
 from certrotd.datasets.values import Form, Quarantined, RowValues, Seen, SeenIndex
 from certrotd.keyring.material import DataKey, KeySet, Material
 
-Told = tuple[Form, int, Sequence[tuple[int, Any, bytes, str, bytes]]]
-"""How values are encrypted, the active version, and of each key what makes one."""
+Told = tuple[Form, int, int, Sequence[tuple[int, Any, bytes, str, bytes]]]
+"""How values are encrypted, the active version, the application's, and what makes each key."""
 
 
 def told(form: Form, keys: KeySet) -> Told:
     """What the program is told first."""
     each = ((k.version, k.algorithm, k.material.reveal(), k.id, k.iv) for k in keys)
-    return form, keys.active, list(each)
+    return form, keys.active, keys.held, list(each)
 
 
 def values_of(told: Told) -> RowValues:
     """What looks at rows, of what the program is told."""
-    form, active, parts = told
+    form, active, held, parts = told
     keys = (DataKey(v, kind, Material(m), key_id, iv) for v, kind, m, key_id, iv in parts)
-    return form.values(KeySet.of(keys, active=active))
+    return form.values(KeySet.of(keys, active=active, held=held))
 
 
 def looked_at(values: RowValues, rows: Sequence[Row]) -> Sequence[Seen | SeenIndex | Quarantined]:

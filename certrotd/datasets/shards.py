@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -182,10 +182,8 @@ class SharedPace(Pace):
         """As Pace.rest."""
         if self.rows_per_second is None:
             return super().rest(rows, took, wrote)
-        own = Pace(
-            self.batch, self.rows_per_second / max(1, self.workers()), self.pause, self.latency
-        )
-        return own.rest(rows, took, wrote)
+        own = replace(self, rows_per_second=self.rows_per_second / max(1, self.workers()))
+        return Pace.rest(own, rows, took, wrote)
 
 
 def shared(pace: Pace, workers: Callable[[], int]) -> Pace:

@@ -74,6 +74,24 @@ def test_an_api_server_that_stands_still_costs_no_more_than_that(
     assert acme_site.history("web")[-1]["outcome"] == "finished"
 
 
+def test_who_only_looks_is_told_soon_that_the_api_server_does_not_answer(
+    acme_site: Site, shop: Shop
+) -> None:
+    """Ten seconds in all, for the state and for the store; a look before is the control."""
+    assert "missing" in acme_site.run("status").stdout
+    shop.plane.pause()
+    try:
+        for command in ("status", "plan", "history"):
+            begun = time.monotonic()
+            said = acme_site.run(command)
+            took = time.monotonic() - begun
+            assert said.code == 1
+            assert "not answer" in said.stdout + said.stderr
+            assert took < 40  # each read of each had a minute
+    finally:
+        shop.plane.resume()
+
+
 @pytest.mark.timeout(600)
 def test_a_store_that_is_slow_loses_nothing(
     acme_site: Site, shop: Shop, capsys: pytest.CaptureFixture[str]

@@ -28,13 +28,14 @@ def test_units_or_programs_stop_it() -> None:
     assert KeyringEntry.model_validate(keyring()).cutover is not None
     scale = {"workloads": ["deployment/app", "statefulset/db"], "namespace": "shop"}
     KeyringEntry.model_validate(keyring(cutover={"scale": scale, "probe": PROBE}))
+    KeyringEntry.model_validate(keyring(cutover={"containers": {"names": ["a"]}, "probe": PROBE}))
     KeyringEntry.model_validate(keyring(cutover={**PROGRAMS, "probe": {"command": ["/bin/true"]}}))
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"cutover": {"probe": PROBE}}, "needs either units, or scale, or stop"),
+        ({"cutover": {"probe": PROBE}}, "needs either units, or scale, or containers, or stop"),
         ({"cutover": {"units": ["a.service"], **PROGRAMS, "probe": PROBE}}, "needs either units"),
         ({"cutover": {"stop": ["/bin/true"], "probe": PROBE}}, "stop and start belong together"),
         (
@@ -63,7 +64,11 @@ def test_units_or_programs_stop_it() -> None:
                     "probe": PROBE,
                 }
             },
-            "needs either units, or scale, or stop",
+            "needs either units, or scale, or containers, or stop",
+        ),
+        (
+            {"cutover": {"containers": {"names": ["a"], "host": "tcp://d:2376"}, "probe": PROBE}},
+            "tcp and tls belong together",
         ),
         ({"outputs": []}, "cutover needs outputs"),
         ({"outputs": [{"type": "keyring", "path": "/k"}]}, "none of type keyring"),

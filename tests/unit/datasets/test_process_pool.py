@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,9 +18,9 @@ from certrotd.datasets.port import Row
 from certrotd.datasets.process_pool import Spread, processes_for, row_values
 from certrotd.datasets.values import Form, Quarantined, Seen
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.keyring.material import DataKey
+from certrotd.keyring.material import DataKey, KeySet
 from tests.parts.process import wait_until
-from tests.unit.datasets.test_values import FERNET, TINK, key_of, keys_of
+from tests.unit.datasets.test_values import CBC, FERNET, OF_APP, PIN, TINK, cbc_key, key_of, keys_of
 
 BINDS = AssociatedData("{table}/{pk}", "t", ("v",), ("id",)).of
 
@@ -162,3 +163,19 @@ def processes() -> bool:
 )
 def test_the_cost_of_a_row_says_how_many(rows: int, seconds: float, cores: int, count: int) -> None:
     assert processes_for(rows, seconds, cores) == count
+
+
+def test_other_processes_know_which_key_the_application_has_too() -> None:
+    """Of ciphertext that tells none, it would come out as gibberish."""
+    keys = KeySet.of([cbc_key(1), cbc_key(2)], active=2, held=1)
+    form = Form(CBC, expects={0: PIN}, others=re.compile(b"other"), travels=True)
+    told = [
+        Row((0,), (OF_APP.encrypt(b"1234", cbc_key(1)),), read=0),
+        Row((1,), (CBC.encrypt(b"1234", cbc_key(2)),), read=1),
+        Row((2,), (b"other",), read=2),
+    ]
+    with row_values(form, keys, 1) as values:
+        assert values.looked_at(told) == [Seen(1), Seen(2)]
+        [change] = values.reencrypted(told).changes
+    assert change.row.key == (0,)
+    assert OF_APP.decrypt(change.values[0] or b"", cbc_key(2)) == b"1234"
