@@ -29,8 +29,7 @@ def main(arguments: list[str]) -> None:
             _print_client(library)
         return
     if "--datasets" in arguments:
-        rows = reencryption.MILLION if "--full" in arguments else reencryption.ROWS
-        found = reencryption.measure(rows)
+        found = reencryption.measure()
         of_files = files.measure()
         if "--json" in arguments:
             told = {"datasets": asdict(found), "files": asdict(of_files)}
@@ -38,6 +37,8 @@ def main(arguments: list[str]) -> None:
         else:
             reencryption.show(found)
             files.show(of_files)
+        if not found.within_memory:
+            sys.exit(1)
         return
     sample = COUNT if "--full" in arguments else SAMPLE
     with tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory:

@@ -6,6 +6,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+thread_seconds = time.thread_time
+"""How long this thread has used a processor, in seconds."""
+
 
 class Clock(Protocol):
     """What code that waits or stamps is given instead of the time module."""

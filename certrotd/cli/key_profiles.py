@@ -55,7 +55,8 @@ def adopt_by_profile(config: Path, name: str, asked: Asked, *, as_json: bool) ->
     """Carry out ``certrotd keys adopt --profile``; the exit code."""
     if asked.profile is None:
         raise UsageError("this needs a profile", hint="--profile NAME: docs/keys/profiles.md")
-    known, place, clock = profile(asked.profile), _installation(name, asked), SystemClock()
+    known, clock = profile(asked.profile), SystemClock()
+    place = _installation(name, asked, known)
     file = place_of_new(config, name) if asked.write else Path(f"{name}.yaml")
     every = as_text(known, place, configuration(known, place))
     entry = load(config, more=source_of(file, every)).config.keys.keyrings[name]
@@ -74,10 +75,13 @@ def adopt_by_profile(config: Path, name: str, asked: Asked, *, as_json: bool) ->
     elif not asked.write:
         found = {"configuration": text, "absent": sorted(absent), "keys": keys, "datasets": told}
         print_json(found)
-    _check(told)
+    if known.datasets:
+        say("what is stored is not counted yet: certrotd keys reencrypt NAME --dry-run does")
+    else:
+        _check(told)
     if not asked.write:
         return 1 if any(each["problems"] for each in told) else 0
-    if not place.targets and known.cutover is None:
+    if not place.targets and known.cutover is None and not known.consumers:
         raise NeedsOperator(
             "a new key would encrypt before anything makes the application read it",
             hint="--target NAME, of a target that restarts it; or paste the plan, with consumers",
@@ -95,9 +99,11 @@ def _filled(told: Mapping[str, Any]) -> bool:
     return bool(counts + told["unopened"] + told["plaintext"])
 
 
-def _installation(name: str, asked: Asked) -> Installation:
-    if asked.database is None or asked.source is None:
+def _installation(name: str, asked: Asked, known: Profile) -> Installation:
+    if asked.source is None or (asked.database is None and not known.datasets):
         raise UsageError("--profile needs --database URL, and --from FILE with the keys")
+    if asked.database is not None and known.datasets:
+        raise UsageError("the profile is of no database: leave --database out")
     if asked.password_file is not None and asked.password_env is not None:
         raise UsageError("the password has two places: give one of them")
     source, password = Path(asked.source).absolute(), None
@@ -112,7 +118,7 @@ def _installation(name: str, asked: Asked) -> Installation:
     options = dict(_pair(each) for each in asked.options)
     return Installation(
         name,
-        asked.database,
+        asked.database or "",
         str(source),
         f"{mode & 0o660:04o}",  # an output is not for everybody
         password,

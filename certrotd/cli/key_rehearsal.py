@@ -28,7 +28,7 @@ def rehearse(config: Path, name: str, *, as_json: bool) -> int:
     ]
     print_table(("DATASET", "COPIED", "OF", "BYTES", "TOOK", "ALL OF IT"), rows)
     for each in found.left_out:
-        say(f"{name}: {each} is counted by a program, and not rehearsed", sys.stdout)
+        say(f"{name}: {each} is not rehearsed: it cannot be copied, or tells no key", sys.stdout)
     for words in found.problems:
         say(f"{name}: {words}", sys.stdout)
     say(f"{name}: the rehearsal of version {found.version}: {found}", sys.stdout)

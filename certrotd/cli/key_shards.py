@@ -137,7 +137,7 @@ def shard(config: Path, name: str, shard: str, wait: str) -> int:
                 wanted = Wanted(
                     each, number, holder(), Deadline(stopping.clock, patience.total_seconds())
                 )
-                work_when_open(keyring.stored, wanted, stopping.clock, stopping)
+                work_when_open(keyring.stored, wanted, stopping.clock, stopping, say)
                 say(f"{each}: shard {number} of {shards} is done", sys.stdout)
         except Stopped:
             say(f"{name}: stopped; the shard is free for others")

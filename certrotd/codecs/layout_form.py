@@ -134,6 +134,9 @@ class Form:
                 "raw(…) is the whole layout: put what is around it into its brackets"
             )
 
+    def __reduce__(self) -> tuple[type[Form], tuple[str]]:
+        return Form, (self.text,)  # what is made of it cannot go to another process
+
     @cached_property
     def items(self) -> tuple[bytes | Group | KeyId, ...]:
         """Literals, groups and the place of the key's id, in order."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from certrotd.codecs.aead import GCM, TAG, Aead, aead, opened
+from cryptography.exceptions import InvalidTag
+
+from certrotd.codecs.aead import GCM, TAG, Aead, aead
 from certrotd.codecs.errors import Damaged, WrongKey
 from certrotd.codecs.port import MAX_BYTES, KeyIds, Traits, bounded, key_number, too_large, usable
 from certrotd.keyring.material import Algorithm, DataKey
@@ -54,7 +56,10 @@ class Tink:
             self.key_id_of(ciphertext)
             raise WrongKey
         nonce, sealed = ciphertext[PREFIX : PREFIX + NONCE], ciphertext[PREFIX + NONCE :]
-        return opened(cipher, nonce, sealed, associated_data)
+        try:
+            return cipher.decrypt(nonce, sealed, associated_data)
+        except InvalidTag:
+            raise WrongKey from None
 
     def encrypt(
         self,

@@ -6,11 +6,13 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from certrotd.config.base import AbsolutePath, Argv, Entry, EntryFindings, Items, Text, refuse
+from certrotd.config.cluster import ClusterEntry
+from certrotd.config.docker import ContainerName, DockerHost, DockerTlsEntry
 from certrotd.config.durations import Duration
-from certrotd.config.looks import program, roots
+from certrotd.config.looks import library, program, roots
 from certrotd.config.notifications import receiver_url
 from certrotd.config.secrets import Environment
-from certrotd.config.targets import Unit
+from certrotd.config.targets import Unit, WorkloadName
 
 
 class ReadProbeEntry(Entry):
@@ -56,6 +58,51 @@ class ReadProbeEntry(Entry):
             yield from program(self.command[0], ("command",))
 
 
+class ScaledEntry(ClusterEntry):
+    """Workloads of a Kubernetes cluster that are stopped by having no pods."""
+
+    workloads: Items[WorkloadName] = Field(
+        min_length=1,
+        max_length=100,
+        description="KIND/NAME of each, with deployment or statefulset: scaled to 0 in this order, "
+        "and to their former number in the reverse one.",
+    )
+
+    @model_validator(mode="after")
+    def _scalable(self) -> Self:
+        for each in self.workloads:
+            if each.startswith("daemonset/"):
+                raise refuse(f"{each} has a pod on each node: it is not scaled")
+        return self
+
+
+class ContainersEntry(Entry):
+    """Containers of a Docker engine that are stopped and started."""
+
+    names: Items[ContainerName] = Field(
+        min_length=1,
+        max_length=100,
+        description="Containers by name, stopped in this order, and started in the reverse one.",
+    )
+    host: DockerHost = Field(
+        default="unix:///run/docker.sock",
+        description="Where the engine is: unix:///PATH, or tcp://HOST:PORT with tls.",
+    )
+    tls: DockerTlsEntry | None = Field(
+        default=None, description="The files for tcp (null: none, for a socket on this host)."
+    )
+
+    @model_validator(mode="after")
+    def _over_tls(self) -> Self:
+        if self.host.startswith("tcp:") != (self.tls is not None):
+            raise refuse("tcp and tls belong together: whoever reaches an engine is root there")
+        return self
+
+    def examine(self) -> EntryFindings:
+        """The library is there."""
+        yield from library("docker", ("names",), extra="docker")
+
+
 class CutoverEntry(Entry):
     """A rotation for an application that holds one key: it is stopped while its data changes."""
 
@@ -64,6 +111,14 @@ class CutoverEntry(Entry):
         max_length=100,
         description="The units of systemd that are stopped, in this order, and started in the "
         "reverse one, such as shop.service.",
+    )
+    scale: ScaledEntry | None = Field(
+        default=None,
+        description="In place of units: workloads of a Kubernetes cluster, whose pods are taken "
+        "away and given back.",
+    )
+    containers: ContainersEntry | None = Field(
+        default=None, description="In place of units: containers of a Docker engine."
     )
     stop: Argv | None = Field(
         default=None,
@@ -87,11 +142,13 @@ class CutoverEntry(Entry):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if bool(self.units) == (self.stop is not None):
-            raise refuse("needs either units, or stop and start")
+        others = self.scale is not None, self.containers is not None
+        ways = [bool(self.units), *others, self.stop is not None]
+        if sum(ways) != 1 and not (self.start and not any(ways)):
+            raise refuse("needs either units, or scale, or containers, or stop and start")
         if (self.stop is None) != (self.start is None):
             raise refuse("stop and start belong together")
-        if self.units and (self.stopped is not None or self.environment):
+        if self.stop is None and (self.stopped is not None or self.environment):
             raise refuse("stopped and environment belong to stop and start")
         return self
 

@@ -19,7 +19,6 @@ from certrotd.config.base import (
 )
 from certrotd.config.codecs import (
     CodecEntry,
-    JweCodecEntry,
     LayoutCodecEntry,
     LayoutsCodecEntry,
     RailsCodecEntry,
@@ -27,7 +26,7 @@ from certrotd.config.codecs import (
     codec_name,
 )
 from certrotd.config.durations import Duration
-from certrotd.config.expectations import ExpectationEntry, LengthExpectation, Pattern
+from certrotd.config.expectations import ExpectationEntry, Pattern, check_expects
 from certrotd.config.file_datasets import Contains, FilesDatasetEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.config.looks import library, program
@@ -211,6 +210,30 @@ class SqlDatasetEntry(Entry):
         description="If writing a batch takes longer, in ms, the next ones are smaller, and it "
         "rests as long (null: whatever it takes).",
     )
+    processes: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="How many processes encrypt beside certrotd (null: as many as the codec's cost "
+        "is worth, at most 4).",
+    )
+    replica_lag_ms: int | None = Field(
+        default=None,
+        ge=1,
+        le=3_600_000,
+        description="While a replica lacks what was written longer ago, in ms, it rests (null: "
+        "replicas are not looked at).",
+    )
+    replicas: Items[Annotated[Text, AfterValidator(_database)]] = Field(
+        default=(),
+        max_length=100,
+        description="The replicas, as url, with the same password (of PostgreSQL, none: those that "
+        "the primary tells of).",
+    )
+    timeout: Annotated[Duration, Field(le=timedelta(days=1))] = Field(
+        default=timedelta(minutes=10),
+        description="How long a statement may take; then the database counts as away.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -222,7 +245,8 @@ class SqlDatasetEntry(Entry):
             self._check_json_paths()
         self._check_searchable()
         self._check_plaintext()
-        self._check_expects()
+        self._check_replicas()
+        check_expects(self.expects, self.codec, self.columns, {*self.json_paths, *self.lists})
         if self.associated_data is not None:
             self._check_associated_data(self.associated_data)
         return self
@@ -233,27 +257,6 @@ class SqlDatasetEntry(Entry):
         if not isinstance(self.codec, LayoutCodecEntry | LayoutsCodecEntry):
             return False
         return not self.codec.checked().traits.authenticated and not self.codec.names_keys
-
-    def _check_expects(self) -> None:
-        codec = self.codec
-        if strange := next((each for each in self.expects if each not in self.columns), None):
-            raise refuse(f"expects has {shown(strange)}, which is none of the columns")
-        needed = bool(self.expects)
-        if isinstance(codec, LayoutCodecEntry | LayoutsCodecEntry):
-            needed = not codec.checked().traits.authenticated
-        if not needed and not self.expects:
-            return
-        if not needed or isinstance(codec, str | JweCodecEntry | RailsCodecEntry | Wso2CodecEntry):
-            raise refuse(f"{codec_name(codec)} proves its key by itself: leave expects out")
-        several = [*self.json_paths, *self.lists]
-        weak = [n for n in several if isinstance(self.expects.get(n), LengthExpectation)]
-        if weak:
-            raise refuse(f"the length alone tells too little of the values in {weak[0]}")
-        if missing := [each for each in self.columns if each not in self.expects]:
-            raise refuse(
-                f"{codec_name(codec)} has no MAC here, and a wrong key can seem to open it: "
-                f"say under expects what plaintext of {', '.join(missing)} looks like"
-            )
 
     @property
     def blind_indexes(self) -> dict[tuple[str, int], BlindIndexEntry]:
@@ -303,6 +306,18 @@ class SqlDatasetEntry(Entry):
         ):
             what = "JSON does" if self.json_paths else "lists do"
             raise refuse(f"{codec_name(self.codec)} is bytes, which {what} not hold")
+
+    def _check_replicas(self) -> None:
+        kind = urlsplit(self.url).scheme
+        if strange := next((r for r in self.replicas if urlsplit(r).scheme != kind), None):
+            raise refuse(f"url is {kind}, and replicas has {shown(urlsplit(strange).scheme)}")
+        if self.replica_lag_ms is None:
+            if self.replicas:
+                raise refuse("has replicas: say how far behind they may be, as replica_lag_ms")
+        elif kind not in ("postgresql", "mariadb"):
+            raise refuse("replica_lag_ms takes databases of PostgreSQL and MariaDB")
+        elif kind == "mariadb" and not self.replicas:
+            raise refuse("replica_lag_ms needs replicas: MariaDB's primary knows nothing of them")
 
     def _check_plaintext(self) -> None:
         if self.plaintext == "refuse":

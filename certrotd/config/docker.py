@@ -59,12 +59,12 @@ class DockerTlsEntry(Entry):
     """How an engine is reached over TCP: both sides have certificates."""
 
     ca: AbsolutePath = Field(description="The PEM file of the CA of the engine's certificate.")
-    certificate: AbsolutePath = Field(description="The PEM file of certrotd's own certificate.")
+    cert: AbsolutePath = Field(description="The PEM file of certrotd's own certificate.")
     key: AbsolutePath = Field(description="The PEM file of its private key.")
 
     def examine(self) -> EntryFindings:
         """They can be read."""
-        for name in ("ca", "certificate", "key"):
+        for name in ("ca", "cert", "key"):
             yield from readable(getattr(self, name), (name,))
 
 

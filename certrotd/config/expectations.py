@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from certrotd.config.base import REFUSED, Entry, Text, refuse
+from certrotd.config.base import REFUSED, Entry, Text, refuse, shown
+from certrotd.config.codecs import (
+    CodecEntry,
+    LayoutCodecEntry,
+    LayoutsCodecEntry,
+    SymmetricCodecEntry,
+    codec_name,
+)
 
 if TYPE_CHECKING:
     from certrotd.codecs.expectation import Expectation
@@ -78,3 +86,31 @@ def expectation_of(entry: ExpectationEntry) -> Expectation:
         case "json":
             return Json()
     return Utf8()
+
+
+def check_expects(
+    expects: Mapping[str, ExpectationEntry],
+    codec: CodecEntry,
+    columns: Sequence[str],
+    several: Collection[str],
+) -> None:
+    """Raise a refusal unless they are those of ``columns``, where ``codec`` needs them.
+
+    ``several`` are columns with more than one value.
+    """
+    if strange := next((each for each in expects if each not in columns), None):
+        raise refuse(f"expects has {shown(strange)}, which is none of the columns")
+    takes, needs = isinstance(codec, SymmetricCodecEntry), False
+    if isinstance(codec, LayoutCodecEntry | LayoutsCodecEntry):
+        takes = needs = not codec.checked().traits.authenticated
+    if expects and not takes:
+        raise refuse(f"{codec_name(codec)} proves its key by itself: leave expects out")
+    for name in several:
+        if isinstance(expects.get(name), LengthExpectation):
+            raise refuse(f"the length alone tells too little of the values in {name}")
+    missing = [each for each in columns if each not in expects]
+    if missing and (needs or expects):
+        raise refuse(
+            f"{codec_name(codec)} has no MAC here, and a wrong key can seem to open it: "
+            f"say under expects what plaintext of {', '.join(missing)} looks like"
+        )

@@ -374,6 +374,23 @@ class KeyListEntry(BaseOutputEntry):
     prefix: Prefix = Field(default="", description="What stands before every key.")
 
 
+class JsonKeyEntry(BaseOutputEntry):
+    """One key as a text of a JSON file."""
+
+    type: Literal["json-key"] = Field(description="One key in a JSON file, as n8n has it.")
+    at: Annotated[Items[NamePart], Field(min_length=1, max_length=8)] = Field(
+        default=("encryptionKey",),
+        description="The names that lead to the key, from the top of the file.",
+    )
+    encoding: Encoding = Field(default="text", description=_ENCODING)
+    prefix: Prefix = Field(default="", description="What stands before the key.")
+
+    @property
+    def rooms(self) -> int | None:
+        """As BaseOutputEntry.rooms."""
+        return 1
+
+
 class KubernetesEncryptionEntry(BaseOutputEntry):
     """The EncryptionConfiguration of an API server."""
 
@@ -426,6 +443,7 @@ OutputEntry = Annotated[
     | YamlCiphersEntry
     | FernetListEntry
     | KeyListEntry
+    | JsonKeyEntry
     | KubernetesEncryptionEntry
     | TemplateEntry,
     Field(discriminator="type"),

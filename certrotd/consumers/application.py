@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from certrotd.clock import Clock, Deadline
+from certrotd.config.context import Connect, unconnected
 from certrotd.config.cutover import CutoverEntry, ReadProbeEntry
 from certrotd.config.environment import reveal
 from certrotd.config.secrets import Environment
@@ -14,6 +17,18 @@ from certrotd.consumers.http import asked
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.process import environment, require, run, succeed
 from certrotd.targets.units import look, permits, tell
+
+
+class Switched(Protocol):
+    """A way to stop and start an application; each as Application has it."""
+
+    def check(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    def stopped(self) -> bool | None: ...
 
 
 @dataclass(frozen=True)
@@ -150,7 +165,7 @@ class CommandReading:
 class SwitchedApplication:
     """Application, of a way to stop and start it, and of a way to see that it reads."""
 
-    switched: Units | Commands
+    switched: Switched
     reading: HttpReading | CommandReading
     within: float
     """How many seconds after a start it may take until it reads."""
@@ -176,15 +191,29 @@ class SwitchedApplication:
         return self.reading.reads()
 
 
-def build(entry: CutoverEntry, clock: Clock) -> SwitchedApplication:
-    """The application of a configuration entry."""
-    return SwitchedApplication(
-        _switched(entry, clock), _reading(entry.probe, clock), entry.probe.within.total_seconds()
-    )
+def build(entry: CutoverEntry, clock: Clock, connect: Connect = unconnected) -> SwitchedApplication:
+    """The application of a configuration entry; nothing is connected to."""
+    switched, within = _switched(entry, clock, connect), entry.probe.within.total_seconds()
+    return SwitchedApplication(switched, _reading(entry.probe, clock), within)
 
 
-def _switched(entry: CutoverEntry, clock: Clock) -> Units | Commands:
+def _switched(entry: CutoverEntry, clock: Clock, connect: Connect) -> Switched:
     timeout = entry.timeout.total_seconds()
+    if (scale := entry.scale) is not None:
+        from certrotd.kube.scaling import ScaledWorkloads
+        from certrotd.kube.workloads import Reference
+
+        references = tuple(Reference(*each.split("/")) for each in scale.workloads)
+        reach = partial(connect, scale.kubeconfig, scale.context)
+        return ScaledWorkloads(reach, scale.namespace, references, timeout)
+    if (containers := entry.containers) is not None:
+        from certrotd.containers.engine import DockerEngine, Tls
+        from certrotd.containers.switching import SwitchedContainers
+
+        files = containers.tls
+        tls = Tls(str(files.ca), str(files.certificate), str(files.key)) if files else None
+        engine = DockerEngine(containers.host, tls, timeout=timeout)
+        return SwitchedContainers(engine, containers.names, timeout, clock)
     if entry.stop is None or entry.start is None:
         return Units(entry.units, timeout, clock)
     return Commands(entry.stop, entry.start, entry.stopped, timeout, clock, entry.environment)

@@ -58,6 +58,14 @@ class Engine(Protocol):
         """Stop it, by force after ``grace`` seconds, and start it."""
         ...
 
+    def stop(self, name: str, grace: int) -> None:
+        """Stop it, by force after ``grace`` seconds."""
+        ...
+
+    def start(self, name: str) -> None:
+        """Start it; nothing happens to one that runs."""
+        ...
+
     def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
         """Run a program in it, without a shell."""
         ...
@@ -116,6 +124,14 @@ class DockerEngine:
     def restart(self, name: str, grace: int) -> None:
         with self._asking(f"restart {name}", name) as client:
             client.restart(name, timeout=grace)
+
+    def stop(self, name: str, grace: int) -> None:
+        with self._asking(f"stop {name}", name) as client:
+            client.stop(name, timeout=grace)
+
+    def start(self, name: str) -> None:
+        with self._asking(f"start {name}", name) as client:
+            client.start(name)
 
     def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
         with self._asking(f"run {argv[0]} in {name}", name) as client:

@@ -5,11 +5,13 @@ Where ciphertext names its key by how it begins, the database counts; the rest i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from certrotd.codecs.errors import CodecError
 from certrotd.datasets.port import Dataset, Key, Row
+from certrotd.datasets.process_pool import row_values
 from certrotd.datasets.values import Form, Quarantined, SeenIndex
 from certrotd.keyring.material import KeySet
 
@@ -49,9 +51,8 @@ class Tally:
         return self.by_version.get(version, 0) + self.indexes.get(version, 0) + self.unopened
 
 
-def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
-    """Count everything; raises Failure."""
-    values = form.values(keys)
+def tally(dataset: Dataset, form: Form, keys: KeySet, processes: int | None = None) -> Tally:
+    """Count everything, in so many processes, or (None) as many as pay; raises Failure."""
     beginnings = beginnings_of(form, keys)
     by_version = dict.fromkeys(sorted(keys.keys), 0)
     flat = [(version, each) for version, every in beginnings.items() for each in every]
@@ -64,17 +65,18 @@ def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
     known = tuple(each for _, each in flat)
     plaintext, unopened, indexes = 0, 0, dict[int, int]()
     listed: list[Quarantined] = []
-    for row in _every(dataset, known):
-        for seen in values.looked_at(_without(row, known)):
-            if isinstance(seen, Quarantined):
-                unopened += 1
-                listed += [seen] if len(listed) < MOST_LISTED else []
-            elif isinstance(seen, SeenIndex):
-                indexes[seen.version] = indexes.get(seen.version, 0) + 1
-            elif seen.version is None:
-                plaintext += 1
-            else:
-                by_version[seen.version] = by_version.get(seen.version, 0) + 1
+    with row_values(form, keys, processes) as values:
+        for rows in _batches(dataset, known):
+            for seen in values.looked_at([_without(row, known) for row in rows]):
+                if isinstance(seen, Quarantined):
+                    unopened += 1
+                    listed += [seen] if len(listed) < MOST_LISTED else []
+                elif isinstance(seen, SeenIndex):
+                    indexes[seen.version] = indexes.get(seen.version, 0) + 1
+                elif seen.version is None:
+                    plaintext += 1
+                else:
+                    by_version[seen.version] = by_version.get(seen.version, 0) + 1
     method = BY_BEGINNING if flat else BY_INDEX if form.indexes else BY_TRIAL
     if form.by_construction:
         method = BY_CONSTRUCTION
@@ -84,7 +86,7 @@ def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
 def unnamed(dataset: Dataset, form: Form) -> int:
     """How many values name no key, or cannot be told to; raises Failure."""
     count = 0
-    for row in _every(dataset, ()):
+    for row in chain.from_iterable(_batches(dataset, ())):
         try:
             named = [form.codec.key_id_of(each) is not None for each in form.parts(row)]
         except CodecError:
@@ -111,10 +113,10 @@ def beginnings_of(form: Form, keys: KeySet) -> Mapping[int, tuple[bytes, ...]]:
     return found
 
 
-def _every(dataset: Dataset, known: tuple[bytes, ...]) -> Iterator[Row]:
+def _batches(dataset: Dataset, known: tuple[bytes, ...]) -> Iterator[Sequence[Row]]:
     after: Key | None = None
     while rows := dataset.rows(after, BATCH, known):
-        yield from rows
+        yield rows
         after = rows[-1].key
 
 

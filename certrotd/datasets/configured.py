@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from certrotd.clock import Clock
 from certrotd.codecs import ansible_vault, symmetric_header
@@ -36,6 +38,7 @@ from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Dataset, PreflightFinding, SelfCounting
 from certrotd.datasets.reencryption import Pace
+from certrotd.datasets.replica_lag import ReplicaLag
 from certrotd.datasets.search import NOT_SEARCHED, Searched
 from certrotd.datasets.shards import Division
 from certrotd.datasets.values import Form, Leftover
@@ -44,6 +47,11 @@ from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet, Material
 from certrotd.state.ports import Document as Kept
 from certrotd.state.typed import TypedDocument
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from certrotd.datasets.sql_dialect import Dialect
 
 CODECS: dict[str, Codec] = {
     "tink": Tink(),
@@ -73,6 +81,7 @@ class Opened:
     may_be_empty: bool
     searched: Searched = NOT_SEARCHED
     division: Division = field(default_factory=Division)
+    replicas: ReplicaLag | None = None
 
     def findings(self, *, staged: bool) -> Sequence[PreflightFinding]:
         """What is seen before anything is written; ``staged``: while the application runs."""
@@ -83,7 +92,7 @@ class Opened:
         if isinstance(self.dataset, SelfCounting):
             counted = self.dataset.tally(keys)
         else:
-            counted = tally(self.dataset, self.form, keys)
+            counted = tally(self.dataset, self.form, keys, self.pace.processes)
         if not counted.total and not self.may_be_empty:
             raise NeedsOperator(
                 f"the dataset {self.dataset.name} holds no value at all",
@@ -134,8 +143,13 @@ def opened(
     def password() -> bytes | None:
         return entry.password.resolve().reveal() if entry.password is not None else None
 
-    with engine_of(entry.url, password, what=f"the dataset {name}") as (engine, dialect):
+    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
+        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
+
+    with ExitStack() as stack:
+        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
         from certrotd.datasets.sql import SqlDataset, TableSpec
+        from certrotd.datasets.sql_replicas import replication
 
         form = _form(entry)
         spec = TableSpec(
@@ -148,12 +162,25 @@ def opened(
             form.codec.traits.text,
             {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
         )
-        dataset = SqlDataset(name, engine, spec, dialect)
+        dataset = SqlDataset(name, primary, spec, dialect)
         latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
-        pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
+        pace = Pace(
+            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
+        )
+        lag = None
+        if entry.replica_lag_ms is not None:
+            names = {url: _name_of(url) for url in entry.replicas}
+            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
+            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
         searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
         division = Division(entry.checkpoints == "table", entry.shards)
-        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division)
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag)
+
+
+def _name_of(url: str) -> str:
+    """The host and port of a database, for people."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def codec_of(entry: SqlDatasetEntry) -> Codec:
@@ -294,6 +321,7 @@ def _form(entry: SqlDatasetEntry) -> Form:
         indexes=indexes,
         expects=expects,
         others=others,
+        travels=not any(each.own for each in indexes.values()),
     )
     if entry.associated_data is None:
         return form

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 5
 SQLITE_SECONDS = 20
+TIMEOUT = 600.0
+GRACE = 5.0
+"""So many seconds later than the server, certrotd gives a statement up."""
 _SESSION = {
     # no value is cut to fit; a date of zeros stays one where a row is written as it is
     "sql_mode": "'STRICT_ALL_TABLES,ALLOW_INVALID_DATES'",
@@ -30,8 +33,14 @@ Password = Callable[[], bytes | None]
 
 
 @contextmanager
-def engine_of(url: str, password: Password, *, what: str) -> Iterator[tuple[Engine, Dialect]]:
-    """An engine and what its database is like, closed at the end; raises NeedsOperator."""
+def engine_of(
+    url: str, password: Password, *, what: str, timeout: float = TIMEOUT
+) -> Iterator[tuple[Engine, Dialect]]:
+    """An engine and what its database is like, closed at the end; raises NeedsOperator.
+
+    A statement takes no longer than ``timeout``, in seconds: the server ends it, and if the server
+    is silent, the connection is closed soon after.
+    """
     try:
         from sqlalchemy.engine import make_url
 
@@ -39,9 +48,9 @@ def engine_of(url: str, password: Password, *, what: str) -> Iterator[tuple[Engi
         if parsed.drivername == "sqlite":
             engine, dialect = _sqlite(parsed)
         elif parsed.drivername in ("mariadb", "mysql"):
-            engine, dialect = _mariadb(parsed, password())
+            engine, dialect = _mariadb(parsed, password(), timeout)
         else:
-            engine, dialect = _postgresql(parsed, password())
+            engine, dialect = _postgresql(parsed, password(), timeout)
     except ModuleNotFoundError as error:
         raise NeedsOperator(
             f"{what} needs {error.name}, which is not installed", hint=how_to_install("sql")
@@ -81,11 +90,14 @@ def _sqlite(url: URL) -> tuple[Engine, Dialect]:
     return sa.create_engine("sqlite://", creator=connect, hide_parameters=True), Sqlite()
 
 
-def _postgresql(url: URL, password: bytes | None) -> tuple[Engine, Dialect]:
+def _postgresql(url: URL, password: bytes | None, timeout: float) -> tuple[Engine, Dialect]:
     import sqlalchemy as sa
+    from psycopg.pq import Format
     from psycopg.types.array import ListBinaryDumper
 
-    from certrotd.datasets.sql_dialect import PostgreSQL
+    from certrotd.datasets.postgresql_arrays import register
+    from certrotd.datasets.postgresql_driver import PatientConnection
+    from certrotd.datasets.sql_postgresql import IN_BINARY, PostgreSQL
 
     url = url.set(drivername="postgresql+psycopg")
     if password is not None:
@@ -98,24 +110,40 @@ def _postgresql(url: URL, password: bytes | None) -> tuple[Engine, Dialect]:
         url, hide_parameters=True, isolation_level="READ COMMITTED", connect_args=arguments
     )
 
+    @sa.event.listens_for(engine, "do_connect")
+    def _connected(_dialect: object, _record: object, told: Any, named: Any) -> PatientConnection:
+        connection = PatientConnection.connect(*told, **named)
+        connection.seconds = timeout + GRACE
+        return connection
+
     @sa.event.listens_for(engine, "connect")
     def _limited(connection: Any, _record: object) -> None:
         # arrays of text would be escaped byte by byte
         connection.adapters.register_dumper(list, ListBinaryDumper)
+        register(connection)
         with connection.cursor() as cursor:  # nobody waits long for a row that we wait for
             cursor.execute(f"set lock_timeout = '{LOCK_SECONDS}s'")
+            cursor.execute(f"set statement_timeout = {round(timeout * 1000)}")
         connection.commit()
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def _as_asked(
+        _connection: object, cursor: Any, _sql: str, _told: object, context: Any, _many: bool
+    ) -> None:
+        if context is not None and context.execution_options.get(IN_BINARY):
+            cursor.format = Format.BINARY
 
     return engine, PostgreSQL()
 
 
-def _mariadb(url: URL, password: bytes | None) -> tuple[Engine, Dialect]:
+def _mariadb(url: URL, password: bytes | None, timeout: float) -> tuple[Engine, Dialect]:
     import pymysql  # noqa: F401  # named if it is not there
     import sqlalchemy as sa
 
     from certrotd.datasets.sql_mariadb import MariaDB
 
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "charset": "utf8mb4"}
+    arguments |= dict.fromkeys(("read_timeout", "write_timeout"), timeout + GRACE)
     if password is not None:
         arguments["password"] = password
     engine = sa.create_engine(
@@ -130,5 +158,7 @@ def _mariadb(url: URL, password: bytes | None) -> tuple[Engine, Dialect]:
         told = ", ".join(f"session {name} = {value}" for name, value in _SESSION.items())
         with connection.cursor() as cursor:
             cursor.execute(f"set {told.format(seconds=LOCK_SECONDS)}")
+            if "mariadb" in connection.get_server_info().lower():  # MySQL ends only SELECT
+                cursor.execute(f"set session max_statement_time = {timeout}")
 
     return engine, MariaDB()

@@ -37,7 +37,7 @@ def batch_of(rows: Sequence[Row], change: Callable[[Row], Change | None]) -> Bat
             continue
         if found is not None:
             changes.append(found)
-    return Batch(tuple(changes), tuple(quarantined))
+    return Batch(tuple(changes), tuple(quarantined), messages=len(changes))
 
 
 def seen_of(row: Row, see: Callable[[Row], Seen]) -> Iterator[Seen | Quarantined]:

@@ -83,6 +83,9 @@ class AssociatedData:
 
     def of(self, key: Key, field: int) -> bytes:
         """The associated data of one value."""
+        if len(key) == 1:
+            place = _words(key[0])
+            return self._formats[field].format(place, place).encode()
         places = list(map(_words, key))
         return self._formats[field].format(*places, "/".join(places)).encode()
 

@@ -134,6 +134,16 @@ class Limited(Protocol):
 
 
 @runtime_checkable
+class Overlapping(Protocol):
+    """A dataset of which another thread may read rows while a batch is written."""
+
+    @property
+    def reads_while_writing(self) -> bool:
+        """Whether that is faster."""
+        ...
+
+
+@runtime_checkable
 class Advising(Protocol):
     """A dataset that somebody has to look after while it is rewritten."""
 

@@ -2,19 +2,33 @@
 
 A batch is one transaction. It compares each row with what was read; a row that somebody wrote
 meanwhile is read again and looked at anew. Whatever ends the process between two batches loses
-nothing: what is done already is not touched a second time.
+nothing: what is done already is not touched a second time. Where the place allows it, the next
+batch is read and encrypted on another connection while one is written.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from certrotd.clock import Clock
 from certrotd.datasets.census import MOST_LISTED, beginnings_of
-from certrotd.datasets.port import Busy, Change, Dataset, Key, Refused, Row, Sweeping
-from certrotd.datasets.values import Form, Quarantined
+from certrotd.datasets.port import (
+    Busy,
+    Change,
+    Dataset,
+    Key,
+    Overlapping,
+    Refused,
+    Row,
+    Sweeping,
+)
+from certrotd.datasets.process_pool import Spread, row_values
+from certrotd.datasets.values import Batch, Form, Quarantined
 from certrotd.keyring.material import KeySet
 
 TRIES = 8
@@ -23,6 +37,8 @@ BATCHES_TRIED = 3
 """So many are read and encrypted in memory, to tell how long a pass takes."""
 NAP = 0.25
 """Before the second try, in seconds; the double before each further one."""
+Ahead = Callable[[], tuple[Sequence[Row], Batch]]
+"""The next rows and what they are to be, once they are asked for; raises Failure."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +46,19 @@ class Pace:
     """How fast a pass goes: rows a batch at most, and rows a second (None: as fast as it can).
 
     It rests for ``pause`` after a batch. Writing one is to take no longer than ``latency``, in
-    seconds, too: else the next batches are smaller.
+    seconds, too: else the next batches are smaller. ``processes`` encrypt, None: as many as pay.
     """
 
     batch: int = 1000
     rows_per_second: float | None = None
     pause: float = 0.0
     latency: float | None = None
+    processes: int | None = None
+
+    @property
+    def limits(self) -> bool:
+        """Whether it holds anything up."""
+        return bool(self.rows_per_second or self.pause or self.latency is not None)
 
     def size(self, last: int, took: float) -> int:
         """How many rows the next batch has, after one of ``last`` was written in ``took``."""
@@ -74,7 +96,7 @@ class Passed:
 
 
 class Pass:
-    """A pass over one dataset.
+    """A pass over one dataset; ``messages``, of ``size`` bytes, are what the active key encrypted.
 
     ``before`` comes before every batch and every write, and raises what ends the pass. Without
     ``writes`` everything is read, opened and encrypted, and dropped.
@@ -92,13 +114,16 @@ class Pass:
         writes: bool = True,
     ) -> None:
         self._dataset = dataset
-        self._values = form.values(keys)
+        self._form = form
+        self._keys = keys
         self.done = beginnings_of(form, keys).get(keys.active, ())
         self._clock = clock
         self._pace = pace
         self._before = before
         self._writes = writes
         self._wrote = 0.0
+        self._next = pace.batch
+        self.messages = self.size = 0
 
     def run(
         self,
@@ -107,30 +132,54 @@ class Pass:
     ) -> Passed:
         """From ``position`` to the end; ``keep`` is told after each batch. Raises Failure."""
         position, count, listed = position or Position(), 0, list[Quarantined]()
-        size = self._pace.batch
         if self._writes and isinstance(self._dataset, Sweeping):
             self._before()
             self._dataset.sweep()
-        while True:
-            self._before()
-            begun, self._wrote = self._clock.monotonic(), 0.0
-            rows = self._dataset.rows(position.after, size, self.done)
-            if not rows:
-                return Passed(count, tuple(listed), position.seen)
-            quarantined = self._batch(rows)
-            count += len(quarantined)
-            listed += quarantined[: max(0, MOST_LISTED - len(listed))]
-            position = Position(rows[-1].key, position.seen + len(rows))
-            keep(position)
-            took = self._clock.monotonic() - begun
-            size = self._pace.size(size, self._wrote)
-            self._clock.sleep(self._pace.rest(len(rows), took, self._wrote))
+        with (
+            row_values(self._form, self._keys, self._pace.processes) as values,
+            self._reading(values) as read,
+        ):
+            ahead = read(position.after)
+            while True:
+                self._before()
+                begun, self._wrote = self._clock.monotonic(), 0.0
+                rows, batch = ahead()
+                if not rows:
+                    return Passed(count, tuple(listed), position.seen)
+                ahead = read(rows[-1].key)
+                quarantined = self._batch(batch, values)
+                count += len(quarantined)
+                listed += quarantined[: max(0, MOST_LISTED - len(listed))]
+                position = Position(rows[-1].key, position.seen + len(rows))
+                keep(position)
+                took = self._clock.monotonic() - begun
+                self._next = self._pace.size(self._next, self._wrote)
+                self._clock.sleep(self._pace.rest(len(rows), took, self._wrote))
 
-    def _batch(self, rows: Sequence[Row]) -> Sequence[Quarantined]:
+    @contextmanager
+    def _reading(self, values: Spread) -> Iterator[Callable[[Key | None], Ahead]]:
+        """How the rows behind a key are read: at once and beside, else not before they are needed.
+
+        What is read early is older when it is written: not where the pace holds writing up.
+        """
+
+        def read(after: Key | None) -> tuple[Sequence[Row], Batch]:
+            rows = self._dataset.rows(after, self._next, self.done)
+            return rows, values.reencrypted(rows)
+
+        dataset = self._dataset
+        early = isinstance(dataset, Overlapping) and dataset.reads_while_writing
+        if not (self._writes and early) or self._pace.limits:
+            yield lambda after: partial(read, after)
+            return
+        with ThreadPoolExecutor(1, "reading") as pool:
+            yield lambda after: pool.submit(read, after).result
+
+    def _batch(self, batch: Batch, values: Spread) -> Sequence[Quarantined]:
         """What of the rows cannot be re-encrypted; what others keep writing is for a later pass."""
         quarantined: list[Quarantined] = []
         for _ in range(TRIES):
-            batch = self._values.reencrypted(rows)
+            self.messages, self.size = self.messages + batch.messages, self.size + batch.size
             quarantined += batch.quarantined
             if not self._writes:
                 break
@@ -140,6 +189,7 @@ class Pass:
             if written == len(keys):
                 break
             rows = self._dataset.again([c.row.key for c in batch.changes if c.row.key in keys])
+            batch = values.reencrypted(rows)
         return list({(each.key, each.field, each.why): each for each in quarantined}.values())
 
     def _isolating(self, changes: Sequence[Change]) -> tuple[int, list[Quarantined]]:

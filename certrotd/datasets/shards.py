@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -182,15 +182,16 @@ class SharedPace(Pace):
         """As Pace.rest."""
         if self.rows_per_second is None:
             return super().rest(rows, took, wrote)
-        own = Pace(
-            self.batch, self.rows_per_second / max(1, self.workers()), self.pause, self.latency
-        )
-        return own.rest(rows, took, wrote)
+        own = replace(self, rows_per_second=self.rows_per_second / max(1, self.workers()))
+        return Pace.rest(own, rows, took, wrote)
 
 
 def shared(pace: Pace, workers: Callable[[], int]) -> Pace:
-    """A pace for one of several workers."""
-    return SharedPace(pace.batch, pace.rows_per_second, pace.pause, pace.latency, workers)
+    """A pace for one of several workers, who are processes enough."""
+    processes = pace.processes if workers() <= 1 else 0
+    return SharedPace(
+        pace.batch, pace.rows_per_second, pace.pause, pace.latency, processes, workers
+    )
 
 
 def together(passed: Sequence[Passed], most: int) -> Passed:

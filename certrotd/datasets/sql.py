@@ -81,6 +81,11 @@ class SqlDataset:
     def fields(self) -> Sequence[str]:
         return self.spec.written
 
+    @property
+    def reads_while_writing(self) -> bool:
+        """As Overlapping.reads_while_writing."""
+        return self.dialect.serves_many
+
     @cached_property
     def table(self) -> sa.TableClause:
         """The table with the columns that matter, of the types that the database says."""
@@ -288,7 +293,8 @@ class SqlDataset:
 
     def _select(self) -> sa.Select[Any]:
         values = map(self.dialect.read, self._written)
-        return sa.select(*self._keys, *values, self.dialect.mark(self.table))
+        keys = map(self.dialect.read, self._keys)
+        return sa.select(*keys, *values, self.dialect.mark(self.table))
 
     def _within(self, query: sa.Select[Any]) -> sa.Select[Any]:
         """Only the part, and what the operator's condition says; its colons are not parameters."""
@@ -313,13 +319,13 @@ class SqlDataset:
         return sa.or_(*conditions, *map(self.dialect.is_filled, indexes))
 
     def _read(self, connection: Connection, query: sa.Select[Any]) -> list[Row]:
-        split = len(self._keys)
-        text = self._text
+        split, text = len(self._keys), self._text
+        are_bytes = all(isinstance(each.type, sa.LargeBinary) for each in self._written)
         rows = []
-        for told in map(tuple, connection.execute(query).all()):
+        for told in self.dialect.fetched(connection, query):
             values = told[split:-1]
-            mark = Mark(values, told[-1], text)
-            rows.append(Row(told[:split], tuple(map(_bytes, values)), mark))
+            plain = values if are_bytes else tuple(map(_bytes, values))
+            rows.append(Row(told[:split], plain, Mark(values, told[-1], text)))
         return rows
 
 

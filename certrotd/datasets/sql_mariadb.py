@@ -37,6 +37,8 @@ order by ordinal_position
 class MariaDB:
     """One UPDATE for many rows, joined with a list of their values."""
 
+    serves_many = True
+
     def types(
         self, connection: Connection, table: str, schema: str | None
     ) -> Mapping[str, Any] | None:
@@ -98,6 +100,10 @@ class MariaDB:
     ) -> sa.Select[Any]:
         """As Dialect.locking."""
         return query.with_for_update()
+
+    def fetched(self, connection: Connection, query: sa.Select[Any]) -> Sequence[tuple[Any, ...]]:
+        """As Dialect.fetched."""
+        return list(map(tuple, connection.execute(query)))
 
     def replace(
         self,

@@ -11,8 +11,9 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection, Inspector
 
 from certrotd.datasets.port import PreflightFinding
-from certrotd.datasets.sql_dialect import Dialect, PostgreSQL, Sqlite
+from certrotd.datasets.sql_dialect import Dialect, Sqlite
 from certrotd.datasets.sql_mariadb import MariaDB
+from certrotd.datasets.sql_postgresql import PostgreSQL
 from certrotd.datasets.sql_preflight_mariadb import findings_of_mariadb
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from certrotd.codecs.expectation import Expectation, Length
 from certrotd.codecs.port import Codec, KeyIds, Marking
 from certrotd.codecs.selection import Opened, by_construction, named_by, opened_by
 from certrotd.datasets.blind_indexes import OWN, BlindIndexes, IndexField
-from certrotd.datasets.documents import Document, Place
+from certrotd.datasets.documents import Document
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import Change, Key, Row
+from certrotd.jsonscan import Place
 from certrotd.keyring.material import DataKey, KeySet
 
 MARK = 4
@@ -36,6 +37,11 @@ class Leftover(StrEnum):
     LEAVE = "leave"
 
 
+def unbound(_key: Key, _field: int) -> bytes:
+    """No associated data."""
+    return b""
+
+
 @dataclass(frozen=True)
 class Form:
     """How the values of a dataset are encrypted; ``binds`` gives the associated data of one.
@@ -43,17 +49,19 @@ class Form:
     A field of ``documents`` is one such, in which the values stand. One of ``indexes`` is the blind
     index of another. ``expects`` is what plaintext looks like, by field, where the codec has no
     MAC. What ``others`` matches as a whole is under other keys, and no concern. ``marks_all``: what
-    the active key encrypts is written anew where nothing in it says so.
+    the active key encrypts is written anew where nothing in it says so. What ``travels`` can be
+    pickled, and used in another process.
     """
 
     codec: Codec
-    binds: Callable[[Key, int], bytes] = lambda _key, _field: b""
+    binds: Callable[[Key, int], bytes] = unbound
     plaintext: Leftover = Leftover.REFUSE
     documents: Mapping[int, Document] = option(default_factory=dict)
     indexes: Mapping[int, IndexField] = option(default_factory=dict)
     expects: Mapping[int, Expectation] = option(default_factory=dict)
     others: re.Pattern[bytes] | None = None
     marks_all: bool = False
+    travels: bool = False
 
     @property
     def proves_nothing(self) -> bool:
@@ -102,10 +110,15 @@ class Quarantined:
 
 @dataclass(frozen=True)
 class Batch:
-    """What is to be written of some rows, and what is not touched."""
+    """What is to be written of some rows, and what is not touched.
+
+    The active key has encrypted so many ``messages`` for it, of ``size`` bytes together.
+    """
 
     changes: tuple[Change, ...]
     quarantined: tuple[Quarantined, ...]
+    messages: int = 0
+    size: int = 0
 
 
 class Seen(NamedTuple):
@@ -146,7 +159,7 @@ class Values:
     def __init__(self, form: Form, keys: KeySet) -> None:
         self.form = form
         self.keys = keys
-        codec, active = form.codec, keys.encrypting
+        self._codec, self._active = codec, active = form.codec, keys.encrypting
         self._active_id = codec.key_id_for(active)
         self._names_keys = codec.traits.key_id is KeyIds.STRICT
         self._by_construction = form.by_construction
@@ -154,11 +167,25 @@ class Values:
         self._mark = self._beginning[:MARK]
         self._named: dict[str | None, tuple[DataKey, ...]] = {}
         self._indexes = BlindIndexes(form.indexes, keys)
+        self._messages = self._size = 0
+        quick = self._names_keys and not form.expects
+        self._by_beginning = self._beginnings() if quick else {}
+        self._beginning_length = max(map(len, self._by_beginning), default=0)
+
+    def _beginnings(self) -> Mapping[bytes, DataKey]:
+        """The key of each beginning of ciphertext, none if they differ in length."""
+        found: dict[bytes, DataKey] = {}
+        for key in self.keys:
+            key_id = self._codec.key_id_for(key)
+            begins = self._codec.sql_prefixes(key_id) if key_id is not None else ()
+            found |= dict.fromkeys(begins, key)
+        return found if len(set(map(len, found))) == 1 else {}
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
         """As RowValues.reencrypted."""
         changes: list[Change] = []
         quarantined: list[Quarantined] = []
+        self._messages = self._size = 0
         binds, documents = self.form.binds, self.form.documents
         apart = self._indexes.apart
         for row in rows:
@@ -188,7 +215,7 @@ class Values:
                     after[changed] = new
             if after is not None:
                 changes.append(Change(row, tuple(after)))
-        return Batch(tuple(changes), tuple(quarantined))
+        return Batch(tuple(changes), tuple(quarantined), self._messages, self._size)
 
     def _with_indexes(
         self, row: Row, field: int, quarantined: list[Quarantined]
@@ -305,14 +332,17 @@ class Values:
 
     def _renewal(self, value: bytes, seen: Seen, associated: bytes) -> bytes | None:
         """As _renewed, of a value that was looked at."""
-        codec, keys = self.form.codec, self.keys
-        if seen.version == keys.active and not self._is_unmarked(value):
+        codec, active = self._codec, self._active
+        version, plaintext = seen
+        if version == active.version and not self._is_unmarked(value):
             return None
-        if seen.version is None and self.form.plaintext is Leftover.LEAVE:
+        if version is None and self.form.plaintext is Leftover.LEAVE:
             return None
-        replacing = value if seen.version is not None else None
-        new = codec.encrypt(seen.plaintext, keys.encrypting, associated, replacing=replacing)
-        if codec.decrypt(new, keys.encrypting, associated) != seen.plaintext:
+        replacing = value if version is not None else None
+        new = codec.encrypt(plaintext, active, associated, replacing=replacing)
+        self._messages += 1
+        self._size += len(plaintext)
+        if codec.decrypt(new, active, associated) != plaintext:
             raise Unfit("its ciphertext under the active key does not open to the same plaintext")
         return new
 
@@ -325,11 +355,21 @@ class Values:
 
     def _seen(self, value: bytes, associated: bytes, field: int, *, opens: bool = True) -> Seen:
         """What ``value`` is; unless it ``opens``, the active key's own is known by its id alone."""
-        codec, keys = self.form.codec, self.keys
+        codec, active = self._codec, self._active
+        if (key := self._by_beginning.get(value[: self._beginning_length])) is not None:
+            if key is active and not opens:
+                return Seen(active.version)
+            try:
+                plaintext = codec.decrypt(value, key, associated)
+            except CodecError:
+                pass  # a closer look says more
+            else:
+                if not plaintext.startswith(self._beginning):
+                    return Seen(key.version, plaintext)
         try:
             key_id = codec.key_id_of(value)
             if not opens and self._names_keys and key_id == self._active_id:
-                return Seen(keys.active)
+                return Seen(active.version)
             plaintext, key = self._opened(value, key_id, associated)
         except Damaged:
             if self.form.plaintext is not Leftover.REFUSE and self._is_plaintext(value):
@@ -338,7 +378,7 @@ class Values:
         expected = self.form.expects.get(field)
         if expected is not None and not expected.holds(plaintext):
             raise Unfit("it opens to something else than what is expected: another key wrote it?")
-        if key.version != keys.active and self._is_ciphertext(plaintext, associated):
+        if key is not active and self._is_ciphertext(plaintext, associated):
             raise Unfit("it is encrypted twice, and the inner key would be needed for ever")
         return Seen(key.version, plaintext)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from certrotd.codecs.ansible_vault import MARK
 from certrotd.codecs.errors import Damaged
-from certrotd.datasets.documents import Place
+from certrotd.jsonscan import Place
 
 _BEGINNING = re.compile(re.escape(MARK.decode()) + r"\d")
 _WORD = r"[^\s;\\\"']+"

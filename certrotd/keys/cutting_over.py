@@ -16,7 +16,7 @@ from typing import TypeVar
 from certrotd.audit.record import Happened
 from certrotd.errors import Failure, NeedsOperator, ProofFailed, Transient
 from certrotd.keyring.delivery import Delivery
-from certrotd.keyring.keyring import Keyring, fingerprint
+from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import KeySet
 from certrotd.keyring.states import State
 from certrotd.keys import originals
@@ -62,12 +62,11 @@ def _held(world: World, keyring: Keyring) -> int:
     As its outputs say, because a machine that restarts may start it while they still, or again,
     differ from the states of the keyring.
     """
-    versions = {each.fingerprint: number for number, each in keyring.entries.items()}
+    versions = {key.material: key.version for key in keyring.every_key()}
     found: set[int | None] = set()
     for outlet in world.outlets:
         if (there := outlet.imported()) is not None:
-            material = there.keys[there.encrypting].material
-            found.add(versions.get(fingerprint(material, keyring.seal.material)))
+            found.add(versions.get(there.keys[there.encrypting].material))
     if len(found) > 1 or None in found:
         raise NeedsOperator("the outputs do not have one key of the keyring: nobody knows which")
     return next((each for each in found if each), keyring.every_key().active)

@@ -194,6 +194,7 @@ class ConfiguredKeyring(Kept):
             evidence=self._evidence,
             expose=self._expose,
             overtaken=self._overtaken,
+            messages=self.policy.messages,
             record=lambda happened: self._premises.audit().record(happened),
         )
 
@@ -203,7 +204,7 @@ class ConfiguredKeyring(Kept):
             return None
         from certrotd.consumers.application import build
 
-        return build(self.entry.cutover, self.clock)
+        return build(self.entry.cutover, self.clock, self._premises.connect)
 
     def _expose(self, number: int) -> Mapping[str, JSON]:
         from certrotd.keys.exposure import noted

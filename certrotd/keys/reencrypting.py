@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from certrotd.datasets.census import Tally
     from certrotd.datasets.configured import Opened
     from certrotd.datasets.port import Dataset
-    from certrotd.datasets.reencryption import Passed, Position
+    from certrotd.datasets.reencryption import Pass, Passed, Position
     from certrotd.keyring.keyring import Keyring
     from certrotd.keyring.material import KeySet
     from certrotd.keys.world import World
@@ -175,30 +175,92 @@ class Passes:
 
     def _pass(self, number: int, *, writes: bool = True) -> Passed:
         """The pass of that number; the first one goes on where a crash has cut it off."""
-        from certrotd.datasets.keys import key_from_json, key_to_json
+        from certrotd.datasets.keys import key_from_json
         from certrotd.datasets.reencryption import Pass, Position
+        from certrotd.datasets.replica_lag import waiting
 
-        world, ledger, keys, opened = self.world, self.ledger, self.keys, self.opened
-        pace, clock, before = opened.pace, world.clock, self._before()
+        keys, opened = self.keys, self.opened
+        pace, clock, before = opened.pace, self.world.clock, self._before()
         passing = Pass(opened.dataset, opened.form, keys, clock, pace, before, writes=writes)
-        position, kept = Position(), ledger.kept if number == 0 else {}
+        if not writes:
+            return passing.run()
+        position, kept = Position(), self.ledger.kept if number == 0 else {}
         after: Any = kept.get("after")
         if after is not None and kept.get("active") == keys.active:
             position = Position(key_from_json(after), int(str(kept["seen"])))
-        total = position.seen + opened.dataset.remaining(passing.done)
-        last, advice = world.clock.monotonic(), Advice(opened.dataset, position.seen, total)
+            passing.messages, passing.size = (int(str(kept[each])) for each in ("messages", "size"))
+        left = opened.dataset.remaining(passing.done)
+        self.check_limit(left)
+        kept_at = Checkpoints(self, passing, position, position.seen + left)
+        replicas = opened.replicas if self.gives_way else None
 
         def keep(now: Position) -> None:
-            nonlocal last
-            if world.clock.monotonic() - last < KEEP_EVERY:
-                return
-            last = world.clock.monotonic()
-            key = key_to_json(now.after) if now.after is not None else None
-            words = advice.at(now.seen)
-            told = {"after": key, "seen": now.seen, "active": keys.active, "advice": words}
-            ledger.checkpoint(told, done=now.seen, total=max(total, now.seen))
+            kept_at.reached(now)
+            for lag in waiting(replicas, clock):
+                kept_at.write(f"waiting: {lag.words}")
+                before()
 
-        return passing.run(position, keep)
+        for _ in waiting(replicas, clock):
+            before()
+        try:
+            return passing.run(position, keep)
+        finally:
+            if passing.messages:
+                self.count(passing.messages, passing.size)
+                passing.messages = passing.size = 0
+                kept_at.write()
+
+    def check_limit(self, rows: int) -> None:
+        """Raise NeedsOperator where the active key would encrypt more than it may."""
+        entry = self.world.keyring().entries.get(self.keys.active)
+        used, most = entry.use.messages if entry is not None else 0, self.world.messages
+        if used + rows > most:
+            raise NeedsOperator(
+                f"re-encrypting {rows:,} rows of {self.dataset} would take key version "
+                f"{self.keys.active} over the {most:,} messages that it may encrypt",
+                hint="raise rotate.messages, or have several keyrings for the data",
+            )
+
+    def count(self, messages: int, size: int) -> None:
+        """Add what was encrypted to what the keyring counts; at worst twice after a crash."""
+        active, at = self.keys.active, self.world.clock.now()
+
+        def counted(keyring: Keyring) -> Keyring:
+            if active not in keyring.entries:
+                return keyring
+            return keyring.counted(active, messages, size, at=at)
+
+        self.world.change(counted)
+
+
+class Checkpoints:
+    """How far a pass has come, made durable at intervals, and what the active key encrypted."""
+
+    def __init__(self, passes: Passes, passing: Pass, begun: Position, total: int) -> None:
+        self._passes = passes
+        self._pass = passing
+        self._now = begun
+        self._total = total
+        self._advice = Advice(passes.opened.dataset, begun.seen, total)
+        self._last = passes.world.clock.monotonic()
+
+    def reached(self, now: Position) -> None:
+        """Take note of it."""
+        self._now = now
+        if self._passes.world.clock.monotonic() - self._last >= KEEP_EVERY:
+            self.write()
+
+    def write(self, words: str | None = None) -> None:
+        """Make it durable, with what people should know: those words, or advice."""
+        from certrotd.datasets.keys import key_to_json
+
+        now, passing = self._now, self._pass
+        self._last = self._passes.world.clock.monotonic()
+        key = key_to_json(now.after) if now.after is not None else None
+        told: dict[str, Any] = {"after": key, "seen": now.seen, "active": self._passes.keys.active}
+        told |= {"messages": passing.messages, "size": passing.size}
+        told["advice"] = words or self._advice.at(now.seen)
+        self._passes.ledger.checkpoint(told, done=now.seen, total=max(self._total, now.seen))
 
 
 class Advice:

@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from certrotd.config.context import unconnected
-from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry
-from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
+from certrotd.config.datasets import DatasetEntry, SqlDatasetEntry
+from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import KeySet
@@ -45,9 +45,17 @@ if TYPE_CHECKING:  # what only datasets need is loaded for them
     from certrotd.datasets.scratch import Contents as Held
     from certrotd.datasets.scratch import Copy, Draw, Limits
 
-UNCOPIED = (CommandDatasetEntry, KubernetesDatasetEntry)
-"""Datasets that only the program, or the API server, which keeps them can re-encrypt."""
 WHY = "a rehearsal"
+
+
+def is_rehearsed(entry: DatasetEntry) -> TypeGuard[SqlDatasetEntry | FilesDatasetEntry]:
+    """Whether it is copied: not if a program or an API server re-encrypts it.
+
+    Nor if only a cut-over knows the keys of its values.
+    """
+    if isinstance(entry, SqlDatasetEntry):
+        return not entry.by_construction
+    return isinstance(entry, FilesDatasetEntry)
 
 
 class Stopping(Exception):  # nothing is wrong
@@ -92,7 +100,7 @@ class Rehearsal:
             round(stage.replaced_in, 3),
             round(clock.monotonic() - begun, 3),
             tuple(stage.done),
-            tuple(n for n, e in sorted(self.entries.items()) if isinstance(e, UNCOPIED)),
+            tuple(n for n, e in sorted(self.entries.items()) if not is_rehearsed(e)),
             tuple(problems),
         )
 
@@ -151,7 +159,7 @@ class _Stage:
         from certrotd.datasets.scratch import copied
 
         for number, (name, entry) in enumerate(sorted(self._of.entries.items())):
-            if isinstance(entry, UNCOPIED):
+            if not is_rehearsed(entry):
                 continue
             directory = self._of.directory / f"dataset-{number}"
             made = copied(name, entry, self._of.limits, directory, self._of.draw)

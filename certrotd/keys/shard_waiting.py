@@ -31,11 +31,16 @@ class Wanted:
 
 
 def work_when_open(
-    stored: StoredData, wanted: Wanted, clock: Clock, stopping: Callable[[], bool]
+    stored: StoredData,
+    wanted: Wanted,
+    clock: Clock,
+    stopping: Callable[[], bool],
+    say: Callable[[str], None] = lambda _words: None,
 ) -> None:
     """Work on a shard once a run has it, until it is done, by whomever.
 
-    Raises Transient if no run begins in time, Stopped, and Failure.
+    ``say`` is told what is waited for. Raises Transient if no run begins in time, Stopped, and
+    Failure.
     """
     from certrotd.datasets.shards import LeaseLost
 
@@ -46,6 +51,7 @@ def work_when_open(
         if stopping():
             raise Stopped("the process was told to stop")
 
+    told = ""
     with stored.open(wanted.dataset) as opened:
         checkpoints = divisible(opened).checkpoints(label_of(keyring.name, wanted.dataset))
         while True:
@@ -65,6 +71,10 @@ def work_when_open(
                     f"no re-encryption of {wanted.dataset} has begun",
                     hint=f"certrotd keys plan {keyring.name} says when one does",
                 )
+            words = f"shard {wanted.number} is another's" if is_open else "nothing has begun"
+            if words != told:
+                say(f"{wanted.dataset}: {words}: waiting")
+                told = words
             clock.sleep(POLL)
 
 

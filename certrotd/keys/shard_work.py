@@ -155,9 +155,17 @@ def _passed(
     books: Books | None = None,
 ) -> Passed:
     from certrotd.datasets.reencryption import Pass
+    from certrotd.datasets.replica_lag import waiting
+
+    def kept(position: Position) -> None:
+        keep(position)
+        for _ in waiting(opened.replicas, clock):
+            before()
 
     part = divisible(opened).part(shard.part, books)
-    return Pass(part, opened.form, keys, clock, pace, before).run(shard.position, keep)
+    for _ in waiting(opened.replicas, clock):
+        before()
+    return Pass(part, opened.form, keys, clock, pace, before).run(shard.position, kept)
 
 
 @contextmanager

@@ -221,15 +221,19 @@ class ShardedPasses(Passes):
             with self.workers() as force:
                 run, total = self._opened(number, force)
                 self._guarded(run, lambda: self._directing(run, total, force))
-        return together([each.passed for each in run.look()], LISTED)
+        shards = run.look()
+        # each row that was read, whether or not something in it was encrypted: never too little
+        self.count(sum(e.position.seen for e in shards) * len(self.opened.dataset.fields), 0)
+        return together([each.passed for each in shards], LISTED)
 
     def _opened(self, number: int, force: Workforce | None) -> tuple[ShardRun, int]:
         """The run, worked on from now on, and how many rows it is about."""
         run = self._run(number, force)
         run.open()
         dataset = self.opened.dataset
-        seen = sum(each.position.seen for each in run.look())
-        return run, seen + dataset.remaining(self._done)
+        seen, left = sum(e.position.seen for e in run.look()), dataset.remaining(self._done)
+        self.check_limit(left)
+        return run, seen + left
 
     def _guarded(self, run: ShardRun, work: Callable[[], None]) -> None:
         try:

@@ -164,8 +164,9 @@ class World:
     ``evidence`` is what is known of a version that is to be destroyed; ``record`` writes into the
     audit log. What is cut over is ``application``, within ``window``. ``expose`` counts what a
     version protects, and keeps that. ``overtaken``: something more urgent waits for what takes
-    hours. ``patience`` is how many seconds an acknowledgement is waited for before the
-    rotation is parked. ``workers`` re-encrypt what this process would, where there are any.
+    hours. A key encrypts at most so many ``messages``. ``patience`` is how many seconds an
+    acknowledgement is waited for before the rotation is parked. ``workers`` re-encrypt what this
+    process would, where there are any.
     """
 
     name: str
@@ -186,6 +187,7 @@ class World:
     overtaken: Callable[[], bool] = lambda: False
     fence: Callable[[], None] = lambda: None
     patience: float = 5.0
+    messages: int = 2**32
 
     def found(self) -> Found:
         """The keyring as it is kept; raises NeedsOperator if it was never written."""

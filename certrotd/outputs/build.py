@@ -9,6 +9,7 @@ from certrotd.config.outputs import (
     BaseOutputEntry,
     DotenvEntry,
     FernetListEntry,
+    JsonKeyEntry,
     JsonKeystoreEntry,
     KeyListEntry,
     KubernetesEncryptionEntry,
@@ -104,6 +105,8 @@ def _built(entry: OutputEntry, algorithm: Algorithm, chance: Chance) -> Output:
             return FernetList(entry.place, separator, entry.variable)
         case KeyListEntry():
             return _key_list(entry, algorithm)
+        case JsonKeyEntry():
+            return _json_key(entry, algorithm)
         case KubernetesEncryptionEntry():
             from certrotd.outputs.kubernetes_encryption import KubernetesEncryption
 
@@ -148,6 +151,14 @@ def _key_list(entry: KeyListEntry, algorithm: Algorithm) -> Output:
 
     keys = KeyText(frozenset({algorithm}), KeyEncoding(entry.encoding), entry.prefix)
     return KeyList(entry.place, entry.at, keys, Encrypts(entry.encrypts))
+
+
+def _json_key(entry: JsonKeyEntry, algorithm: Algorithm) -> Output:
+    from certrotd.outputs.json_key import JsonKey
+    from certrotd.outputs.key_text import KeyText
+
+    keys = KeyText(frozenset({algorithm}), KeyEncoding(entry.encoding), entry.prefix)
+    return JsonKey(entry.place, entry.at, keys)
 
 
 def _template(entry: TemplateEntry, algorithm: Algorithm) -> Output:

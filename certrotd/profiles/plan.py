@@ -37,9 +37,9 @@ class Installation:
 
 def tables_of(profile: Profile, place: Installation) -> Mapping[str, TableEntry]:
     """The tables with ciphertext, by the names of their datasets; raises UsageError."""
-    if profile.tables and place.tables:
+    if (profile.tables or profile.datasets) and place.tables:
         raise UsageError("the profile knows its tables: add others to what --write has written")
-    if profile.tables:
+    if profile.tables or profile.datasets:
         return profile.tables
     if not place.tables:
         raise UsageError(
@@ -87,8 +87,11 @@ def configuration(
         "algorithm": _filled(profile.algorithm, options),
         "outputs": [{**_filled(profile.output, options), "path": place.source, "mode": place.mode}],
     }
+    if profile.consumers and place.targets:
+        raise UsageError("the profile knows its consumers: leave --target out")
     if profile.cutover is None:
-        keyring["consumers"] = {each: {"target": each} for each in place.targets}
+        told = {each: {"target": each} for each in place.targets}
+        keyring["consumers"] = _filled(profile.consumers, options) or told
     elif place.targets:
         raise UsageError("the application is stopped for a rotation: leave --target out")
     else:
@@ -103,7 +106,7 @@ def configuration(
         )
         for name, each in tables_of(profile, place).items()
         if name not in absent
-    }
+    } | _filled(profile.datasets, options)
     keyring["drains"] = _filled(profile.drains, options)
     return {"keyrings": {place.keyring: {name: each for name, each in keyring.items() if each}}}
 
@@ -125,24 +128,30 @@ def _dataset(
     }
 
 
-def _option(name: str, option: OptionEntry, place: Installation) -> str:
+def _option(name: str, option: OptionEntry, place: Installation) -> str | tuple[str, ...]:
     value = place.options.get(name, option.default)
     if value is None:
         raise UsageError(f"the profile needs {name}: {option.description}", hint=f"--set {name}=…")
     if option.choices and value not in option.choices:
         raise UsageError(f"{name} must be one of {', '.join(option.choices)}")
-    return value
+    return tuple(value.split(",")) if option.many else value
 
 
-def _filled(part: Any, options: Mapping[str, str]) -> Any:
-    """``part`` with the options in their places; a whole text of ``true`` or ``false`` is one."""
+def _filled(part: Any, options: Mapping[str, str | tuple[str, ...]]) -> Any:
+    """``part`` with the options in their places; a whole text of ``true`` or ``false`` is one.
+
+    An option of several is several items of a list.
+    """
     match part:
         case dict():
             return {name: _filled(each, options) for name, each in part.items()}
         case list():
-            return [_filled(each, options) for each in part]
+            every = (_filled(each, options) for each in part)
+            return [one for each in every for one in (each if isinstance(each, tuple) else [each])]
+        case str() if (whole := _OPTION.fullmatch(part)) and isinstance(options[whole[1]], tuple):
+            return options[whole[1]]
         case str() if _OPTION.search(part):
-            text = _OPTION.sub(lambda found: options[found[1]], part)
+            text = _OPTION.sub(lambda found: str(options[found[1]]), part)
             return _WORDS.get(text, text)
         case _:
             return part
@@ -157,7 +166,7 @@ def as_text(profile: Profile, place: Installation, configured: Mapping[str, Any]
 
 def _known(profile: Profile, place: Installation) -> Iterator[str]:
     yield f"{profile.title}; tested: {', '.join(profile.tested) or 'no version of the application'}"
-    if profile.cutover is None and not place.targets:
+    if profile.cutover is None and not place.targets and not profile.consumers:
         yield (
             "No --target: a new key encrypts before anything makes the application read it. "
             "Add consumers."

@@ -23,6 +23,7 @@ class OptionEntry(Entry):
     description: Text
     default: Text | None = None  # none: it must be given
     choices: Items[Text] = ()
+    many: bool = False  # a list, with commas between: as an item of a list it is all of them
 
 
 class TableEntry(Entry):
@@ -52,9 +53,10 @@ class HintsEntry(Entry):
 class Profile(Entry):
     """One application.
 
-    Texts of ``algorithm``, ``output``, ``codec``, ``expects``, ``drains`` and ``cutover`` may have
-    ``${name}`` of an option. Without ``tables`` they are the installation's own, given by
-    ``--table``; ``expects`` is then what plaintext of every column looks like.
+    Texts of ``algorithm``, ``output``, ``codec``, ``expects``, ``drains``, ``cutover``,
+    ``consumers`` and ``datasets`` may have ``${name}`` of an option. What it encrypts is in
+    ``datasets`` that are no tables, or in ``tables``; without either, these are the installation's
+    own, given by ``--table``, and ``expects`` is what plaintext of every column looks like.
     """
 
     title: Text
@@ -63,11 +65,13 @@ class Profile(Entry):
     options: dict[SafeName, OptionEntry] = Field(default={})
     algorithm: Text
     output: dict[str, Any]
-    codec: str | dict[str, Any]
+    codec: str | dict[str, Any] | None = None
     expects: Any = None
     tables: dict[SafeName, TableEntry] = Field(default={})
     drains: dict[SafeName, Text] = Field(default={})
     cutover: dict[str, Any] | None = None
+    consumers: dict[SafeName, Any] = Field(default={})
+    datasets: dict[SafeName, Any] = Field(default={})
     hints: HintsEntry = HintsEntry()
     elsewhere: Items[Text] = ()  # what holds ciphertext, or depends on the key, and is no table
 
@@ -75,6 +79,8 @@ class Profile(Entry):
     def _fits(self) -> Self:
         if (self.shape == "one-slot") and self.cutover is None:
             raise refuse("an application of one slot needs cutover")
+        if (self.codec is None) != bool(self.datasets) or (self.datasets and self.tables):
+            raise refuse("a profile has either a codec, for tables, or datasets of another kind")
         return self
 
 

@@ -299,7 +299,7 @@ def build(entry: DockerEntry, context: Context) -> DockerTarget:
     return DockerTarget(
         DockerEngine(
             entry.host,
-            Tls(str(tls.ca), str(tls.certificate), str(tls.key)) if tls else None,
+            Tls(str(tls.ca), str(tls.cert), str(tls.key)) if tls else None,
             timeout,
         ),
         Chosen(

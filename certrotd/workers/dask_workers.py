@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from certrotd.errors import Failure, NeedsOperator, Transient, UsageError
 from certrotd.extras import how_to_install
 
+CLOSED_WITHIN = 60
 FOUND_WITHIN = 30
 """So many seconds a scheduler, and a first worker of it, may take to be found."""
 _CERTIFICATES = "DASK_DISTRIBUTED__COMM__TLS__CA_FILE and …__TLS__CLIENT__CERT and __KEY name them"
@@ -110,7 +111,7 @@ class DaskWorkers:
     ) -> None:
         for each in (self._client, self._cluster):
             if each is not None:
-                each.close(timeout=10)
+                each.close(timeout=CLOSED_WITHIN)
         self._client = self._cluster = None
         self._calls = []
 

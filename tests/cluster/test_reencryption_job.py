@@ -25,6 +25,7 @@ from tests.parts.postgresql import PASSWORD, PostgreSQL
 PAGE = Path(__file__).parents[2] / "docs/keys/beyond-one-machine.md"
 ROWS, SHARDS = 4000, 4
 TINK = Tink()
+TAKEN = "select shard, holder, token from certrotd_checkpoints"
 
 
 @pytest.fixture
@@ -92,6 +93,16 @@ def job(release: Release) -> Object:
     return dict(told)
 
 
+def logs(release: Release) -> str:
+    """What the pods of the Job have said; a failure if one of them fails."""
+    said = ""
+    for each in release.cluster.pods(release.namespace, "job-name=reencrypt-shop"):
+        if each["status"]["phase"] not in ("Pending", "Unknown"):
+            said += release.kubectl("logs", each["metadata"]["name"])
+        assert each["status"]["phase"] != "Failed", said
+    return said
+
+
 def test_pods_of_a_job_take_shards_and_the_census_is_the_daemons(
     cluster: Cluster, database: PostgreSQL, release: Release
 ) -> None:
@@ -118,8 +129,9 @@ def test_pods_of_a_job_take_shards_and_the_census_is_the_daemons(
         connection.commit()
     cluster.apply(release.namespace, job(release))
     cluster.until(
-        lambda: len(cluster.pods(release.namespace, "job-name=reencrypt-shop")) == SHARDS,
-        what="the pods",
+        lambda: logs(release).count("nothing has begun: waiting") == SHARDS,
+        within=300,
+        what="every pod waits",
         namespace=release.namespace,
     )
     release.run("keys", "rotate", "shop", "--reason", "test")
@@ -140,8 +152,10 @@ def test_pods_of_a_job_take_shards_and_the_census_is_the_daemons(
         what="a pod has a shard",
         namespace=release.namespace,
     )
+    name = held_by_pods()[0]
+    before = {number: (holder or "", token) for number, holder, token in rows(TAKEN)}
     pods = cluster.pods(release.namespace, "job-name=reencrypt-shop")
-    [victim] = [e for e in pods if e["metadata"]["name"].startswith(held_by_pods()[0])]
+    [victim] = [e for e in pods if e["metadata"]["name"].startswith(name)]
     release.kill(victim["metadata"]["name"])
     at = f"/apis/batch/v1/namespaces/{release.namespace}/jobs/reencrypt-shop"
     cluster.until(
@@ -155,8 +169,10 @@ def test_pods_of_a_job_take_shards_and_the_census_is_the_daemons(
     for number, email, note in rows("select * from customers"):
         assert TINK.decrypt(bytes(email), new, b"customers/%d" % number) == b"value %d" % number
         assert note == "note"
-    holders = {each[0] for each in rows("select holder from certrotd_checkpoints")}
-    assert len(holders) > 2, "the daemon has not done it alone"
+    after = {number: (holder, token) for number, holder, token in rows(TAKEN)}
+    [number] = [n for n, (holder, _) in before.items() if holder.startswith(name)]
+    assert after[number][1] > before[number][1], "another has taken what the killed one had"
+    assert len({holder for holder, _ in after.values()}) > 1, "the daemon has not done it alone"
 
     def is_retired() -> bool:
         [told] = json.loads(release.run("keys", "list", "--json"))

@@ -63,13 +63,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Application:
-    """What of it matters: ``rows`` and what is ``not_expected`` are SQL with its parameters.
+    """What of it matters.
 
-    Some values are known answers of the application's own libraries, and some not under the key.
+    ``file`` has its key in the place of ¶; ``rows``, and what is ``not_expected``, are SQL
+    with its parameters. Some values are known answers, and some are not under the key.
     """
 
     profile: str
-    variable: str
+    file: str
     secret: str
     schema: str
     columns: tuple[Column, ...]
@@ -167,7 +168,7 @@ def n8n() -> Application:
     )
     return Application(
         "n8n",
-        "N8N_ENCRYPTION_KEY",
+        '{\n\t"encryptionKey": "¶",\n\t"fsStorageMigrated": true\n}',
         secret,
         """
         create table credentials_entity (id varchar(36) primary key not null,
@@ -256,7 +257,7 @@ def grafana() -> Application:
     encoded = partial(Column, seal=grafana_seal, unseal=grafana_text)
     return Application(
         "grafana",
-        "GF_SECURITY_SECRET_KEY",
+        "GF_PATHS_DATA=/var/lib/grafana\nGF_SECURITY_SECRET_KEY=¶\n",
         secret,
         """
         create table data_keys (name varchar(100) primary key not null, active boolean not null,
@@ -339,7 +340,7 @@ def superset(engine: str = "AesEngine") -> Application:
     wrong = cbc_seal("another key", b"hunter2 and more than a block")
     return Application(
         "superset" if engine == "AesEngine" else "superset-gcm",
-        "SUPERSET_SECRET_KEY",
+        "SUPERSET_SECRET_KEY=¶\n",
         secret,
         """
         create table dbs (id integer primary key, database_name varchar(250) not null,

@@ -19,6 +19,7 @@ from certrotd.keyring.states import State
 from certrotd.outputs.dotenv import DotenvKeys, DotenvSlots
 from certrotd.outputs.encodings import KeyEncoding, printable_material
 from certrotd.outputs.fernet_list import FernetList
+from certrotd.outputs.json_key import JsonKey
 from certrotd.outputs.json_keystore import JsonKeystore
 from certrotd.outputs.key_list import KeyList
 from certrotd.outputs.key_text import KeyText
@@ -287,6 +288,15 @@ CASES = [
             "a: 1¶¶",
         ),
         material=lambda rng, size: letters(rng, size + rng.randrange(-20, 200)),
+    ),
+    Case(
+        "json-key",
+        lambda: JsonKey(FILE, ("keys", "own"), PASSPHRASE),
+        around=(
+            '{\n\t"a": "é",\n\t"keys": {\n\t\t"own":¶ ""¶,\n\t\t"b": [1]\n\t}\n}',
+            f'{{"keys": {{"own": ¶"{OLD}"¶}}}}',
+        ),
+        material=letters,
     ),
     Case("key-list-first", lambda: KeyList(FILE, ("keys",), HEX, Encrypts.FIRST)),
     Case(

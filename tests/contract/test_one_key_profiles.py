@@ -30,8 +30,8 @@ class Installation:
 
     def __init__(self, app: Application, host: Host, execute: Execute, url: str) -> None:
         self.app, self.host, self.execute, self.url = app, host, execute, url
-        self.keys = host.place / "app.env"
-        self.keys.write_text(f"OTHER=x\n{app.variable}={app.secret}\n")
+        self.keys = host.place / "keys"
+        self.keys.write_text(app.file.replace("¶", app.secret))
         self.keys.chmod(0o600)
         (host.place / "conf.d").mkdir()
         text = app.schema
@@ -57,8 +57,8 @@ class Installation:
     @property
     def secret(self) -> str:
         """What the application would read."""
-        [line] = [each for each in self.keys.read_text().splitlines() if self.app.variable in each]
-        return line.partition("=")[2].strip("'\"")
+        before, after = self.app.file.split("¶")
+        return self.keys.read_text().removeprefix(before).removesuffix(after)
 
     @property
     def stops(self) -> int:

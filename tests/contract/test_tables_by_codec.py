@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from certrotd.codecs.errors import CodecError
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL
 from certrotd.datasets.configured import opened
+from certrotd.datasets.port import Row
+from certrotd.datasets.process_child import told, values_of
 from certrotd.datasets.reencryption import Pass
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 from tests.contract.codec_cases import key_of
@@ -279,6 +282,26 @@ def test_a_table_comes_under_the_new_key_and_nothing_is_left_under_the_old_one(
         assert database.execute("select id from t where v is null").fetchall() == [(0,)]
         passed.run()
         assert content(database) == after
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_another_process_makes_the_same_of_its_values(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that it is told can be sent there."""
+    table = TABLES[name]()
+    monkeypatch.setenv("SALT", table.salt)
+    keys = KeySet.of([table.key, table.new], active=2)
+    (tmp_path / "app.db").touch()
+    with opened("rows", entry_of(table, tmp_path / "app.db")) as place:
+        form = place.form
+        assert form.travels
+        there = values_of(pickle.loads(pickle.dumps(told(form, keys))))
+        row = Row((1,), (form.codec.encrypt(b"text", table.key, form.binds((1,), 0)),), None)
+        [change] = there.reencrypted([row]).changes
+        [new] = change.values
+        assert new is not None
+        assert form.codec.decrypt(new, table.new, form.binds((1,), 0)) == b"text"
 
 
 def entry_of(table: Table, path: Path) -> SqlDatasetEntry:

@@ -22,6 +22,8 @@ class MemoryDataset:
     failing: list[Failure] = field(default_factory=list)
     found: Sequence[PreflightFinding] = ()
     writes: list[int] = field(default_factory=list)
+    reads_while_writing: bool = False
+    before_read: Callable[[], None] = lambda: None
 
     def counts(self, beginnings: Sequence[bytes]) -> BeginningCounts:
         """As Dataset.counts."""
@@ -35,6 +37,7 @@ class MemoryDataset:
 
     def rows(self, after: Key | None, most: int, done: Sequence[bytes]) -> Sequence[Row]:
         """As Dataset.rows."""
+        self.before_read()
         opened = self._open(done)
         behind = sorted(key for key in opened if after is None or key > after)
         return [Row(key, opened[key], opened[key]) for key in behind[:most]]

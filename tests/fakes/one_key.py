@@ -36,12 +36,11 @@ TINK = Tink()
 CBC = Layout(
     "{iv:hex}:{ct:hex}",
     LayoutCipher.AES_256_CBC,
-    Kdf(KdfName.SHA256),
     plaintext=Anything(),
     marks=True,
 )
 """It has no MAC, and names no key."""
-CFB = replace(CBC, cipher=LayoutCipher.AES_256_CFB)
+CFB = replace(CBC, cipher=LayoutCipher.AES_256_CFB, kdf=Kdf(KdfName.SHA256))
 """It opens under any key."""
 
 

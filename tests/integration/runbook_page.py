@@ -37,8 +37,6 @@ class RunbookPage:
         self.database = {f"PG{each}": value for each, value in known.items()}
         identity = pyrage.x25519.Identity.generate()
         instead = {
-            "host=db.example.com": f"host=127.0.0.1\nport={server.port}",
-            "password=…": f"password={_SECRET}",
             "db.example.com": f"127.0.0.1:{server.port}",
             _RECIPIENT: str(identity.to_public()),
             "password '…'": f"password '{_SECRET}'",

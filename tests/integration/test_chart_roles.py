@@ -46,6 +46,12 @@ def blocks(page: str) -> list[Object]:
     return [each for text in texts for each in yaml.safe_load_all(text) if isinstance(each, dict)]
 
 
+def lists(page: str) -> list[list[Object]]:
+    """The lists in the YAML of a page."""
+    texts = (text.partition("```")[0] for text in page.split("```yaml\n")[1:])
+    return [each for text in texts for each in yaml.safe_load_all(text) if isinstance(each, list)]
+
+
 class TestRights:
     """What the Roles say is what the documentation says, and what the code asks for."""
 
@@ -141,6 +147,28 @@ class TestRights:
         assert tuple(secrets["verbs"]) == NEEDED_OUTPUT
         own = [e for e in objects if e["kind"] == "Role" and e["metadata"]["namespace"] != "shop"]
         assert [e["rules"][0].get("resourceNames") for e in own] == [None, ["own"]]
+
+    def test_of_an_application_that_is_cut_over(self) -> None:
+        """As docs/keys/cut-over.md has it, by the names of the workloads, and nothing more."""
+        dataset = {"url": "postgresql://c@db/l", "table": "e", "columns": ["b"], "codec": "fernet"}
+        keyring = {
+            "algorithm": "fernet",
+            "outputs": [{"type": "dotenv", "secret": {"name": "k", "key": "env"}, "key": "K"}],
+            "datasets": {"entries": {"type": "sql", **dataset}},
+            "cutover": {
+                "scale": {"namespace": "books", "workloads": ["deployment/tickets"]},
+                "probe": {"command": ["/bin/true"]},
+            },
+        }
+        objects = template(changed("deployment", "config.keyrings", {"tickets": keyring}))
+        given = triples(one(objects, "Role", namespace="books")["rules"])
+        page = (ROOT / "docs" / "keys" / "cut-over.md").read_text()
+        [shown] = [each for each in lists(page) if "apiGroups" in each[0]]
+        assert triples(shown) <= given
+        assert given - triples(shown) == {
+            ("apps", "deployments", "watch"),
+            ("", "pods", "watch"),
+        }, "what every target has"
 
     def test_that_others_have_are_added_by_hand(self) -> None:
         """In any namespace."""

@@ -22,7 +22,8 @@ from tests.parts.systemctl import Systemctl
 
 pytestmark = pytest.mark.integration
 Begin = Callable[[str, str], RunbookPage]
-QUICK, SLOW = "rows_per_second: 2000", "rows_per_second: 20\n        batch: 20"
+QUICK, SLOW = "rows_per_second: 2000", "rows_per_second: 5\n        batch: 5"
+ROWS = 8
 GEM = Path(__file__).parents[1] / "vectors" / "symmetric_encryption" / "keystore"
 
 
@@ -138,22 +139,22 @@ def test_a_php_application_goes_from_slot_to_slot_and_back(begin: Begin) -> None
         page.execute(f"create table {table} (id bigint primary key, {column} text not null)")
     php = [locate.require("php"), "-S", "127.0.0.1:{port}", APPLICATIONS / "psap.php"]
     psap = page.unit("psap.service", php, environment=file)
-    for number in range(1, 30):
+    for number in range(1, ROWS + 1):
         psap.put(number, f"incident {number}")
     stored = psap.values()
     page.configure()
 
     found = {line.split()[1]: line.split()[0] for line in page.next().splitlines()}
-    assert found == {"public.incidents": "29", "public.incident_communications": "29"}
+    assert found == dict.fromkeys(("public.incidents", "public.incident_communications"), str(ROWS))
     page.next()
     assert psap.values() == stored
     page.next()
     page.next()  # backup, drill and scan
     assert page.next().endswith("PSAP_KEY_VERSION=v2\n")
     assert psap.restarts == 2
-    psap.put(30, "written under v2")
+    psap.put(ROWS + 1, "written under v2")
     stored = psap.values()
-    assert len(stored) == 60
+    assert len(stored) == 2 * (ROWS + 1)
     [(old,)] = page.execute("select description from incidents where id = 1")
     page.next()
     assert psap.values() == stored
@@ -183,7 +184,7 @@ def test_a_node_application_goes_on_with_its_keystore(begin: Begin) -> None:
     program = [locate.require("node"), APPLICATIONS / "blog.js", "{port}", file]
     blog = page.unit("blog.service", program, variables={"KEY_ROTATION": "off"})
     page.host.instead["127.0.0.1:8080"] = f"127.0.0.1:{blog.port}"
-    for number in range(1, 30):
+    for number in range(1, ROWS + 1):
         blog.put(number, f"post {number}")
     stored = blog.values()
     page.configure()
@@ -193,7 +194,7 @@ def test_a_node_application_goes_on_with_its_keystore(begin: Begin) -> None:
     assert "present keys" in said, said
     assert blog.restarts == 2
     assert json.loads(file.read_text())["currentVersion"] == 2
-    blog.put(30, "written under version 2")
+    blog.put(ROWS + 1, "written under version 2")
     stored.append("written under version 2")
     assert blog.values() == stored
     page.next()
@@ -207,14 +208,14 @@ def test_a_node_application_goes_on_with_its_keystore(begin: Begin) -> None:
 
     blog.variables["KEY_ROTATION"] = "on"
     blog.job("restart")
-    blog.put(31, "under a key of its own")
-    assert page.next() == "2|30\n3|1\n"
+    blog.put(ROWS + 2, "under a key of its own")
+    assert page.next() == f"2|{ROWS + 1}\n3|1\n"
     said = page.host.shell("certrotd keys rotate blog --reason x 2>&1", code=1)
     assert "was changed by something else" in said
 
 
 def test_a_cipher_list_is_deployed_process_by_process(begin: Begin) -> None:
-    """After each restart every process reads what any other writes; Ruby rewrites the values."""
+    """After each restart every process reads what any other writes."""
     page = begin("ruby.md", "shop")
     folder = page.host.at("/srv/shop/encryption")
     text = (GEM / "symmetric-encryption-rolling.yml").read_text()
@@ -226,13 +227,7 @@ def test_a_cipher_list_is_deployed_process_by_process(begin: Begin) -> None:
         (folder / name).write_bytes((GEM / name).read_bytes())
         (folder / name).chmod(0o600)
     page.execute("create table customers (id bigint primary key, email text)")
-    ruby, program = locate.require("ruby"), APPLICATIONS / "customers.rb"
-    command = [ruby, program, "{port}", file]
-    page.host.write(
-        "/srv/shop/bin/reencrypt",
-        f'#!/bin/sh\nexec "{ruby}" "{program}" reencrypt "{file}"\n',
-        0o755,
-    )
+    command = [locate.require("ruby"), APPLICATIONS / "customers.rb", "{port}", file]
     webs = [page.unit(f"shop-web@{number}.service", command) for number in (1, 2)]
     for number, web in enumerate(webs, 1):
         page.host.instead[f"127.0.0.1:808{number}"] = f"127.0.0.1:{web.port}"
@@ -248,15 +243,14 @@ def test_a_cipher_list_is_deployed_process_by_process(begin: Begin) -> None:
 
     each_writes_and_all_read()
     page.configure()
-    assert page.next().endswith(f"\n{rows}\n")
+    page.next()
     for web in webs:
         web.restarted = each_writes_and_all_read
     page.next()
     assert [web.restarts for web in webs] == [2, 2]
     assert rows == 2 + 4 * 2
-    counts = page.next().split()
-    assert int(counts[0]) > 0
-    assert counts[-1] == "0"
+    page.next()
+    assert page.next() == "0\n"
     each_writes_and_all_read()
     page.next()
     page.host.later(8)
@@ -274,7 +268,7 @@ def test_a_server_with_an_old_key_is_cut_over_first_and_staged_then(begin: Begin
     page.execute("create table idn_secret (id bigint primary key, secret_value text not null)")
     identity = page.unit("identity.service", python("identity", file))
     page.host.instead["127.0.0.1:8080"] = f"127.0.0.1:{identity.port}"
-    for number in range(1, 30):
+    for number in range(1, ROWS + 1):
         identity.put(number, f"secret {number}")
     stored = identity.values()
     file.write_text(file.read_text().replace("enable_key_id = false", "enable_key_id = true"))
@@ -287,8 +281,8 @@ def test_a_server_with_an_old_key_is_cut_over_first_and_staged_then(begin: Begin
     written = page.host.at(staged).read_text()
     page.host.put(page.page, staged)
     refused = page.host.shell("certrotd keys rotate identity --dry-run", code=1)
-    assert "29 values of idn_secret name no key" in refused
-    assert "29 values" in page.host.shell("certrotd keys rotate identity --reason x", code=1)
+    assert f"{ROWS} values of idn_secret name no key" in refused
+    assert f"{ROWS} values" in page.host.shell("certrotd keys rotate identity --reason x", code=1)
     page.host.write(staged, written)
     told = page.next()
     assert "the application stopped for at least" in told

@@ -58,6 +58,7 @@ class MariaDB(Server):
 
     def _options(self) -> Sequence[str]:
         settings = {
+            "server-id": self.port,
             "datadir": self.data,
             "tmpdir": self._home,  # a server that starts removes what others have in theirs
             "bind-address": "127.0.0.1",
@@ -96,6 +97,20 @@ class MariaDB(Server):
     def stop(self) -> None:
         super().stop()
         shutil.rmtree(self._home, ignore_errors=True)
+
+    def replicate(self, primary: MariaDB) -> None:
+        """Be its replica from now on: what it has already is not copied."""
+        with primary.connect() as told, told.cursor() as cursor:
+            cursor.execute("select @@global.gtid_binlog_pos")
+            [(at,)] = cursor.fetchall()
+        with self.connect() as told, told.cursor() as cursor:
+            cursor.execute("set global gtid_slave_pos = %s", (at,))
+            cursor.execute(
+                "change master to master_host = '127.0.0.1', master_port = %s, "
+                "master_user = 'root', master_password = %s, master_use_gtid = slave_pos",
+                (primary.port, PASSWORD),
+            )
+            cursor.execute("start slave")
 
     def url(self, database: str = "mysql", user: str = "root") -> str:
         """As the configuration has it, without the password."""

@@ -20,7 +20,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 def files(page: str) -> Mapping[str, str]:
     """What the page has an operator write, by a first line such as ``# /etc/app.yaml``."""
-    shown = [text for language in ("yaml", "bash", "ini") for text in blocks(page, language)]
+    shown = [*blocks(page, "yaml"), *blocks(page, "bash")]
     return {found[1]: text for text in shown if (found := _FILE.match(text))}
 
 

@@ -42,15 +42,31 @@ class PostgreSQL(Server):
         else:
             shutil.chown(self._home, "postgres", "postgres")
         self.data = self._home / "data"
+        self._fill()
+
+    def _fill(self) -> None:
+        """Make the directory of its data."""
         secret = self._home / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        made = [locate.require("initdb"), "-D", self.data, "-U", "postgres", "-A", "scram-sha-256"]
-        more = ["-E", "UTF8", "--locale=C.UTF-8", "--pwfile", secret, "-N"]
-        run = [*self._as, *map(str, (*made, *more))]
-        subprocess.run(run, check=True, capture_output=True, cwd="/")
+        made: list[str | Path] = [
+            locate.require("initdb"),
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "-A",
+            "scram-sha-256",
+        ]
+        more: list[str | Path] = ["-E", "UTF8", "--locale=C.UTF-8", "--pwfile", secret, "-N"]
+        self._run([*made, *more])
         with (self.data / "pg_hba.conf").open("a") as rules:
             rules.write("host all all 0.0.0.0/0 scram-sha-256\n")  # pods are led to its loopback
+
+    def _run(self, argv: Sequence[str | Path]) -> None:
+        run = [*self._as, *map(str, argv)]
+        environment = {**os.environ, "PGPASSWORD": PASSWORD}
+        subprocess.run(run, check=True, capture_output=True, cwd="/", env=environment)
 
     def command(self) -> Sequence[str | Path]:
         settings = {
@@ -113,3 +129,26 @@ class PostgreSQL(Server):
             connect_timeout=10,
         ) as connection:
             yield connection
+
+
+class PostgreSQLReplica(PostgreSQL):
+    """A standby that streams from a primary, from the state that this has now."""
+
+    def __init__(self, directory: Path, primary: PostgreSQL) -> None:
+        self._primary = primary
+        super().__init__(directory)
+
+    def _fill(self) -> None:
+        source = f"host=127.0.0.1 port={self._primary.port} user=postgres"
+        more: list[str | Path] = [
+            "-d",
+            source,
+            "-D",
+            self.data,
+            "-R",
+            "-X",
+            "stream",
+            "--checkpoint=fast",
+            "-N",
+        ]
+        self._run([locate.require("pg_basebackup"), *more])

@@ -4,7 +4,8 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,23 @@ class Machine:
         )
         # the service may not write there, and would compile everything at every start
         self.run("python3", "-m", "compileall", "-q", "-j", "2", f"/opt/certrotd/{_PACKAGES}")
+
+    @contextmanager
+    def extra(self, name: str) -> Iterator[None]:
+        """With what ``pip install 'certrotd[NAME]'`` adds, for the block."""
+        site, locked = self._directory / name, self._directory / f"{name}.txt"
+        uv = _output(ROOT / "scripts/parts/uv").strip()
+        wanted = ("--no-dev", "--no-emit-project", "--extra", name, "--output-file", locked)
+        _output(uv, "export", "--quiet", "--frozen", *wanted)
+        install = (uv, "pip", "install", "--quiet", "--target", site, "--python-version", "3.11")
+        _output(*install, "--requirements", locked)
+        self.copy(site, f"/opt/{name}")
+        found = f"/opt/certrotd/{_PACKAGES}/{name}.pth"
+        self.write(found, f"/opt/{name}\n")
+        try:
+            yield
+        finally:
+            self.run("rm", found)
 
     def install(self) -> None:
         """Installs the service as the documentation says."""

@@ -1,8 +1,7 @@
 # An application whose values have symmetric-encryption's header: base64 of "@EnC", version, flags,
-# iv, and AES-256-CBC. It reads its cipher list at start. psql finds the database by PGHOST and so on.
-# customers.rb PORT FILE serves: GET / answers every value, PUT /NUMBER stores one, and GET /keys
-# answers the SHA-256 of the file that was read. customers.rb reencrypt FILE has every value under the
-# first cipher, as a task of such an application does.
+# iv, and AES-256-CBC. Arguments: port, cipher list, which is read once, at start. psql finds the
+# database by PGHOST and so on. GET / answers every value, PUT /NUMBER stores one, and GET /keys
+# answers the SHA-256 of the file that was read.
 require "base64"
 require "digest"
 require "json"
@@ -41,10 +40,6 @@ class Ciphers
     cipher.iv = data[8, length]
     (cipher.update(data[8 + length..]) + cipher.final).force_encoding("UTF-8")
   end
-
-  def current?(stored)
-    Base64.strict_decode64(stored).getbyte(4) == @ciphers.first[:version]
-  end
 end
 
 # The lines of the answer; :'name' in the statement is what is told under that name.
@@ -56,12 +51,9 @@ def sql(statement, told = {})
   out.lines(chomp: true)
 end
 
-def rows
-  sql("select id, email from customers order by id").map { |line| line.split("|", 2) }
-end
-
 def values(ciphers)
-  rows.map do |id, stored|
+  sql("select id, email from customers order by id").map do |line|
+    id, stored = line.split("|", 2)
     ciphers.decrypt(stored)
   rescue StandardError => e
     raise "row #{id}: #{e.message}"
@@ -95,14 +87,5 @@ ensure
 end
 
 ciphers = Ciphers.new(ARGV[1])
-if ARGV[0] == "reencrypt"
-  rows.each do |id, stored|
-    next if ciphers.current?(stored)
-
-    sql("update customers set email = :'new' where id = :'id' and email = :'old'",
-        id: id, old: stored, new: ciphers.encrypt(ciphers.decrypt(stored)))
-  end
-else
-  server = TCPServer.new("127.0.0.1", ARGV[0].to_i)
-  loop { serve(server.accept, ciphers) }
-end
+server = TCPServer.new("127.0.0.1", ARGV[0].to_i)
+loop { serve(server.accept, ciphers) }

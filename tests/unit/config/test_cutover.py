@@ -26,13 +26,16 @@ def keyring(**changes: Any) -> dict[str, Any]:
 def test_units_or_programs_stop_it() -> None:
     """The control."""
     assert KeyringEntry.model_validate(keyring()).cutover is not None
+    scale = {"workloads": ["deployment/app", "statefulset/db"], "namespace": "shop"}
+    KeyringEntry.model_validate(keyring(cutover={"scale": scale, "probe": PROBE}))
+    KeyringEntry.model_validate(keyring(cutover={"containers": {"names": ["a"]}, "probe": PROBE}))
     KeyringEntry.model_validate(keyring(cutover={**PROGRAMS, "probe": {"command": ["/bin/true"]}}))
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"cutover": {"probe": PROBE}}, "needs either units, or stop and start"),
+        ({"cutover": {"probe": PROBE}}, "needs either units, or scale, or containers, or stop"),
         ({"cutover": {"units": ["a.service"], **PROGRAMS, "probe": PROBE}}, "needs either units"),
         ({"cutover": {"stop": ["/bin/true"], "probe": PROBE}}, "stop and start belong together"),
         (
@@ -48,6 +51,24 @@ def test_units_or_programs_stop_it() -> None:
                 }
             },
             "contains and roots belong to http",
+        ),
+        (
+            {"cutover": {"scale": {"workloads": ["daemonset/app"]}, "probe": PROBE}},
+            "daemonset/app has a pod on each node: it is not scaled",
+        ),
+        (
+            {
+                "cutover": {
+                    "units": ["a.service"],
+                    "scale": {"workloads": ["deployment/a"]},
+                    "probe": PROBE,
+                }
+            },
+            "needs either units, or scale, or containers, or stop",
+        ),
+        (
+            {"cutover": {"containers": {"names": ["a"], "host": "tcp://d:2376"}, "probe": PROBE}},
+            "tcp and tls belong together",
         ),
         ({"outputs": []}, "cutover needs outputs"),
         ({"outputs": [{"type": "keyring", "path": "/k"}]}, "none of type keyring"),

@@ -21,6 +21,7 @@ from certrotd.config.load import load
 from certrotd.datasets.configured import CODECS
 from certrotd.errors import ConfigInvalid
 
+PG = "postgresql://app@db/shop"
 SQL = {"type": "sql", "url": "sqlite:////db", "table": "t", "columns": ["v"]}
 
 
@@ -54,6 +55,16 @@ def problems(tmp_path: Path, changes: dict[str, Any], *, bare: bool = False, **k
         ({"url": "mariadb://app@db/shop?local_infile=1"}, 'got "local_infile"'),
         ({"url": "mariadb://app@db/shop?init_command="}, 'got "init_command"'),
         ({"url": "mariadb://app@db"}, "names no database"),
+        ({"url": PG, "replica_lag_ms": 500}, ""),
+        ({"url": PG, "replica_lag_ms": 500, "replicas": ["postgresql://app@db2/shop"]}, ""),
+        ({"url": PG, "replica_lag_ms": 500, "replicas": ["mariadb://a@b/c"]}, 'has "mariadb"'),
+        ({"url": PG, "replicas": ["postgresql://app@db2/shop"]}, "how far behind they may be"),
+        ({"url": PG, "replica_lag_ms": 5, "replicas": ["postgresql://a:canary@b"]}, "password in"),
+        ({"url": "mariadb://app@db/shop", "replica_lag_ms": 500}, "needs replicas"),
+        ({"url": "mysql://app@db/shop", "replica_lag_ms": 500}, "PostgreSQL and MariaDB"),
+        ({"replica_lag_ms": 500}, "takes databases of PostgreSQL and MariaDB"),
+        ({"timeout": "2d"}, "timeout"),
+        ({"processes": 65}, "processes"),
         ({"url": "sqlite:///relative.db"}, "must be sqlite:// and an absolute path"),
         ({"url": "sqlite://"}, "must be sqlite:// and an absolute path"),
         ({"password": "canary"}, "must be a reference to the secret"),

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.config.written import MINIMAL, refused, said
 
 DOCKER = MINIMAL + "targets:\n  box: {type: docker, %s}\n"
-TLS = "tls: {ca: /ca, certificate: /c, key: /k}"
+TLS = "tls: {ca: /ca, cert: /c, key: /k}"
 
 
 @pytest.mark.parametrize(

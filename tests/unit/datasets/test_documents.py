@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.codecs.errors import Damaged
-from certrotd.datasets.documents import DEPTH, JsonDocument, Place, places, spliced
+from certrotd.datasets.documents import JsonDocument, places
 from certrotd.datasets.port import Row
 from certrotd.datasets.values import Form, Leftover, Quarantined, Values
 from certrotd.jsonpath import path_of
+from certrotd.jsonscan import DEPTH, Place, spliced
 from tests.unit.datasets.test_values import FERNET, key_of, keys_of
 
 ODD = """ {"a" : [1.50, 1e400,-0.0, {"b":"caf\\u00e9\\/","b":"twice"}], "A b":null,

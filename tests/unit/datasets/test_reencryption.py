@@ -18,6 +18,7 @@ from certrotd.errors import NeedsOperator, Transient
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from tests.fakes.datasets import MemoryDataset, Values
+from tests.parts.process import wait_until
 from tests.unit.datasets.test_values import FERNET, TINK, key_of, keys_of
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
@@ -132,6 +133,41 @@ def test_a_failure_ends_the_pass_between_batches() -> None:
     with pytest.raises(Transient, match="gone"):
         passing(dataset).run()
     assert dataset.writes == [10]
+
+
+def test_the_next_batch_is_read_while_one_is_written() -> None:
+    """And a position is kept only once its batch is written, whatever was read beyond it."""
+    dataset, kept, reads = filled(), list[Position](), list[int]()
+    dataset.reads_while_writing = True
+    dataset.before_read = lambda: reads.append(1)
+
+    def write() -> None:
+        wait_until(lambda: len(reads) == len(dataset.writes) + 2)
+        if len(dataset.writes) == 2:
+            dataset.failing.append(Transient("gone"))
+
+    dataset.before_write = write
+    with pytest.raises(Transient, match="gone"):
+        passing(dataset).run(keep=kept.append)
+    assert (dataset.writes, [each.seen for each in kept]) == ([10, 10], [10, 20])
+    dataset.before_write = lambda: None
+    passing(dataset).run(kept[-1])
+    assert plaintexts(dataset) == {n: f"row {n}" for n in range(25)}
+
+
+def test_what_fails_while_reading_ahead_ends_the_pass_after_the_batch() -> None:
+    """The batch that is being written is done, and kept."""
+    dataset, kept, reads = filled(), list[Position](), iter(range(99))
+    dataset.reads_while_writing = True
+
+    def read() -> None:
+        if next(reads) == 1:
+            raise Transient("gone")
+
+    dataset.before_read = read
+    with pytest.raises(Transient, match="gone"):
+        passing(dataset).run(keep=kept.append)
+    assert (dataset.writes, [each.seen for each in kept]) == ([10], [10])
 
 
 def test_it_goes_no_faster_than_it_may() -> None:

@@ -16,9 +16,9 @@ from certrotd.codecs.ansible_vault import AnsibleVault
 from certrotd.codecs.errors import Damaged
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets.configured import opened
-from certrotd.datasets.documents import Place
 from certrotd.datasets.reencryption import Pass, Passed
 from certrotd.datasets.vault_documents import VaultDocument
+from certrotd.jsonscan import Place
 from certrotd.keyring.material import Algorithm, KeySet
 from tests.contract.codec_cases import key_of
 

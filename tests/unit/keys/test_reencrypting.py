@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,13 @@ from typing import Any
 import pytest
 
 from certrotd.codecs.tink import Tink
+from certrotd.datasets import configured
+from certrotd.datasets.configured import Opened
+from certrotd.datasets.replica_lag import Lag, ReplicaLag
 from certrotd.datasets.sql import SqlDataset
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.states import State
+from certrotd.keys import reencrypting
 from certrotd.keys.rotation import reencrypt
 from certrotd.lifecycle.decision import Wait
 from certrotd.rotation.engine import Finished, Parked, RolledBack
@@ -118,6 +124,83 @@ def test_a_kill_in_the_middle_loses_nothing_and_the_next_run_ends_it(
     monkeypatch.setattr(SqlDataset, "replace", right)
     assert isinstance(shop.rings.rotate().recovered, Finished)
     assert (shop.under(1), shop.under(2)) == (0, 35)
+
+
+def test_what_it_encrypts_counts_towards_what_a_key_may(shop: Shop) -> None:
+    """Messages and bytes, beside those that applications report."""
+    before = shop.keyring().entries[2].use
+    shop.rings.done()
+    after = shop.keyring().entries[2].use
+    assert (before.messages, after.messages) == (0, 35)
+    assert after.bytes == sum(len(f"value {number}") for number in range(35))
+    assert after.last == shop.rings.clock.now()
+    assert shop.keyring().entries[1].use == before
+
+
+def test_what_it_encrypted_before_a_kill_counts_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the last checkpoint says, and never twice once it has ended."""
+    right = SqlDataset.replace
+    written: list[int] = []
+
+    def kill(self: SqlDataset, changes: Any) -> int:
+        if len(written) == 2:
+            raise Killed
+        written.append(len(changes))
+        shop.rings.clock.advance(timedelta(seconds=2))
+        return right(self, changes)
+
+    write = reencrypting.Checkpoints.write
+
+    def write_unless_killed(self: reencrypting.Checkpoints, words: str | None = None) -> None:
+        if len(written) < 2 or self._pass.messages:
+            write(self, words)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlDataset, "replace", kill)
+        patched.setattr(reencrypting.Passes, "count", lambda *_: None)  # it is gone by then
+        patched.setattr(reencrypting.Checkpoints, "write", write_unless_killed)
+        with pytest.raises(Killed):
+            shop.rings.rotate()
+    assert shop.keyring().entries[2].use.messages == 0
+    assert isinstance(shop.rings.rotate().recovered, Finished)
+    assert shop.keyring().entries[2].use.messages == 35
+
+
+def test_a_key_does_not_encrypt_more_than_it_may(shop: Shop) -> None:
+    """Else the next rotation would be due at once, and everything re-encrypted for ever."""
+    shop.rings.orders["rotate"] = {"messages": 20}
+    why = why_not(shop.rings.rotate())
+    assert "re-encrypting 35 rows of rows would take key version 2 over the 20 messages" in why
+    assert shop.under(1) == 35
+    shop.rings.orders["rotate"] = {"messages": 40}
+    shop.rings.clock.advance(10 * DAY)
+    shop.rings.done()
+    assert shop.under(2) == 35
+
+
+def test_a_replica_that_stays_behind_parks_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what was done before kept; it goes on once the replica has everything."""
+    lags = [None, None, *[Lag("db2", 3.0)] * 500]
+    monkeypatch.setattr(ReplicaLag, "excess", lambda *_: lags.pop(0) if lags else None)
+    right = configured.opened
+
+    @contextmanager
+    def opened(*told: Any) -> Iterator[Opened]:
+        with right(*told) as place:
+            yield replace(place, replicas=ReplicaLag(None, 1.0))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(configured, "opened", opened)
+    report = shop.rings.rotate()
+    assert isinstance(report.outcome, Parked)
+    assert "the replica db2 is 3 s behind" in report.outcome.why
+    assert (shop.under(1), shop.under(2)) == (15, 20)
+    assert "the replica db2 is 3 s behind" in str(shop.rings.view().flight)
+    lags.clear()
+    shop.rings.clock.advance(timedelta(minutes=5))
+    assert isinstance(shop.rings.rotate().recovered, Finished)
+    assert shop.under(2) == 35
 
 
 def test_what_does_not_open_stops_it_and_keeps_the_old_key(shop: Shop) -> None:

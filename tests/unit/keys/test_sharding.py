@@ -217,8 +217,10 @@ def test_a_pod_waits_for_its_shard_and_works_on_no_other(shop: Shop) -> None:
     clock = shop.rings.clock
     with shop.rings.keyring() as keyring:
         stored = keyring.stored
+        said: list[str] = []
         with pytest.raises(Transient, match="no re-encryption of rows has begun"):
-            work_when_open(stored, shard(0), clock, lambda: False)
+            work_when_open(stored, shard(0), clock, lambda: False, said.append)
+        assert said == ["rows: nothing has begun: waiting"]
         with pytest.raises(Stopped):
             work_when_open(stored, shard(0), clock, lambda: True)
         with stored.open("rows") as opened:

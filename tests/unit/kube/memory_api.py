@@ -163,11 +163,11 @@ class MemoryApi:
         found = self._there(path)
         if change["metadata"].pop("resourceVersion") != found["metadata"]["resourceVersion"]:
             raise Conflict("it has been changed")
-        template = copy.deepcopy(found["spec"]["template"])
+        before = copy.deepcopy(found["spec"])
         _merge(found, change)
         version = int(found["metadata"]["resourceVersion"])
         found["metadata"]["resourceVersion"] = str(version + 1)
-        if found["spec"]["template"] != template:
+        if found["spec"] != before:
             found["metadata"]["generation"] += 1
             self.controller(found)
         lost, self.lost = self.lost, None

@@ -32,6 +32,7 @@ ALGORITHMS = {
     "yaml-ciphers": Algorithm.AES_256_CBC,
     "fernet-list": Algorithm.FERNET,
     "key-list": Algorithm.PASSPHRASE,
+    "json-key": Algorithm.PASSPHRASE,
     "kubernetes-encryption-configuration": Algorithm.XSALSA20_POLY1305,
     "template": Algorithm.AES_256_GCM,
 }
@@ -87,7 +88,9 @@ def rendered(entry: OutputEntry, template: str) -> str:
     assert output.traits.capacity == entry.rooms, "what config check says of it is so"
     held = sorted(map(str, output.traits.algorithms))
     assert sorted(entry.algorithms or [ALGORITHMS[entry.type]]) == held, "and this, too"
-    data = output.render(delivery_of(output), {})[entry.place]
+    delivery = delivery_of(output)
+    given = delivery.only_encrypting if output.traits.capacity == 1 else delivery
+    data = output.render(given, {})[entry.place]
     assert data is not None
     text = data.decode()
     return text if text.endswith("\n") else text + "\n"

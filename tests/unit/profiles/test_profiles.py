@@ -23,18 +23,24 @@ PURPOSE = {"ring": "any number", "two-slots": "two", "one-slot": "one"}
 
 
 def _is_path(option: str) -> bool:
-    return "file" in option or "directory" in option
+    return "file" in option or "directory" in option or "kubeconfig" in option
 
 
 def installation(told: Profile, **more: Any) -> Installation:
     """With whatever the profile asks for."""
     options = {
-        name: each.choices[0] if each.choices else "/some/file" if _is_path(name) else f"V_{number}"
+        name: each.choices[0]
+        if each.choices
+        else "/some/file"
+        if _is_path(name)
+        else "https://10.0.0.11:6443"
+        if name == "api_server"
+        else f"V_{number}"
         for number, (name, each) in enumerate(told.options.items())
         if each.default is None
     }
-    tables = () if told.tables else ("users=a,b", "shop.Orders(tenant,id)=card")
-    targets = () if told.cutover else ("app",)
+    tables = () if told.tables or told.datasets else ("users=a,b", "shop.Orders(tenant,id)=card")
+    targets = () if told.cutover or told.consumers else ("app",)
     given = {"options": options, "tables": tables, "targets": targets, **more}
     return Installation("shop", "sqlite:////srv/app.db", "/srv/app/keys", **given)
 
@@ -58,7 +64,7 @@ def test_a_profile_makes_a_configuration(name: str, main: Path) -> None:
     place = installation(told)
     text = as_text(told, place, configuration(told, place))
     entry = load(main, more=source_of(Path("shop.yaml"), text)).config.keys.keyrings["shop"]
-    assert len(entry.datasets) == (len(told.tables) or 2)
+    assert len(entry.datasets) == (len(told.tables) or len(told.datasets) or 2)
     [output] = entry.outputs
     assert output.type != "keyring"
     traits = output_of(output, algorithm=Algorithm(entry.algorithm), chance=CHANCE).traits
@@ -71,7 +77,7 @@ def test_a_profile_makes_a_configuration(name: str, main: Path) -> None:
 def test_a_profile_stands_in_the_page(name: str) -> None:
     """With the versions tested, and each of its options."""
     told = profile(name)
-    tables = "known" if told.tables else "yours"
+    tables = "known" if told.tables or told.datasets else "yours"
     tested, keys = ", ".join(told.tested), PURPOSE[told.shape]
     assert f"| `{name}` | {told.title} | {tested} | {keys} | {tables} |" in PAGE
     for option, each in told.options.items():
@@ -102,6 +108,8 @@ def test_what_is_no_profile_is_refused(change: dict[str, Any]) -> None:
         ("laravel", {"tables": ("users",)}, "--table takes"),
         ("laravel", {"tables": ("users=a,,b",)}, "has a name that is empty"),
         ("laravel", {"tables": ("users=a", "users=b")}, "is named twice"),
+        ("kubernetes", {"tables": ("users=a",)}, "the profile knows its tables"),
+        ("kubernetes", {"targets": ("app",)}, "the profile knows its consumers"),
     ],
 )
 def test_an_installation_that_does_not_fit_is_refused(

@@ -54,6 +54,14 @@ class MemoryEngine:
         self.found[name] = replace(self.found[name], status="running", restarts=0)
         self._told(name, f"restart within {grace}")
 
+    def stop(self, name: str, grace: int) -> None:
+        self.found[name] = replace(self.found[name], status="exited")
+        self._told(name, f"stop within {grace}")
+
+    def start(self, name: str) -> None:
+        self.found[name] = replace(self.found[name], status="running", restarts=0)
+        self._told(name, "start")
+
     def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
         assert deadline.remaining
         self.log.append(f"{name}: {' '.join(argv)}")

@@ -32,6 +32,13 @@
 {{- if $targets }}
 {{- $_ := set $config "targets" $targets }}
 {{- end }}
+{{- range $config.keyrings }}
+{{- with (default dict .cutover).scale }}
+{{- if not .kubeconfig }}
+{{- $_ := set . "namespace" (default $.Release.Namespace .namespace) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if ne .Values.mode "cronjob" }}
 {{- $name := include "certrotd.fullname" . }}
@@ -107,6 +114,21 @@
 {{- $_ := set $place "exec" true }}
 {{- end }}
 {{- $_ := set $rights .namespace $place }}
+{{- end }}
+{{- end }}
+{{- range $config.keyrings }}
+{{- with (default dict .cutover).scale }}
+{{- if not .kubeconfig }}
+{{- $in := default $.Release.Namespace .namespace }}
+{{- $place := default dict (get $rights $in) }}
+{{- $_ := set $place "pods" true }}
+{{- range .workloads }}
+{{- $parts := splitList "/" . }}
+{{- $kinds := printf "%ss patch" (first $parts) }}
+{{- $_ := set $place $kinds (append (default list (get $place $kinds)) (last $parts) | uniq | sortAlpha) }}
+{{- end }}
+{{- $_ := set $rights $in $place }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- range $namespace, $rules := .Values.rbac.extraRules }}
