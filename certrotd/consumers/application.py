@@ -211,7 +211,7 @@ def _switched(entry: CutoverEntry, clock: Clock, connect: Connect) -> Switched:
         from certrotd.containers.switching import SwitchedContainers
 
         files = containers.tls
-        tls = Tls(str(files.ca), str(files.certificate), str(files.key)) if files else None
+        tls = Tls(str(files.ca), str(files.cert), str(files.key)) if files else None
         engine = DockerEngine(containers.host, tls, timeout=timeout)
         return SwitchedContainers(engine, containers.names, timeout, clock)
     if entry.stop is None or entry.start is None:
