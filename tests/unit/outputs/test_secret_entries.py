@@ -16,6 +16,7 @@ from certrotd.errors import InvalidInput, Transient
 from certrotd.kube.access import Access
 from certrotd.kube.api import SECRETS, Api, Object
 from certrotd.kube.applied import Applied
+from certrotd.kube.patience import Patience
 from certrotd.outputs.json_keystore import JsonKeystore
 from certrotd.outputs.secret_entries import Entries, SecretEntries, home_of, refuse
 from certrotd.state.ports import Conflict
@@ -35,6 +36,7 @@ class Changing:
     """An Api whose Secret is always another by the time that it is written."""
 
     clock = ManualClock(BEGIN)
+    patience = Patience()
 
     def __init__(self, data: Mapping[str, bytes]) -> None:
         self.found, self.writes = secret(data), 0
