@@ -20,7 +20,7 @@ from certrotd.daemon.wiring import open_site
 from certrotd.errors import Failure, InvalidInput, UsageError
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.shard_waiting import Wanted, work_when_open
-from certrotd.keys.shard_work import Answer, Task, answer_of, perform
+from certrotd.keys.shard_work import Answer, Task, answer_of, perform, task_of
 from certrotd.keys.sharding import holder
 from certrotd.keys.subject import KeyringSubject
 from certrotd.keys.workforce import Workforce
@@ -36,7 +36,7 @@ def work(config: str, name: str, task: Mapping[str, Any]) -> Mapping[str, Any]:
     clock = SystemClock()
     try:
         with _keyring(Path(config), name, clock) as keyring:
-            return perform(keyring.stored, Task(**task), clock, holder()).to_json()
+            return perform(keyring.stored, task_of(task), clock, holder()).to_json()
     except Failure as failure:
         return Answer.of(failure).to_json()
     except Exception as error:  # noqa: BLE001  # what it holds must not go over the network

@@ -265,6 +265,8 @@ def keys_reencrypt(
     Examples: certrotd keys reencrypt orders --dry-run | certrotd keys reencrypt orders --workers 4
     """
     path = path_of(context, config)
+    if dry_run and (workers is not None or dask is not None):
+        raise typer.BadParameter("a dry run has no workers", param_hint="--dry-run")
     if shard is not None:
         if dry_run or workers is not None or dask is not None:
             raise typer.BadParameter("only --wait goes with it", param_hint="--shard")

@@ -280,8 +280,11 @@ def _key(text: str | None) -> Key | None:
 def _shard(told: Any) -> Shard:
     part = Part(_key(told["low"]), _key(told["high"]))
     reached = _key(told["reached"])
-    listed = json.loads(told["listed"]) if told["listed"] else []
-    quarantined = tuple(Quarantined(key_from_json(key), field, why) for key, field, why in listed)
+    try:
+        listed = json.loads(told["listed"]) if told["listed"] else []
+        quarantined = tuple(Quarantined(key_from_json(k), int(n), str(why)) for k, n, why in listed)
+    except (ValueError, TypeError):
+        raise InvalidInput(f"{TABLE} has no list of values where one should be") from None
     return Shard(
         told["shard"],
         part,

@@ -35,7 +35,7 @@ from certrotd.keys.stored_data import StoredData
 from certrotd.keys.world import World
 from certrotd.lifecycle.decision import DAEMON, Action
 from certrotd.outputs.port import Contents, Placed, Present
-from certrotd.rotation.engine import Engine, Finished, Parked, RolledBack
+from certrotd.rotation.engine import Engine, Finished, Parked, RolledBack, Stuck
 from certrotd.state.directory import StateDirectory
 from certrotd.state.scratch import scratch_state
 
@@ -227,7 +227,8 @@ class _Stage:
                 raise NeedsOperator(f"it would wait: {why}")
             case RolledBack(because=because):
                 raise NeedsOperator(f"it would be undone there: {because}")
-        raise NeedsOperator("it would be undone, and that fails")
+            case Stuck(because=because, undo_failed=why):
+                raise NeedsOperator(f"it would be undone ({because}), and that fails: {why}")
 
     def _case(self) -> Case:
         found = self._store.inspect()

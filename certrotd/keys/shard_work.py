@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from certrotd.clock import Clock
-from certrotd.errors import Failure, Transient
+from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.keyring.material import KeySet
 
 if TYPE_CHECKING:  # what only datasets need is loaded for them
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # what only datasets need is loaded for them
     from certrotd.datasets.reencryption import Passed, Position
     from certrotd.datasets.shards import Books, Lease, Shard
     from certrotd.keys.stored_data import StoredData
+
+T = TypeVar("T")
 
 RENEW = 4.0
 """A lease is renewed so often, in seconds, however long a batch takes."""
@@ -217,6 +219,21 @@ def _stretch(task: Task, opened: Opened, keys: KeySet, clock: Clock) -> Answer:
     return Answer(done=True, seen=passed.seen, left_alone=passed.count, listed=listed)
 
 
+def task_of(told: Mapping[str, Any]) -> Task:
+    """A task as it was sent; raises as answer_of()."""
+    return _of_this_version(Task, told, "what is asked of this worker")
+
+
 def answer_of(told: Mapping[str, Any]) -> Answer:
-    """An answer as it came back."""
-    return Answer(**told)
+    """An answer as it came back; raises NeedsOperator for one of another version of certrotd."""
+    return _of_this_version(Answer, told, "what a worker answers")
+
+
+def _of_this_version(kind: type[T], told: Mapping[str, Any], what: str) -> T:
+    try:
+        return kind(**told)
+    except TypeError:
+        raise NeedsOperator(
+            f"{what} is of another version of certrotd",
+            hint="install the same version on every machine",
+        ) from None

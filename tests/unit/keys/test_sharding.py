@@ -18,7 +18,7 @@ from certrotd.errors import NeedsOperator, Transient
 from certrotd.keyring.states import State
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.shard_waiting import Wanted, work_when_open
-from certrotd.keys.shard_work import Task, perform
+from certrotd.keys.shard_work import Task, answer_of, perform, task_of
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from certrotd.rotation.outcome import Stopped
 from tests.fakes.workforce import FakeWorkforce, Work
@@ -252,3 +252,10 @@ def test_a_pod_that_is_too_late_finds_its_shard_done(shop: Shop) -> None:
     wanted = Wanted("rows", 4, "pod", Deadline(shop.rings.clock, 60.0))
     with shop.rings.keyring() as keyring, pytest.raises(Transient, match="has begun"):
         work_when_open(keyring.stored, wanted, shop.rings.clock, lambda: False)
+
+
+def test_what_another_version_sends_is_said() -> None:
+    """Machines that work together may not have been upgraded together."""
+    for read in (task_of, answer_of):
+        with pytest.raises(NeedsOperator, match="is of another version of certrotd"):
+            read({"unknown": 1})
