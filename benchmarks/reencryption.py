@@ -195,6 +195,7 @@ def _keys(codec: str, *, active: int) -> KeySet:
 
 def _affordable(place: Opened, keys: KeySet) -> int:
     """How many rows are encrypted in the time that there is."""
+    place.form.codec.encrypt(bytes(SIZE), keys.encrypting)  # loads what it needs
     begun, count = time.thread_time(), 0
     while (took := time.thread_time() - begun) < 0.02:
         place.form.codec.encrypt(bytes(SIZE), keys.encrypting)
