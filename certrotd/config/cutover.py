@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from certrotd.config.base import AbsolutePath, Argv, Entry, EntryFindings, Items, Text, refuse
 from certrotd.config.cluster import ClusterEntry
-from certrotd.config.docker import ContainerName, DockerHost, DockerTlsEntry
+from certrotd.config.docker import ContainerName, EngineEntry
 from certrotd.config.durations import Duration
 from certrotd.config.looks import library, program, roots
 from certrotd.config.notifications import receiver_url
@@ -76,7 +76,7 @@ class ScaledEntry(ClusterEntry):
         return self
 
 
-class ContainersEntry(Entry):
+class ContainersEntry(EngineEntry):
     """Containers of a Docker engine that are stopped and started."""
 
     names: Items[ContainerName] = Field(
@@ -84,19 +84,6 @@ class ContainersEntry(Entry):
         max_length=100,
         description="Containers by name, stopped in this order, and started in the reverse one.",
     )
-    host: DockerHost = Field(
-        default="unix:///run/docker.sock",
-        description="Where the engine is: unix:///PATH, or tcp://HOST:PORT with tls.",
-    )
-    tls: DockerTlsEntry | None = Field(
-        default=None, description="The files for tcp (null: none, for a socket on this host)."
-    )
-
-    @model_validator(mode="after")
-    def _over_tls(self) -> Self:
-        if self.host.startswith("tcp:") != (self.tls is not None):
-            raise refuse("tcp and tls belong together: whoever reaches an engine is root there")
-        return self
 
     def examine(self) -> EntryFindings:
         """The library is there."""

@@ -68,6 +68,30 @@ class DockerTlsEntry(Entry):
             yield from readable(getattr(self, name), (name,))
 
 
+class EngineEntry(Entry):
+    """What an entry has that is about a Docker engine: how to reach it."""
+
+    host: DockerHost = Field(
+        default="unix:///run/docker.sock",
+        description="Where the engine is: unix:///PATH, also of a rootless one, or "
+        "tcp://HOST:PORT with tls.",
+    )
+    tls: DockerTlsEntry | None = Field(
+        default=None, description="The files for tcp (null: none, for a socket on this host)."
+    )
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.host.startswith("tcp:") and self.tls is None:
+            raise refuse(
+                "host is tcp without tls: whoever reaches that port is root there; give tls, or "
+                "use a socket"
+            )
+        if self.host.startswith("unix:") and self.tls is not None:
+            raise refuse("tls is for tcp://HOST:PORT")
+        return self
+
+
 class DockerCopyEntry(Entry):
     """Where a container has its own copy, because it mounts none."""
 
@@ -79,18 +103,10 @@ class DockerCopyEntry(Entry):
     )
 
 
-class DockerEntry(BaseTargetEntry):
+class DockerEntry(BaseTargetEntry, EngineEntry):
     """Containers of a Docker engine, told one after the other."""
 
     type: Literal["docker"] = Field(description="Containers of a Docker engine.")
-    host: DockerHost = Field(
-        default="unix:///run/docker.sock",
-        description="Where the engine is: unix:///PATH, also of a rootless one, or "
-        "tcp://HOST:PORT with tls.",
-    )
-    tls: DockerTlsEntry | None = Field(
-        default=None, description="The files for tcp (null: none, for a socket on this host)."
-    )
     containers: Items[ContainerName] = Field(
         default=(), max_length=1000, description="Containers by name, told in this order."
     )
@@ -154,13 +170,6 @@ class DockerEntry(BaseTargetEntry):
             raise refuse("needs mode: exec and command together: one is given without the other")
         if self.mode != "signal" and self.signal != "HUP":
             raise refuse("signal is for mode: signal")
-        if self.host.startswith("tcp:") and self.tls is None:
-            raise refuse(
-                "host is tcp without tls: whoever reaches that port is root there; give tls, or "
-                "use a socket"
-            )
-        if self.host.startswith("unix:") and self.tls is not None:
-            raise refuse("tls is for tcp://HOST:PORT")
         return self
 
     def examine(self) -> EntryFindings:

@@ -12,16 +12,14 @@ from typing import Any
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.docker import DockerEntry
+from certrotd.containers.awaiting import await_working
 from certrotd.containers.container import LABEL, PROJECT, SERVICE, Container, Mount, crash
 from certrotd.containers.engine import MAX_OUTPUT, DockerEngine, Engine, Gone, tls_of
-from certrotd.errors import Failure, NeedsOperator, Transient, one_line, raise_first
+from certrotd.errors import Failure, NeedsOperator, one_line, raise_first
 from certrotd.files.reading import read_file
 from certrotd.pki.generation import Checked, LiveCertificate
 
 FILES = ("fullchain.pem", "privkey.pem")
-SETTLES = 1.0
-"""So many seconds a container without a health check has to run on after it was told."""
-_PAUSE = 0.2
 _RESTARTS = "use mode: restart, or mount the folder above it: {}"
 
 
@@ -215,15 +213,17 @@ class DockerTarget:
         if self.telling.signal is not None:
             self.engine.kill(found.name, self.telling.signal)
         self._run(found, self.telling.command)
-        self._await(found, Deadline(self.clock, self.timeout))
+        self._await(found, "told")
         if self.copy is None:
             raise_first([_is_stale(found, mount) for mount in self._stale(found)])
 
     def _restart(self, found: Container) -> None:
         self.fence()
-        deadline = Deadline(self.clock, self.timeout)
         self.engine.restart(found.name, max(1, int(self.timeout / 2)))
-        self._await(replace(found, restarts=0), deadline)
+        self._await(replace(found, restarts=0), "restarted")
+
+    def _await(self, before: Container, since: str) -> None:
+        await_working(self.engine, before, since=since, timeout=self.timeout, clock=self.clock)
 
     def _put(self, found: Container, certificates: Sequence[LiveCertificate]) -> None:
         if self.copy is None:
@@ -245,29 +245,6 @@ class DockerTarget:
                 f"{' '.join(argv)} in the container {found.name} ended with exit code "
                 f"{ended.code}{said}"
             )
-
-    def _await(self, before: Container, deadline: Deadline) -> None:
-        """Return once it is healthy, or has run on for a while where nothing checks that."""
-        settled = Deadline(self.clock, min(SETTLES, self.timeout))
-        while True:
-            now = self.engine.get(before.name)
-            if why := crash(before, now):
-                said = self.engine.logs(before.name)
-                raise NeedsOperator(
-                    f"the container {before.name} does not work since it was told: {why}"
-                    + (f": {said}" if said else ""),
-                    hint=f"docker logs {before.name}",
-                )
-            if now.is_running and now.health in ("", "healthy") and (now.health or settled.passed):
-                return
-            if deadline.passed:
-                state = f"{now.status}, {now.health}" if now.health else now.status
-                raise Transient(
-                    f"the container {before.name} does not run well within {self.timeout:g} s: it "
-                    f"is {state}",
-                    hint=f"docker inspect {before.name}",
-                )
-            deadline.pause(_PAUSE)
 
 
 def _new(found: Sequence[Container], known: Mapping[str, Container]) -> dict[str, Container]:

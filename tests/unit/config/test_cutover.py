@@ -68,7 +68,7 @@ def test_units_or_programs_stop_it() -> None:
         ),
         (
             {"cutover": {"containers": {"names": ["a"], "host": "tcp://d:2376"}, "probe": PROBE}},
-            "tcp and tls belong together",
+            "host is tcp without tls",
         ),
         ({"outputs": []}, "cutover needs outputs"),
         ({"outputs": [{"type": "keyring", "path": "/k"}]}, "none of type keyring"),

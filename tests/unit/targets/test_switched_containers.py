@@ -41,7 +41,7 @@ def test_containers_are_stopped_and_started_however_often_that_is_asked_for(
     for _ in range(2):
         switched(engine).start()
     assert engine.log == [
-        *("web: stop within 30", "db: stop within 30"),
+        *("web: stop within 15", "db: stop within 15"),
         *("db: start", "web: start"),
     ]
     assert switched(engine).stopped() is False
@@ -61,7 +61,7 @@ def test_one_that_does_not_run_or_is_not_there_is_said_before(engine: MemoryEngi
     ("then", "error", "said"),
     [
         (lambda each: replace(each, status="exited", exit_code=3), NeedsOperator, "bye"),
-        (lambda each: replace(each, health="starting"), Transient, "is starting still"),
+        (lambda each: replace(each, health="starting"), Transient, "is running, starting"),
     ],
 )
 def test_one_that_does_not_come_up_is_a_failure(
