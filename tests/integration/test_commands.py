@@ -183,7 +183,7 @@ class TestInspect:
         assert "c2VjcmV0" not in run.stdout + run.stderr
         odd = site.run("inspect", str(key), "--starttls", "gopher")
         assert odd.code == 2
-        assert "smtp, imap or postgres" in odd.stderr
+        assert "one of smtp, imap, pop3, ldap, postgres" in odd.stderr
 
 
 class TestConfig:

@@ -23,7 +23,7 @@ PAGE = "cut-over.md"
 def shop(site: Site, systemctl: Systemctl) -> Iterator[OneKeyShop]:
     """The unit of the page runs the application; its configuration is that of the page."""
     shop = OneKeyShop(site)
-    [text] = blocks(PAGE, "yaml")
+    [text] = [each for each in blocks(PAGE, "yaml") if each.startswith("keyrings:")]
     for word, real in (
         ("/etc/tickets/env", str(shop.key)),
         ("/var/lib/tickets/app.db", shop.database),
