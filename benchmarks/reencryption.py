@@ -60,7 +60,7 @@ CODECS: Mapping[str, object] = {
     "layout": _LAYOUT,
     "layout, PBKDF2": {**_LAYOUT, "layout": "base64({salt}{iv}{ct}{tag})", "kdf": _PBKDF2},
 }
-"""Every codec, and the last one with a key of its own for each value, as Grafana has it."""
+"""Those with a MAC; the last one has a key of its own for each value, as Grafana has it."""
 
 
 @dataclass(frozen=True)
