@@ -396,7 +396,9 @@ def keys_drill(
 def keys_rehearse(
     context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
 ) -> None:
-    """Play the compromise of a key on copies: how long it takes, and whether it would work.
+    """Play the compromise of a key on copies.
+
+    It tells whether it would work, and how long it takes.
 
     Nothing that is live changes.
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from certrotd.files.ownership import give, heir_of, set_owner
 
 TEMPORARY = ".certrotd-tmp"
 _TRIES = 3
+_making = threading.Lock()
 
 
 def temporary_of(path: Path) -> Path:
@@ -246,8 +248,11 @@ def do_each(acts: Iterable[Callable[[], None]]) -> None:
 
 
 def make_directory(path: Path, *, mode: int) -> None:
-    """Create ``path`` and its missing parents durably, each with ``mode``. Raises DiskTrouble."""
-    with explained(f"create directory {path}"):
+    """Create ``path`` and its missing parents durably, each with ``mode``. Raises DiskTrouble.
+
+    One thread at a time: what another has made is root's until it is given to its heir.
+    """
+    with _making, explained(f"create directory {path}"):
         if os.path.isdir(path):
             return
         missing = [path]

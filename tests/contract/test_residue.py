@@ -153,11 +153,11 @@ def test_files_of_the_forms_of_datasets_are_found_beside_them(tmp_path: Path) ->
         "type": "files",
         "roots": [str(tmp_path)],
         "include": ["*.vault"],
-        "plaintext": "leave",
     }
+    gem = {"content": "utf8", "plaintext": "leave"}
     entry = KeyringEntry.model_validate({
         "datasets": {name: {**files, "codec": name} | more for name, more in (
-            ("ansible-vault", {}), ("symmetric-encryption", {"content": "utf8"}))},
+            ("ansible-vault", {}), ("symmetric-encryption", gem))},
         "residue": {"paths": [str(tmp_path / "b")]},
     })  # fmt: skip
     seen = found(replace(told, entry=entry, every=[entry]).scan())

@@ -31,11 +31,7 @@ def test_a_state_the_service_cannot_use_turns_everything_red_until_it_is_repaire
     spoilt.parent.mkdir(exist_ok=True)
     os.chown(spoilt, NOBODY, NOBODY)
     with running(site) as daemon:
-        # this daemon is root: what it writes is the owner's a moment later, and a look that comes
-        # in between rests for a minute or more
-        wait_until(
-            lambda: ready(port) and get(port, "/status.json").json["failing"] == [], within=300
-        )
+        wait_until(lambda: ready(port) and get(port, "/status.json").json["failing"] == [])
         os.chown(spoilt, 0, 0)
         told = daemon.wait_for(f"the directories: {spoilt} belongs to root and cannot be used by ")
         assert f"as root: chown -R nobody: {site.state}" in told

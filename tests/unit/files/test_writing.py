@@ -4,7 +4,10 @@ import errno
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from certrotd.files.writing import (
     write_file,
     write_in_place,
 )
+from tests.parts import locate
 from tests.parts.process import descriptors
 
 Refuse = Callable[..., None]
@@ -446,3 +450,22 @@ def test_an_error_without_a_number_is_reported_too() -> None:
 def test_the_temporary_name_is_hidden_and_recognisable(tmp_path: Path) -> None:
     """Programs that read every file of a directory pass over it."""
     assert temporary_of(Path("/x/key.pem")).name == f".key.pem{files.TEMPORARY}"
+
+
+def test_directories_that_threads_make_at_once_all_get_their_heir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is root's for a moment makes no heir of root for what is made in it meanwhile."""
+    locate.require_root()
+    os.chown(tmp_path, 65534, 65534)
+    chown = os.chown
+
+    def slowly(*given: Any, **named: Any) -> None:
+        time.sleep(0.05)
+        chown(*given, **named)
+
+    monkeypatch.setattr(os, "chown", slowly)
+    made = [tmp_path / "all" / name for name in ("web", "www", "api")]
+    with ThreadPoolExecutor(len(made)) as threads:
+        list(threads.map(partial(make_directory, mode=0o700), made))
+    assert {each.stat().st_uid for each in (tmp_path / "all", *made)} == {65534}
