@@ -1,19 +1,17 @@
 """Mail, directory, chat and database servers, asked over STARTTLS for what they serve."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.parts import Parts, pki
+from tests.parts import Parts, locate, pki
 from tests.parts.mariadb import MariaDB
 from tests.parts.postgresql import PostgreSQL
 from tests.parts.site import Site
 from tests.parts.starttls import Dovecot, Postfix, Prosody, Slapd
 
 NAMES = ("mail.example.test", Prosody.host)
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="its processes run as several users")
 
 
 def proven(site: Site, target: dict[str, Any], *probes: dict[str, Any]) -> None:
@@ -33,17 +31,17 @@ def made(site: Site) -> Site:
     return site
 
 
-@needs_root
 def test_postfix_is_proven_over_smtp(parts: Parts, made: Site) -> None:
     """An smtpd that is busy when it is told goes on with the old one: the proof waits for it."""
+    locate.require_root()  # its processes run as several users
     postfix = parts.start(Postfix, *made.files("web"))
     told = {"type": "command", "command": list(postfix.reload)}
     proven(made, told, {"address": f"127.0.0.1:{postfix.port}", "starttls": "smtp"})
 
 
-@needs_root
 def test_dovecot_is_proven_over_imap_and_pop3(parts: Parts, made: Site) -> None:
     """Both of its login services."""
+    locate.require_root()  # its processes run as several users
     dovecot = parts.start(Dovecot, *made.files("web"))
     told = {"type": "command", "command": list(dovecot.reload)}
     imap = {"address": f"127.0.0.1:{dovecot.port}", "starttls": "imap"}
@@ -51,9 +49,9 @@ def test_dovecot_is_proven_over_imap_and_pop3(parts: Parts, made: Site) -> None:
     proven(made, told, imap, pop3)
 
 
-@needs_root
 def test_prosody_is_proven_over_xmpp(parts: Parts, made: Site) -> None:
     """It is asked for a host that it serves, by the name that the probe has."""
+    locate.require_root()  # its processes run as several users
     prosody = parts.start(Prosody, *made.files("web"))
     told = {"type": "signal", "pid_file": str(prosody.pid_file)}
     address = f"127.0.0.1:{prosody.port}"
