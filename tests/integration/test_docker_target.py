@@ -168,7 +168,7 @@ def test_a_broken_configuration_in_the_container_is_undone(
     targeted(made, docker, web, containers=["web"], mode="restart")
     broken = made.run("rotate", "web", "--force")
     assert broken.code == 1
-    assert "the container web does not work since it was told: it ended with exit code 1" in (
+    assert "the container web does not work since it was restarted: it ended with exit code 1" in (
         broken.stderr + broken.stdout
     )
     web.config.write_text(good)
