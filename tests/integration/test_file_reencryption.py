@@ -160,8 +160,8 @@ def counts(site: Site) -> dict[int, int]:
     return {each["version"]: each["count"] for each in told["values"]}
 
 
-def killed_often(site: Site, documents: Documents, chance: random.Random) -> int:
-    """Kill it until it is nearly done; how often it was at work when it was killed."""
+def killed_often(site: Site, documents: Documents, chance: random.Random, within: float) -> int:
+    """Kill it ``within`` seconds until nearly done; how often it was at work when it was killed."""
     kills = 0
     for _ in range(KILLS):
         before = documents.done()
@@ -169,7 +169,7 @@ def killed_often(site: Site, documents: Documents, chance: random.Random) -> int
             break
         started = site.start("keys", "reencrypt", "orders")
         wait_until(lambda: started.is_over or documents.done() > before)  # noqa: B023
-        time.sleep(chance.random() * (5 if GIB else 0.02))
+        time.sleep(chance.random() * within)
         kills += not started.is_over
         started.signal(signal.SIGKILL)
         started.end()
@@ -186,7 +186,7 @@ def test_files_are_whole_however_often_it_is_killed(site: Site, documents: Docum
     chance, total, times = random.Random(7), SMALL + LARGE, documents.times()
     assert site.run("keys", "rotate", "orders", "--reason", "test").code == 0
     assert counts(site) == {1: total, 2: 0}
-    kills = killed_often(site, documents, chance)
+    kills = killed_often(site, documents, chance, 0.02)
     assert kills > 1
     assert site.run("keys", "reencrypt", "orders", within=WITHIN).code == 0
     assert documents.done() == total
@@ -196,7 +196,7 @@ def test_files_are_whole_however_often_it_is_killed(site: Site, documents: Docum
 
     assert site.run("keys", "rotate", "orders", "--reason", "test").code == 0
     site.config["keyrings"]["orders"]["datasets"]["docs"]["content_keys"] = "replace"
-    kills = killed_often(site, documents, chance)
+    kills = killed_often(site, documents, chance, 5.0 if GIB else 0.02)
     assert kills > 1
     half = documents.root / "3" / ".0123456789abcdef.certrotd-tmp"
     half.write_bytes(b"of a file that is gone")
