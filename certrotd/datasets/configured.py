@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.node_json import NodeJson
+from certrotd.codecs.patterns import WholePattern
 from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
@@ -315,7 +315,7 @@ def _form(entry: SqlDatasetEntry) -> Form:
     expects = {
         entry.columns.index(column): expectation_of(each) for column, each in entry.expects.items()
     }
-    others = re.compile(entry.others.encode(), re.DOTALL) if entry.others is not None else None
+    others = WholePattern(entry.others.encode()) if entry.others is not None else None
     form = Form(
         codec,
         plaintext=plaintext,
