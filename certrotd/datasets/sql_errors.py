@@ -33,6 +33,8 @@ def as_failures(what: str) -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         raise _failure(error, what) from None
+    except UnicodeError:
+        raise NeedsOperator(f"{what}: there is text that is not of its character set") from None
     except exc.SQLAlchemyError as error:
         raise NeedsOperator(f"{what}: {type(error).__name__}") from None
 

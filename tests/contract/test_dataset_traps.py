@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from certrotd.codecs.errors import Damaged, WrongKey
 from certrotd.codecs.port import KeyIds, Traits
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.datasets.configured import CODECS, Opened, opened
+from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Limited
 from certrotd.datasets.reencryption import Pass, Passed, trial
 from certrotd.datasets.values import Form
@@ -273,3 +276,27 @@ def test_a_census_of_nothing_at_all_is_not_believed(database: Database) -> None:
     execute("insert into t values (3, ?)", sealed("one"))
     with table(url, where="id = 2") as place, pytest.raises(NeedsOperator, match="condition"):
         place.tally(KEYS)
+
+
+def test_text_that_is_not_utf8_holds_up_no_other_row(tmp_path: Path) -> None:
+    """SQLite takes any bytes as text, in keys, too; a NUL at the beginning hides no value."""
+    with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as database:
+        database.execute("create table t (id text primary key, v text, w text)")
+        for number in range(6):
+            key, strange = b"\xff%d" % number, b"\xfe" if number == 3 else None
+            told = (key, sealed(key), strange)
+            database.execute("insert into t values (cast(? as text), ?, cast(? as text))", told)
+        database.execute("insert into t values ('nul', ?, null)", [f"\0{sealed('x')}"])
+        told = {"columns": ["v", "w"], "batch": 2, "associated_data": None}
+        with table(f"sqlite:///{tmp_path}/app.db", **told) as place:
+            found = passed(place)
+            assert sorted(each.field for each in found.quarantined) == [0, 1]
+            after = place.tally(KEYS)
+            assert (after.by_version, after.unopened) == ({1: 0, 2: 6}, 2)
+            data = AssociatedData("{pk}", "t", ("v",), ("id",))
+            keys = [row.key for row in place.dataset.rows(None, 100, ())]
+            assert b"\xff5" in [data.of(key, 0) for key in keys]
+        query = "select cast(id as blob), v, cast(w as blob) from t where id != 'nul'"
+        for key, value, strange in database.execute(query):
+            assert FERNET.decrypt(value.encode(), KEYS.keys[2]) == key
+            assert strange == (b"\xfe" if key.endswith(b"3") else None)
