@@ -193,7 +193,7 @@ class Sqlite:
                 rows.append(row)
         if not rows:
             return odd
-        named = {each: sa.bindparam(each) for each in rows[0]}
+        named: dict[str, Any] = {each: sa.bindparam(each) for each in rows[0]}
         return odd + connection.execute(_update(table, keys, columns, named), rows).rowcount
 
     def advice(self, connection: Connection, table: str, schema: str | None) -> None:
@@ -227,9 +227,10 @@ def tuple_behind(keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
     """As Dialect.behind, by comparing tuples."""
     if len(keys) == 1:
         return keys[0] > after[0]
+    told: Sequence[Any] = after  # an expression, where SQLite is to get it as one
     values = [
         each if isinstance(each, sa.Cast) else sa.literal(each, key.type)
-        for key, each in zip(keys, after, strict=True)
+        for key, each in zip(keys, told, strict=True)
     ]
     return sa.tuple_(*keys) > sa.tuple_(*values)
 

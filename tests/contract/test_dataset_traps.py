@@ -287,8 +287,7 @@ def test_text_that_is_not_utf8_holds_up_no_other_row(tmp_path: Path) -> None:
             told = (key, sealed(key), strange)
             database.execute("insert into t values (cast(? as text), ?, cast(? as text))", told)
         database.execute("insert into t values ('nul', ?, null)", [f"\0{sealed('x')}"])
-        told = {"columns": ["v", "w"], "batch": 2, "associated_data": None}
-        with table(f"sqlite:///{tmp_path}/app.db", **told) as place:
+        with table(f"sqlite:///{tmp_path}/app.db", columns=["v", "w"], batch=2) as place:
             found = passed(place)
             assert sorted(each.field for each in found.quarantined) == [0, 1]
             after = place.tally(KEYS)
