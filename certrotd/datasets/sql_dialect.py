@@ -27,6 +27,10 @@ class Mark(NamedTuple):
         return "<mark>"
 
 
+class Unordered:
+    """With the type of a column: it does not sort as its values compare with parameters."""
+
+
 class Dialect(Protocol):
     """One kind of database; ``serves_many``: reading and writing go on at once."""
 
@@ -37,6 +41,13 @@ class Dialect(Protocol):
         self, connection: Connection, table: str, schema: str | None
     ) -> Mapping[str, Any] | None:
         """The type of every column, as values are to be read; None without such a table."""
+        ...
+
+    def walks(self, type_: Any) -> bool:
+        """Whether rows can be read in the order of such a column, behind any of its values.
+
+        Else some would be left out, or come again for ever.
+        """
         ...
 
     def more_columns(self, connection: Connection, table: str, schema: str | None) -> Sequence[str]:
@@ -113,6 +124,10 @@ class Sqlite:
             return None
         columns = inspector.get_columns(table, schema)
         return {each["name"]: sa.types.NullType() for each in columns}
+
+    def walks(self, type_: Any) -> bool:  # noqa: ARG002
+        """As Dialect.walks: any value compares with any other."""
+        return True
 
     def more_columns(
         self,

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection
 
 from certrotd.datasets.port import Change, Key
-from certrotd.datasets.sql_dialect import Column, stored
+from certrotd.datasets.sql_dialect import Column, Unordered, stored
 
 MOST_BYTES = 1 << 20
 """So much of values is in one list: servers take no more than max_allowed_packet."""
@@ -25,6 +25,7 @@ LONG = 4096
 In a list of values, MariaDB cuts those of 64 KiB, or crashes (10.11).
 """
 _BINARY = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
+_UNORDERED = {"enum", "set", "bit", "float", "double", "time"}
 _TYPES = {"date": sa.Date(), "datetime": sa.DateTime(), "timestamp": sa.DateTime()}
 _COLUMNS = """
 select table_name, column_name, data_type, character_set_name, collation_name, extra
@@ -45,6 +46,10 @@ class MariaDB:
         """As Dialect.types."""
         rows = _columns(connection, table, schema)
         return {name: _type(*rest) for name, *rest, _ in rows} or None
+
+    def walks(self, type_: Any) -> bool:
+        """As Dialect.walks."""
+        return not isinstance(type_, Unordered)
 
     def more_columns(self, connection: Connection, table: str, schema: str | None) -> Sequence[str]:
         """Those that change at every UPDATE, unless they are written, too."""
@@ -195,7 +200,17 @@ def _columns(connection: Connection, table: str, schema: str | None) -> list[tup
     return [tuple(each[1:]) for each in exact or rows]
 
 
+class _UnorderedText(Unordered, mysql.TEXT):
+    """Of an enumeration or a set, which sort by number."""
+
+
+class _Unordered(Unordered, sa.types.NullType):
+    """Bits compare as what bytes say in digits, times and floats not at all."""
+
+
 def _type(kind: str, charset: str | None, collation: str | None) -> Any:
+    if kind.lower() in _UNORDERED:
+        return _UnorderedText(charset=charset, collation=collation) if charset else _Unordered()
     if charset is not None:
         return mysql.TEXT(charset=charset, collation=collation)
     if kind.lower() in _BINARY:
