@@ -30,8 +30,13 @@ _MARIADB_AWAY = {
 }
 """MariaDB: too many connections, the server stops, the connection broke (so are 2000 to 2999); its
 disk is full, it is not part of its cluster (Galera), or takes no writes."""
-_MARIADB_REFUSED = {1062, 1264, 1265, 1292, 1366, 1406, 1451, 1452, 1586, 1761, 3819, 4025}
-"""MariaDB: a value is there already, does not fit, or is against a constraint."""
+_REFUSED = {"P0001", "54000"}
+"""PostgreSQL: a trigger does not want it, or it is too long for an index."""
+_MARIADB_REFUSED = {
+    *(1062, 1264, 1265, 1292, 1366, 1406, 1451, 1452, 1586, 1761, 3819, 4025),
+    *(1118, 1153, 1644),
+}
+"""MariaDB: a value is there already, does not fit, is against a constraint, or a trigger's wish."""
 _VALUE = re.compile(r"(entry|value:?) '(?:.*'(?= for )|.*'$)", re.DOTALL)
 """MariaDB: a value of a row in a message."""
 
@@ -85,7 +90,7 @@ def _kind(error: exc.DBAPIError) -> type[Failure]:
     state = _state(error)
     if state in _BUSY:
         return Busy
-    if isinstance(error, exc.IntegrityError | exc.DataError):
+    if isinstance(error, exc.IntegrityError | exc.DataError) or state in _REFUSED:
         return Refused
     away = isinstance(error, exc.OperationalError | exc.InterfaceError) and not state
     away = away and code is None

@@ -26,6 +26,7 @@ from certrotd.errors import NeedsOperator
 from certrotd.keyring.material import Algorithm, DataKey, KeySet
 from tests.contract.codec_cases import key_of
 from tests.contract.databases import Database, place
+from tests.parts.postgresql import PostgreSQL
 
 FERNET = CODECS["fernet"]
 KEYS = KeySet.of([key_of(Algorithm.FERNET, n, seed=str(n)) for n in (1, 2)], active=2)
@@ -332,3 +333,69 @@ def test_rows_are_walked_only_by_keys_that_compare_as_they_sort(
             with table(url, table="u") as at:
                 [found] = at.findings(staged=True)
                 assert (found.code, found.fatal) == ("type", True)
+
+
+def test_values_of_megabytes_hold_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """MariaDB closes the connection over a statement that is too long, and says nothing."""
+    with ExitStack() as stack:
+        execute, url = place(request, tmp_path, monkeypatch, stack, "mariadb")
+        [(_, most)] = execute("show global variables like 'max_allowed_packet'")
+        stack.callback(execute, f"set global max_allowed_packet = {most}")
+        execute("create table t (id integer primary key, v longtext charset latin1, w longblob)")
+        long, medium, plain = sealed("x" * 2_000_000), sealed("x" * 1_200_000), "plain" * 700_000
+        for told in ((1, long, None), (2, plain, None), (3, sealed("3"), None), (4, None, medium)):
+            execute("insert into t values (?, ?, ?)", *told)
+        execute(f"set global max_allowed_packet = {4 * 1024 * 1024}")
+        with table(url, columns=["v", "w"], plaintext="encrypt") as at:
+            [quarantined] = passed(at).quarantined
+            assert (quarantined.key, quarantined.why[:40]) == (
+                (2,),
+                "it is longer than max_allowed_packet of ",
+            )
+            assert at.tally(KEYS).by_version == {1: 0, 2: 3}
+        [(value,)] = execute("select v from t where id = 1")
+        assert FERNET.decrypt(value.encode(), KEYS.keys[2]) == b"x" * 2_000_000
+
+
+def test_a_trigger_that_refuses_a_row_holds_up_no_other(database: Database) -> None:
+    """As a constraint does."""
+    execute, url = database
+    execute("create table t (id integer primary key, v varchar(500))")
+    for number in range(6):
+        execute("insert into t values (?, ?)", number, sealed(str(number)))
+    if url.startswith("sqlite"):
+        execute("create trigger no before update on t when new.id = 3 "
+                "begin select raise(abort, 'not this one'); end")  # fmt: skip
+    elif url.startswith("mariadb"):
+        execute("create trigger no before update on t for each row if new.id = 3 then "
+                "signal sqlstate '45000' set message_text = 'not this one'; end if")  # fmt: skip
+    else:
+        execute("create function no() returns trigger language plpgsql as "
+                "$$begin raise exception 'not this one'; end$$")  # fmt: skip
+        execute("create trigger no before update on t for each row when (new.id = 3) "
+                "execute function no()")  # fmt: skip
+    with table(url) as at:
+        [quarantined] = passed(at).quarantined
+        assert quarantined.words(at.dataset.fields) == "v of row 3: the dataset rows: not this one"
+        assert at.tally(KEYS).by_version == {1: 1, 2: 5}
+
+
+def test_a_database_without_a_character_set_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """SQL_ASCII, as old installations of PostgreSQL have it."""
+    with ExitStack() as stack:
+        execute, url = place(request, tmp_path, monkeypatch, stack, "postgresql")
+        execute("drop database if exists ascii")
+        execute("create database ascii template template0 encoding 'SQL_ASCII' "
+                "lc_collate 'C' lc_ctype 'C'")  # fmt: skip
+        part = request.getfixturevalue("part")
+        with part(PostgreSQL).connect("ascii") as connection:
+            connection.execute("set client_encoding to 'UTF8'")
+            connection.execute("create table t (id text primary key, v text)")
+            connection.execute("insert into t values ('é', %s)", [sealed("one")])
+        with table(url.rpartition("/")[0] + "/ascii") as at:
+            assert passed(at).count == 0
+            assert at.tally(KEYS).by_version == {1: 0, 2: 1}
