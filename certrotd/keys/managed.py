@@ -362,7 +362,7 @@ class ConfiguredKeyring(Kept):
 
     def _rehearse(self) -> Sequence[Finding]:
         """Rehearse an emergency if it is time; what is wrong with the last rehearsal."""
-        return rehearse_when_due(self, self._premises.audit()) if self.entry.rehearsal else ()
+        return rehearse_when_due(self, self._premises.audit())
 
     def _strange(self, found: Inspected) -> tuple[str, ...]:
         """Which outputs are not as the keyring would have them, in words."""
