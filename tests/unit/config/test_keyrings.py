@@ -22,7 +22,8 @@ from certrotd.config.keyrings import (
     HttpAcknowledgement,
     KeyringEntry,
 )
-from certrotd.config.load import check, json_schema, load
+from certrotd.config.load import check, load
+from certrotd.config.schema import json_schema
 from certrotd.errors import ConfigInvalid
 from tests.unit.config.test_example import EXAMPLE
 from tests.unit.config.test_fragments import fragment, problems
