@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from certrotd.cli.keys import ids_of, keyring_of
 from certrotd.cli.output import say
@@ -23,10 +22,9 @@ from certrotd.keys.shard_waiting import Wanted, work_when_open
 from certrotd.keys.shard_work import Answer, Task, answer_of, perform, task_of
 from certrotd.keys.sharding import holder
 from certrotd.keys.subject import KeyringSubject
-from certrotd.keys.workforce import Workforce
 from certrotd.rotation.engine import Stopped
 from certrotd.rotation.unexpected import as_failure
-from certrotd.workers.dask_workers import DaskWorkers, check_address
+from certrotd.workers.dask_workers import DaskWorkers
 
 COMMAND = "certrotd keys reencrypt"
 
@@ -56,11 +54,11 @@ def _keyring(config: Path, name: str, clock: Clock) -> Iterator[ConfiguredKeyrin
 def hire(
     config: Path, name: str, *, workers: int | None, dask: str | None
 ) -> Callable[[KeyringSubject], None]:
-    """What has workers re-encrypt the keyring, instead of this process."""
+    """What has workers re-encrypt the keyring, instead of this process; raises Failure."""
     if workers is not None and dask is not None:
         raise UsageError("--workers starts workers, and --dask names some: give one of them")
-    if dask is not None:
-        check_address(dask)
+    task = partial(work, str(config.absolute()), name)
+    hired = _Dask(task, number=workers or 0, address=dask or "")
 
     def before(keyring: KeyringSubject) -> None:
         managed = keyring.managed
@@ -68,44 +66,21 @@ def hire(
         for each, entry in managed.entry.datasets.items():
             if not isinstance(entry, SqlDatasetEntry) or entry.url.startswith("sqlite"):
                 say(f"{each}: re-encrypted by one process: it is no table that many can write")
-        if workers is not None or dask is not None:
-            hired = DaskWorkers(
-                partial(work, str(config.absolute()), name), number=workers or 0, address=dask or ""
-            )
-            managed.workers = lambda: _Dask(hired)
+        managed.workers = lambda: hired
 
     return before
 
 
-class _Dask(Workforce):
+class _Dask(DaskWorkers):
     """Workforce, of Dask."""
 
-    def __init__(self, workers: DaskWorkers) -> None:
-        self._workers = workers
-
-    def __enter__(self) -> Self:
-        self._workers.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._workers.__exit__(kind, error, trace)
-
-    @property
-    def count(self) -> int:
-        return self._workers.count
-
     def begin(self, task: Task) -> None:
-        self._workers.call(task, task.to_json())
+        self.call(task, task.to_json())
 
     def ended(self) -> Sequence[tuple[Task, Answer]]:
         return [
             (task, Answer.of(told) if isinstance(told, Failure) else answer_of(told))
-            for task, told in self._workers.ended()
+            for task, told in super().ended()
         ]
 
 
