@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from certrotd.config.keyrings import (
+from certrotd.config.acknowledgements import (
     SOCKET,
     ApiServerAcknowledgement,
-    ConsumerEntry,
     HeartbeatAcknowledgement,
-    KeyringEntry,
 )
+from certrotd.config.keyrings import ConsumerEntry, KeyringEntry
 from certrotd.errors import Failure, failed
 from certrotd.keys.proof import Proof
 from certrotd.keys.shared import Shared
