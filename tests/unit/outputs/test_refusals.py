@@ -20,7 +20,7 @@ from certrotd.outputs.key_list import KeyList
 from certrotd.outputs.key_text import KeyText
 from certrotd.outputs.kubernetes_encryption import KubernetesEncryption
 from certrotd.outputs.port import Encrypts, Output, difference
-from certrotd.outputs.reading import json_of
+from certrotd.outputs.reading import MAX_KEYS, json_of
 from certrotd.outputs.tink import TinkKeyset
 from certrotd.outputs.toml import TomlKeys
 from certrotd.outputs.yaml_ciphers import YamlCiphers
@@ -603,6 +603,21 @@ def test_the_first_key_of_a_list_encrypts_where_the_application_takes_it_so() ->
     assert written.index(b"4242") < written.index(b"4141")
     written = RAILS.render(delivery(RAILS, "", ""), {})[FILE] or b""
     assert written.index(b"4141") < written.index(b"4242")
+
+
+@pytest.mark.parametrize(
+    ("output", "text", "words"),
+    [
+        (LIST, f"KEY=hex:{HEX}\nOLD=" + ",".join(["hex:a"] * (MAX_KEYS + 1)), "OLD has over 1000"),
+        (RAILS, f"x:\n  keys: [{', '.join(['a'] * (MAX_KEYS + 1))}]\n", r"x\.keys has over 1000"),
+        (KUBE, kube(f"[{', '.join(['{name: a}'] * (MAX_KEYS + 1))}]"), "there are over 1000 keys"),
+        (GEM, gem(PLAIN) + f"  - {{{PLAIN}}}\n" * MAX_KEYS, "has over 1000 ciphers"),
+    ],
+    ids=["dotenv", "key-list", "kubernetes", "yaml-ciphers"],
+)
+def test_more_keys_than_any_keyring_has_are_refused(output: Output, text: str, words: str) -> None:
+    """Before any of them is looked at."""
+    refused(output, text, words)
 
 
 @pytest.mark.parametrize("text", ["[1e5]", "[NaN]", "[Infinity]", "[" + "9" * 5000 + "]", "[}"])
