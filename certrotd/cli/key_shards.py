@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from certrotd.cli.keys import ids_of, keyring_of
+from certrotd.cli.keys import keyring_at
 from certrotd.cli.output import say
-from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.clock import Deadline, SystemClock
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.durations import parse
 from certrotd.daemon.stopping import Stopping
-from certrotd.daemon.wiring import open_site
 from certrotd.errors import Failure, InvalidInput, UsageError
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.shard_waiting import Wanted, work_when_open
@@ -26,29 +24,17 @@ from certrotd.rotation.engine import Stopped
 from certrotd.rotation.unexpected import as_failure
 from certrotd.workers.dask_workers import DaskWorkers
 
-COMMAND = "certrotd keys reencrypt"
-
 
 def work(config: str, name: str, task: Mapping[str, Any]) -> Mapping[str, Any]:
     """One task, in a process that knows no more than this; what became of it."""
     clock = SystemClock()
     try:
-        with _keyring(Path(config), name, clock) as keyring:
+        with keyring_at(Path(config), name, "reencrypt", clock=clock) as (keyring, _):
             return perform(keyring.stored, task_of(task), clock, holder()).to_json()
     except Failure as failure:
         return Answer.of(failure).to_json()
     except Exception as error:  # noqa: BLE001  # what it holds must not go over the network
         return Answer.of(as_failure(error, "re-encrypt a shard")).to_json()
-
-
-@contextmanager
-def _keyring(config: Path, name: str, clock: Clock) -> Iterator[ConfiguredKeyring]:
-    """A keyring of the configuration, to read what is kept of it."""
-    with open_site(config, clock=clock, command=COMMAND) as site:
-        [subject] = site.inventory.chosen(ids_of([name]))
-        found = keyring_of(subject).managed
-        assert isinstance(found, ConfiguredKeyring), "it is of a configuration"
-        yield found
 
 
 def hire(
@@ -93,7 +79,7 @@ def shard(config: Path, name: str, shard: str, wait: str) -> int:
         raise UsageError(f"--wait: {error.message}", hint=error.hint) from None
     stopping = Stopping()
     stopping.listen()
-    with _keyring(config, name, stopping.clock) as keyring:
+    with keyring_at(config, name, "reencrypt", clock=stopping.clock) as (keyring, _):
         entries = {
             each: entry
             for each, entry in sorted(keyring.entry.datasets.items())
