@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import certrotd
 from certrotd.clock import Clock, Deadline
-from certrotd.config.keyrings import HttpAcknowledgement
+from certrotd.config.acknowledgements import HttpAcknowledgement
 from certrotd.config.notifications import is_loopback
 from certrotd.consumers import hashes
 from certrotd.consumers.port import Answer, Expected

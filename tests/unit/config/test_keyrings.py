@@ -12,17 +12,17 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certrotd.config.keks import FileKekEntry
-from certrotd.config.keyrings import (
-    PERIODS,
+from certrotd.config.acknowledgements import (
     ApiServerAcknowledgement,
     CommandAcknowledgement,
     FileAcknowledgement,
     HeartbeatAcknowledgement,
     HttpAcknowledgement,
-    KeyringEntry,
 )
-from certrotd.config.load import check, json_schema, load
+from certrotd.config.keks import FileKekEntry
+from certrotd.config.keyrings import PERIODS, KeyringEntry
+from certrotd.config.load import check, load
+from certrotd.config.schema import json_schema
 from certrotd.errors import ConfigInvalid
 from tests.unit.config.test_example import EXAMPLE
 from tests.unit.config.test_fragments import fragment, problems
