@@ -53,7 +53,7 @@ from certrotd.keys.proof import Proof
 from certrotd.keys.rehearsals import rehearse_when_due
 from certrotd.keys.rules import decide
 from certrotd.keys.scanning import Residues, scans_in
-from certrotd.keys.shared import Shared
+from certrotd.keys.shared import KEYRINGS, Shared
 from certrotd.keys.stored_data import StoredData
 from certrotd.keys.workforce import Workforce
 from certrotd.keys.world import Application, Consumer, Inlets, Proving, World
@@ -65,12 +65,10 @@ from certrotd.rotation.step import JSON
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import History, Journal, Lease
 
-KEYRINGS = "keyrings"
 COUNTS, SCANS = "counts", "scans"
 HEARTBEATS, WRITTEN, REWRITINGS = "heartbeats", "written", "rewritings"
-"""Where a keyring, what it has counted, its last scan, the heartbeats of its processes, what its
-outputs took the place of and last wrote, and what API servers have rewritten are kept, each under
-its name."""
+"""Where a keyring's counts, its last scan, the heartbeats of its processes, what its outputs took
+the place of and last wrote, and what API servers have rewritten are kept, each under its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -149,7 +147,9 @@ class ConfiguredKeyring(Kept):
         document = self._premises.state.document(f"{KEYRINGS}/{self._name}")
         wanted = self.entry.keks or tuple(self._shared.config.keys.keks)
         keks = {name: self._shared.keks[name] for name in wanted}
-        return KeyringStore(self._name, document, self._shared.mark(self._name), keks)
+        shared = self._shared
+        mark, former, make = shared.mark(self._name), shared.former, shared.make_keks
+        return KeyringStore(self._name, document, mark, keks, former=former, make_keks=make)
 
     def _overtaken(self) -> bool:
         """Whether a compromised key is to be replaced, and can be."""
@@ -182,7 +182,7 @@ class ConfiguredKeyring(Kept):
             name=self._name,
             clock=self.clock,
             store=self.store,
-            inlets=Inlets(self._new_key, self._new_seal),
+            inlets=Inlets(self._new_key, lambda: Material(os.urandom(32))),
             outlets=self.outlets,
             consumers={name: self._consumer(name) for name in self.entry.consumers},
             datasets=self.stored.reencryptable(),
@@ -419,15 +419,6 @@ class ConfiguredKeyring(Kept):
         """A KEK that wraps it, by its name and type."""
         entry = self._shared.config.keys.keks.get(name)
         return f"{name} ({entry.type})" if entry else f"{name} (no longer configured)"
-
-    def make_keks(self) -> None:
-        """Make what is to be made of its KEKs, if nothing was ever wrapped."""
-        self._shared.make_keks()
-
-    def _new_seal(self) -> Material:
-        """The seal of the first revision, after the KEKs that it takes are made."""
-        self.make_keks()
-        return Material(os.urandom(32))
 
     def _new_key(self, keyring: Keyring) -> DataKey:
         """The next key, with an id that its outputs have room for."""
