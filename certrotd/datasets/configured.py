@@ -43,6 +43,7 @@ from certrotd.datasets.search import NOT_SEARCHED, Searched
 from certrotd.datasets.shards import Division
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
+from certrotd.extras import how_to_install, installed
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet, Material
 from certrotd.state.ports import Document as Kept
@@ -138,6 +139,7 @@ def opened(
     if isinstance(entry, FilesDatasetEntry):
         yield from _opened_files(name, entry, exposure)
         return
+    check_libraries(name, entry)
     from certrotd.datasets.connecting import engine_of
 
     def password() -> bytes | None:
@@ -175,6 +177,16 @@ def opened(
         searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
         division = Division(entry.checkpoints == "table", entry.shards)
         yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag)
+
+
+def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
+    """Raise NeedsOperator if a library that the dataset needs is not installed."""
+    for extra, (_, modules) in entry.libraries.items():
+        for module in modules:
+            if not installed(module):
+                words = f"the dataset {name} needs the Python module {module}"
+                hint = how_to_install(extra)
+                raise NeedsOperator(f"{words}, which is not installed", hint=hint)
 
 
 def host_of(url: str) -> str:

@@ -24,6 +24,7 @@ from certrotd.config.keyrings import (
 )
 from certrotd.config.model import Config
 from certrotd.errors import Failure, failed
+from certrotd.escrow import age
 from certrotd.escrow.backup import sealed_backup
 from certrotd.escrow.configured import backups_of, recipients_of
 from certrotd.escrow.place import FileBackups
@@ -305,17 +306,19 @@ class ConfiguredKeyring(Kept):
                 yield from outlet.problems(None, dry=self._premises.dry)
         if self.backups is not None:
             yield from failed(self.backups.check)
+            yield from failed(self._check_recipients)
         for entry in self.entry.consumers.values():
             if entry.target is not None:
                 yield from failed(partial(self._check_target, entry.target))
         if isinstance(decision, Rotate) and self.has_keys():
+            urgent = decision.compromised is not None  # what it protects is in more danger
+            yield from () if urgent else self.stored.unopenable()
             if self.entry.cutover is not None:
                 from certrotd.keys import cutting_over
 
                 yield from cutting_over.problems(self.world())
             else:
-                if decision.compromised is None:  # else what it protects is in more danger
-                    yield from self.stored.unsearchable()
+                yield from () if urgent else self.stored.unsearchable()
                 if self.policy.by_id:
                     yield from self.stored.unreadable()
 
@@ -323,6 +326,10 @@ class ConfiguredKeyring(Kept):
     def own_heartbeats(self) -> Path:
         """Where the heartbeats are kept that come over the socket."""
         return self._shared.config.state_dir / HEARTBEATS / self._name
+
+    def _check_recipients(self) -> None:
+        assert self.entry.backup is not None, "it is backed up"
+        age.check(recipients_of(self.entry.backup))
 
     def _check_target(self, name: str) -> None:
         target = self._shared.target(name)

@@ -303,6 +303,18 @@ class TestBackup:
         rings.done()
         assert len(os.listdir(rings.place / "backups")) == 1
 
+    def test_a_recipient_that_is_none_is_a_problem_before_anything_is_begun(
+        self, rings: Rings
+    ) -> None:
+        """As the line of the documentation that everybody copies."""
+        entry = {"directory": str(rings.place / "backups"), "recipients": ["age1" + "q" * 58]}
+        rings.orders["backup"] = entry
+        with rings.keyring(dry=True) as keyring:
+            [problem] = keyring.problems(Rotate("now"))
+        assert "is no recipient of age" in str(problem)
+        assert "is no recipient of age" in why_not(rings.rotate())
+        assert not (rings.place / "backups").exists()
+
 
 def test_the_failures_are_typed(rings: Rings) -> None:
     """Whoever asks for a target or a KEK gets a Failure, and no traceback."""
