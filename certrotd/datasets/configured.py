@@ -43,6 +43,7 @@ from certrotd.datasets.search import NOT_SEARCHED, Searched
 from certrotd.datasets.shards import Division
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
+from certrotd.extras import how_to_install, installed
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet, Material
 from certrotd.state.ports import Document as Kept
@@ -142,6 +143,7 @@ def opened(
     if isinstance(entry, FilesDatasetEntry):
         yield from _opened_files(name, entry, exposure)
         return
+    check_libraries(name, entry)
     from certrotd.datasets.connecting import engine_of
 
     def password() -> bytes | None:
@@ -180,6 +182,16 @@ def opened(
         division = Division(entry.checkpoints == "table", entry.shards)
         order = f"{entry.schema_name or ''}/{entry.table}/{','.join(entry.key)}"
         yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag, order)
+
+
+def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
+    """Raise NeedsOperator if a library that the dataset needs is not installed."""
+    for extra, (_, modules) in entry.libraries.items():
+        for module in modules:
+            if not installed(module):
+                words = f"the dataset {name} needs the Python module {module}"
+                hint = how_to_install(extra)
+                raise NeedsOperator(f"{words}, which is not installed", hint=hint)
 
 
 def host_of(url: str) -> str:
