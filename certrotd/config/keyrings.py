@@ -25,13 +25,14 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
-from certrotd.config.certificates import KeyMode, Mode, SystemAccount
+from certrotd.config.certificates import SystemAccount
 from certrotd.config.cluster import ClusterAccessEntry
 from certrotd.config.cutover import CutoverEntry
 from certrotd.config.datasets import DatasetEntry
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.escrow import BackupEntry
 from certrotd.config.looks import program, roots
+from certrotd.config.modes import KeyMode, Mode
 from certrotd.config.notifications import receiver_url
 from certrotd.config.outputs import BaseOutputEntry, OutputEntry
 from certrotd.config.rehearsal import RehearsalEntry

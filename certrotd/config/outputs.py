@@ -16,9 +16,10 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
-from certrotd.config.certificates import KeyMode, Mode, SystemAccount
+from certrotd.config.certificates import SystemAccount
 from certrotd.config.cluster import ClusterEntry, SecretEntry, SecretName
 from certrotd.config.looks import folder, readable
+from certrotd.config.modes import KeyMode, Mode
 
 MAX_PART = 200
 
