@@ -202,6 +202,7 @@ class Scheduler:
         # whoever looks at a subject meets what is raised here too, and reports it
         with contextlib.suppress(Failure, OSError):
             for subject in self._work.changed():
+                self._look_at_followers(subject, now)
                 if subject not in self._work.subjects or self._runs(subject):
                     continue
                 if subject not in self._ours:
@@ -216,6 +217,14 @@ class Scheduler:
         """At the next tick, also at what waits for its turn."""
         self._pools[subject.kind].remove(subject)
         self._due_heap.put(subject, now)
+
+    def _look_at_followers(self, leader: Id, now: datetime) -> None:
+        """What one has brought others have to take over."""
+        for subject in self._work.followers.get(leader, ()):
+            if self._runs(subject):
+                self._woken.add(subject)
+            else:
+                self._look_again(subject, now)
 
     def _look_at_all(self, now: datetime) -> None:
         for pool in self._pools.values():
@@ -364,6 +373,7 @@ class Scheduler:
             self._woken.discard(subject)
             self._backoff.wake(subject)
         self._due_heap.put(subject, now)  # the result is seen at once
+        self._look_at_followers(subject, now)
 
     def _release(self, subject: Id) -> None:
         self._work.subjects[subject].release()

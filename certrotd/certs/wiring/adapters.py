@@ -2,8 +2,8 @@
 
 An entry of type ``T`` is built by the function ``build(entry, context)`` of one module, found by
 its type: ``certrotd.dns.T`` for solvers, ``certrotd.targets.T`` for targets, ``certrotd.T.issuer``
-for issuers; stores are found in stores.py. So a new one is a module and a schema entry, and its
-libraries load when it is used.
+for issuers; stores are found in certrotd/stores/configured.py. So a new one is a module and a
+schema entry, and its libraries load when it is used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from certrotd.certs.ports import (
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.shelf import Shelf
-from certrotd.certs.wiring.stores import Stores
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
@@ -44,11 +43,13 @@ from certrotd.dns.client import DnsClient
 from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.files.reading import read_file
 from certrotd.lifecycle.wing import Premises
-from certrotd.observe.tls import Endpoint, TlsProber
+from certrotd.observe.endpoints import endpoint_of
+from certrotd.observe.tls import TlsProber
 from certrotd.pki.generation import LiveCertificate
-from certrotd.pki.names import base, instance_of, is_wildcard
+from certrotd.pki.names import base
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import Lease
+from certrotd.stores.configured import Stores
 from certrotd.stores.install import Copies, FileInstaller
 
 LOCK_WAIT = 120.0
@@ -180,7 +181,7 @@ class Adapters:
         self, probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate
     ) -> None:
         """As Context.prove."""
-        endpoint = _endpoint(probe, host, port, certificate.names)
+        endpoint = endpoint_of(probe, host, port, certificate.names)
         endpoint = replace(endpoint, key=certificate.key)
         self._prober.prove(endpoint, certificate.fingerprint)
 
@@ -231,10 +232,10 @@ class Adapters:
         return Bound(
             shared,
             tuple(
-                _endpoint(probe, probe.address.host, probe.address.port, entry.names)
+                endpoint_of(probe, probe.address.host, probe.address.port, entry.names)
                 for probe in probes
             ),
-            tuple(_endpoint(each, f"each pod of {name}", each.port, entry.names) for each in own),
+            tuple(endpoint_of(each, f"each pod of {name}", each.port, entry.names) for each in own),
             several=isinstance(target, InformedRevertible),
         )
 
@@ -350,20 +351,6 @@ def _copies(entry: InstallEntry) -> Copies:
         in_place=entry.in_place,
         password=(lambda: b"") if secret is None else (lambda: secret.resolve().reveal()),
         pkcs12_cipher=entry.pkcs12_cipher,
-    )
-
-
-def _endpoint(probe: HandshakeEntry, host: str, port: int, names: Sequence[str]) -> Endpoint:
-    plain = next((name for name in names if not is_wildcard(name)), instance_of(names[0]))
-    return Endpoint(
-        host=host,
-        port=port,
-        sni=probe.sni or plain,
-        starttls=probe.starttls,
-        proxy_protocol=probe.proxy_protocol,
-        consecutive=probe.consecutive,
-        deadline=probe.deadline.total_seconds(),
-        roots=None if probe.roots is None else str(probe.roots),
     )
 
 
