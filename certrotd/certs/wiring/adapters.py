@@ -38,7 +38,7 @@ from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
 from certrotd.config.context import Context, IssuerContext, Surroundings
 from certrotd.config.model import Certificate, Config
-from certrotd.config.probes import HandshakeEntry, PodProbeEntry
+from certrotd.config.probes import HandshakeEntry
 from certrotd.config.stores import StoreEntry
 from certrotd.dns.client import DnsClient
 from certrotd.errors import Failure, NeedsOperator, failed
@@ -146,6 +146,10 @@ class Adapters:
     def _listener(self, entry: Certificate, issuer: str) -> ContactListener:
         return partial(self._premises.asked_service, id_of(entry.name), issuer)
 
+    def target(self, name: str) -> Target:
+        """One by its name, as all certificates share it; as issuer()."""
+        return self._targets.get(name)
+
     def issuer(self, name: str) -> Issuer:
         """One by its name; NeedsOperator if the configuration has none."""
         return self._issuers.get(name)
@@ -171,6 +175,7 @@ class Adapters:
             self._config.state_dir,
             self._clock,
             prove=self._prove,
+            look=self._look,
             connect=self._premises.connect,
             stores=self._stores_by_target.get(name, {}),
         )
@@ -183,6 +188,13 @@ class Adapters:
         endpoint = _endpoint(probe, host, port, certificate.names)
         endpoint = replace(endpoint, key=certificate.key)
         self._prober.prove(endpoint, certificate.fingerprint)
+
+    def _look(
+        self, probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate
+    ) -> str:
+        """As Context.look."""
+        endpoint = _endpoint(probe, host, port, certificate.names)
+        return self._prober.look(replace(endpoint, key=certificate.key)).fingerprint
 
     @cached_property
     def _stores_by_target(self) -> dict[str, dict[str, StoreEntry]]:
@@ -227,14 +239,16 @@ class Adapters:
             about=partial(self._live, entry),
             groups=self._groups,
         )
-        own: Sequence[PodProbeEntry] = getattr(self._config.targets[name], "pod_probe", ())
+        own = self._config.targets[name].own_probes
         return Bound(
             shared,
             tuple(
                 _endpoint(probe, probe.address.host, probe.address.port, entry.names)
                 for probe in probes
             ),
-            tuple(_endpoint(each, f"each pod of {name}", each.port, entry.names) for each in own),
+            tuple(
+                _endpoint(each, f"{each.where} of {name}", each.port, entry.names) for each in own
+            ),
             several=isinstance(target, InformedRevertible),
         )
 
