@@ -36,7 +36,7 @@ class Policy:
     ``window``: when services may be reloaded. ``id``: what it is called beside things of other
     kinds.
     ``bootstraps``: a placeholder stands in until there is a certificate. ``programs``: a target
-    runs programs on this host.
+    runs programs on this host. ``trailing`` are the targets of which parts come and go.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Policy:
     preferred_chain: str = ""
     window: Window | None = None
     programs: bool = True
+    trailing: tuple[str, ...] = ()
     id: Id = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from certrotd.audit.record import Happened
 from certrotd.certs import plan
-from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Renew, Sweep
+from certrotd.certs.catching_up import survey
+from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
 from certrotd.certs.fitness import to_outdo
 from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
@@ -105,6 +106,8 @@ class CertificateRotation(RotationOf[Managed, World]):
         if not isinstance(decision, Action):
             return Report(self.id, decision, None, recovered)
         outcome, unrecorded = self._begin(run, decision, found)
+        if isinstance(decision, CatchUp):
+            survey(self.managed)  # who was behind may be so no more
         report = Report(self.id, decision, outcome, recovered, unrecorded)
         return self._after_mending(run, policy, report) if asked.by_hand else report
 
@@ -131,6 +134,10 @@ class CertificateRotation(RotationOf[Managed, World]):
             said = f"{standing.damaged}: kept as {aside} and replaced"
             world.remark(f"{name}: {said}")
             standing = replace(standing, damaged=said)  # so the history and the audit log say it
+        found = survey(self.managed)
+        for target, failure in found.failures.items():
+            run.world().remark(f"{self.id.name}: target {target}: {failure}")
+        standing = replace(standing, behind=found.behind)
         return standing, attempts_of(self.managed)
 
     def _decide(
@@ -163,6 +170,9 @@ class CertificateRotation(RotationOf[Managed, World]):
                 return plan.adoption(policy, draw=run.runner.draw())
             case Bootstrap(generation=generation):
                 return plan.bootstrap(policy, generation, rotation=rotation)
+            case CatchUp(names=names):
+                assert standing.live is not None, "others are behind it"
+                return plan.catching_up(names, standing.live.number)
             case Sweep():
                 return plan.sweeping(attempts)
             case _:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from certrotd.certs.case import Case
-from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, Deploy, Renew, Sweep
+from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
 from certrotd.certs.fitness import drift, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.wait_rules import WAITS
@@ -259,6 +259,20 @@ def _state_lost(case: Case) -> Deploy | None:
     return Deploy("its state file was lost", case.live.number)
 
 
+def _somebody_behind(case: Case) -> CatchUp | None:
+    late = {
+        target: tuple(each for each in found if not each.todo)
+        for target, found in case.standing.behind.items()
+    }
+    everybody = [each for found in late.values() for each in found]
+    if not everybody:
+        return None
+    first, others = everybody[0], len(everybody) - 1
+    more = f", and {count(others, 'other')} with it" if others else ""
+    names = {name: tuple(each.name for each in found) for name, found in late.items() if found}
+    return CatchUp(f"{first.name} {first.why}{more}", names)
+
+
 def _records_left(case: Case) -> Sweep | None:
     left = case.attempts.left
     return Sweep(f"left behind: {count(len(left), 'TXT record')}") if left else None
@@ -297,6 +311,7 @@ RULES = (
     Rule("behind", _is_behind, says("every copy and target has the live generation")),
     Rule("copies_changed", _copies_changed, says("the copies are unchanged")),
     Rule("state_lost", _state_lost, says("its state file is intact")),
+    Rule("somebody_behind", _somebody_behind, says("nobody is known to have an older copy")),
     Rule("records_left", _records_left, says("no TXT record is left behind")),
     Rule("not_due", _not_due, says("")),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,6 +11,7 @@ from certrotd.certs.ports import Dns, Installer, Issuer, Order, Prober, Solver, 
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.observe.tls import Endpoint
+from certrotd.pki.generation import Behind
 from certrotd.pki.keys import KeyType, PrivateKey, generate
 
 
@@ -57,6 +58,7 @@ class World:
     placeholders are still to come that services name, so they are not asked yet.
     ``fence`` comes before every effect at a CA, a solver or a target: it raises Fenced when the
     rotation's lock is another's.
+    ``note_behind`` keeps who has an older copy, by target, for the decisions to come.
     Within ``still`` none of the certificate's targets is told to read files, by whatever rotation.
     """
 
@@ -78,6 +80,7 @@ class World:
     follows: Callable[[str, str | None], bool] = lambda _name, _solver: True
     fence: Callable[[], None] = lambda: None
     remark: Callable[[str], None] = lambda _line: None
+    note_behind: Callable[[Mapping[str, Sequence[Behind]]], None] = lambda _behind: None
     dry: bool = False
     awaiting: bool = False
     order_time: float = 300.0

@@ -131,6 +131,19 @@ class CertificateState:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """One of what a target tells, such as a container, that runs with an older copy.
+
+    ``why`` goes on from its ``name``; ``todo`` is what a person has to do, empty where the target
+    can bring it up to date.
+    """
+
+    name: str
+    why: str
+    todo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignChange:
     """What somebody else has put in the place of the live generation; it is left there.
 
@@ -149,6 +162,7 @@ class Standing:
     ``displaced`` which of the copies is not what the state says, or not what is asked for.
     ``earlier`` are the generations but those two, the newest first, where the live one cannot be
     used; else they are not looked at. ``foreign`` says what stands in the place of the live one.
+    ``behind`` is, by target, who is known to have an older copy than the live one.
     """
 
     live: Generation | None = None
@@ -158,6 +172,12 @@ class Standing:
     displaced: str | None = None
     earlier: tuple[Generation, ...] = ()
     foreign: ForeignChange | None = None
+    behind: Mapping[str, Sequence[Behind]] = field(default_factory=dict)
+
+    def reached(self, place: str) -> bool:
+        """Whether the live generation is what was brought there last."""
+        state = self.state.targets.get(place)
+        return state is not None and self.live is not None and state.generation == self.live.number
 
 
 def _is(kind: type[T], value: object) -> T:

@@ -37,7 +37,7 @@ from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
 from certrotd.config.context import Context, IssuerContext, Surroundings
 from certrotd.config.model import Certificate, Config
-from certrotd.config.probes import HandshakeEntry, PodProbeEntry
+from certrotd.config.probes import HandshakeEntry
 from certrotd.config.stores import StoreEntry
 from certrotd.dns.client import DnsClient
 from certrotd.errors import Failure, NeedsOperator, failed
@@ -147,6 +147,10 @@ class Adapters:
     def _listener(self, entry: Certificate, issuer: str) -> ContactListener:
         return partial(self._premises.asked_service, id_of(entry.name), issuer)
 
+    def target(self, name: str) -> Target:
+        """One by its name, as all certificates share it; as issuer()."""
+        return self._targets.get(name)
+
     def issuer(self, name: str) -> Issuer:
         """One by its name; NeedsOperator if the configuration has none."""
         return self._issuers.get(name)
@@ -172,6 +176,7 @@ class Adapters:
             self._config.state_dir,
             self._clock,
             prove=self._prove,
+            look=self._look,
             connect=self._premises.connect,
             stores=self._stores_by_target.get(name, {}),
         )
@@ -184,6 +189,13 @@ class Adapters:
         endpoint = endpoint_of(probe, host, port, certificate.names)
         endpoint = replace(endpoint, key=certificate.key)
         self._prober.prove(endpoint, certificate.fingerprint)
+
+    def _look(
+        self, probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate
+    ) -> str:
+        """As Context.look."""
+        endpoint = _endpoint(probe, host, port, certificate.names)
+        return self._prober.look(replace(endpoint, key=certificate.key)).fingerprint
 
     @cached_property
     def _stores_by_target(self) -> dict[str, dict[str, StoreEntry]]:
@@ -228,14 +240,16 @@ class Adapters:
             about=partial(self._live, entry),
             groups=self._groups,
         )
-        own: Sequence[PodProbeEntry] = getattr(self._config.targets[name], "pod_probe", ())
+        own = self._config.targets[name].own_probes
         return Bound(
             shared,
             tuple(
                 endpoint_of(probe, probe.address.host, probe.address.port, entry.names)
                 for probe in probes
             ),
-            tuple(endpoint_of(each, f"each pod of {name}", each.port, entry.names) for each in own),
+            tuple(
+                endpoint_of(each, f"{each.where} of {name}", each.port, entry.names) for each in own
+            ),
             several=isinstance(target, InformedRevertible),
         )
 
