@@ -79,11 +79,11 @@ def updates(places: tuple[str, str] | None, wanted: Sequence[str]) -> tuple[str,
     older, newer = places
     sent: list[str] = []
     missing = [value for value in wanted if value not in places]
-    stale = sum(place not in wanted and place != BLANK for place in places)
-    for value in [*missing, *[BLANK] * (stale - len(missing))]:
+    while {older, newer} - {BLANK} != {*wanted}:
         if older in wanted and older != newer:
-            sent.append(older)
-            older, newer = newer, older
+            value = older
+        else:
+            value = missing.pop() if missing else BLANK
         sent.append(value)
         older, newer = newer, value
     return tuple(sent)
