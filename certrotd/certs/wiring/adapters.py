@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ from certrotd.certs.wiring.shelf import Shelf
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
-from certrotd.config.context import Context, IssuerContext, Surroundings
+from certrotd.config.context import Context, IssuerContext, SolverContext, Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.config.probes import HandshakeEntry
 from certrotd.config.stores import StoreEntry
@@ -82,9 +83,7 @@ class Adapters:
         self._clock = premises.clock
         self._prober = TlsProber(premises.clock)
         self._issuers: Shelf[Issuer] = Shelf(config.issuers, self._build_issuer, dry=premises.dry)
-        self._solvers: Shelf[Solver] = Shelf(
-            config.solvers, partial(self._build, "certrotd.dns.{}"), dry=premises.dry
-        )
+        self._solvers: Shelf[Solver] = Shelf(config.solvers, self._build_solver, dry=premises.dry)
         self._targets: Shelf[Target] = Shelf(config.targets, self._build_target)
         self._zones = {name: tuple(entry.zones) for name, entry in config.solvers.items()}
         self._dns: DnsClient | None = None
@@ -120,6 +119,7 @@ class Adapters:
             remark=self._premises.remark,
             dry=self._premises.dry,
             order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
+            dns_time=self._dns_time(),
             wait_time=self._wait_time(),
             follows=self._follows,
         )
@@ -166,9 +166,15 @@ class Adapters:
         )
         return module.build(entry, context)
 
-    def _build(self, module: str, name: str, entry: Any) -> Any:
-        context = Context(name, self._config.state_dir, self._clock)
-        return importlib.import_module(module.format(entry.type)).build(entry, context)
+    def _build_solver(self, name: str, entry: Any) -> Any:
+        context = SolverContext(
+            name,
+            self._config.state_dir,
+            self._clock,
+            zone_of=lambda of, deadline: self._dns_client().zone_of(of, deadline),
+            folder=self._premises.state.folder(f"solvers/{name}"),
+        )
+        return importlib.import_module(f"certrotd.dns.{entry.type}").build(entry, context)
 
     def _build_target(self, name: str, entry: Any) -> Any:
         context = Context(
@@ -212,6 +218,11 @@ class Adapters:
                 own = {name: entry.propagation for name, entry in self._config.solvers.items()}
                 self._dns = DnsClient(self._config.dns, self._solvers, own)
             return self._dns
+
+    def _dns_time(self) -> float:
+        """Seconds that one act on the DNS may take, of whichever solver."""
+        acts = [each.act_time for each in self._config.solvers.values()]
+        return max(acts, default=timedelta(minutes=1)).total_seconds()
 
     def _wait_time(self) -> float:
         """Seconds within which any wait for published records has ended by itself."""
@@ -333,7 +344,8 @@ class Adapters:
             yield from unknown
             adapter: object = self._solvers.get(chosen)
             if isinstance(adapter, Coverage) and not unknown:
-                yield from failed(partial(adapter.covers, place, deadline=deadline))
+                look = partial(adapter.covers, place, deadline=deadline, dry=self._premises.dry)
+                yield from failed(look)
 
     def _issuer_ready(
         self, entry: Certificate, issuer: str, deadline: Deadline, *, ask: bool
