@@ -43,6 +43,7 @@ class Policies:
             bootstraps=entry.bootstrap is not None,
             terms=self._terms[entry.issuer],
             programs=any(self._config.targets[use.target].programs for use in entry.targets),
+            renewal_info=getattr(issuer, "renewal_info", False),
             preferred_chain=getattr(issuer, "preferred_chain", None) or "",
         )
 
