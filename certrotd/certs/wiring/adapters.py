@@ -22,6 +22,7 @@ from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.policy import id_of
 from certrotd.certs.ports import (
     Adopting,
+    Advising,
     Coverage,
     InformedRevertible,
     Issuer,
@@ -33,7 +34,7 @@ from certrotd.certs.ports import (
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.shelf import Shelf
-from certrotd.certs.world import Bound, World
+from certrotd.certs.world import Bound, World, no_renewal_info
 from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
 from certrotd.config.context import Context, IssuerContext, SolverContext, Surroundings
@@ -46,13 +47,17 @@ from certrotd.files.reading import read_file
 from certrotd.lifecycle.wing import Premises
 from certrotd.observe.endpoints import endpoint_of
 from certrotd.observe.tls import TlsProber
+from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import LiveCertificate
 from certrotd.pki.names import base
+from certrotd.pki.renewal import RenewalInfo
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import Lease
 from certrotd.stores.configured import Stores
 from certrotd.stores.install import Copies, FileInstaller
 
+ADVICE_TIME = 30.0
+"""A rotation that waits for advice has one of the slots."""
 LOCK_WAIT = 120.0
 """A rotation that waits has one of the slots."""
 MAX_ADOPTED = 4 * 1024 * 1024
@@ -115,6 +120,7 @@ class Adapters:
             unready=partial(self._unready, entry),
             adoptable=partial(self._adoptable, entry),
             still=partial(self._still, entry),
+            renewal_info=partial(self._renewal_info, entry),
             wants=lambda issuer, names: (issuer, {*names}) == (entry.issuer, {*entry.names}),
             remark=self._premises.remark,
             dry=self._premises.dry,
@@ -143,6 +149,13 @@ class Adapters:
             look=partial(self._stores.of(entry.name).look, entry.name),
             clock=self._clock,
         )
+
+    def _renewal_info(self, entry: Certificate, facts: CertificateFacts) -> RenewalInfo:
+        """As World.renewal_info; nobody hears that a CA does not answer this."""
+        issuer: object = self._issuers.get(entry.issuer)
+        if not isinstance(issuer, Advising):
+            return no_renewal_info(facts)
+        return issuer.renewal_info(facts, deadline=Deadline(self._clock, ADVICE_TIME))
 
     def _listener(self, entry: Certificate, issuer: str) -> ContactListener:
         return partial(self._premises.asked_service, id_of(entry.name), issuer)
