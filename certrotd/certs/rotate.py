@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -115,7 +116,8 @@ class CertificateRotation(RotationOf[Managed, World]):
         if isinstance(decision, CatchUp):
             survey(self.managed)  # who was behind may be so no more
         if isinstance(decision, Renew) and isinstance(outcome, Finished):
-            self._asked_ca(run, self._found(run))
+            with suppress(Failure, OSError):  # else at the next look, which tells of it
+                self._asked_ca(run, self._found(run))
         report = Report(self.id, decision, outcome, recovered, unrecorded)
         return self._after_mending(run, policy, report) if asked.by_hand else report
 

@@ -213,7 +213,7 @@ class Adapters:
         self, probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate
     ) -> str:
         """As Context.look."""
-        endpoint = _endpoint(probe, host, port, certificate.names)
+        endpoint = endpoint_of(probe, host, port, certificate.names)
         return self._prober.look(replace(endpoint, key=certificate.key)).fingerprint
 
     @cached_property
