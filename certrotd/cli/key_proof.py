@@ -121,6 +121,8 @@ def _print(proof: Proof, told: dict[str, Any]) -> None:
         tell(f"note: {what} may have copies of backups with the key until {stamp(end)}")
     for place in told["backups"]["still_with_the_key"]:
         tell(f"note: {place} still has the key")
+    for words in proof.unreadable:
+        tell(f"note: nobody could tell then whether it had the key: {words}")
     for words in told["backups"]["unreadable"]:
         tell(f"note: nobody can tell whether it still has the key: {words}")
     for words in told["wrong"]:

@@ -32,7 +32,7 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
     """Everything wrong between the entries of data keys, and others."""
     file = _file(checked)
     for name, entry in file.keyrings.items():
-        yield from _keks(checked, file, name, entry)
+        yield from _keks(checked, name, entry)
         yield from _consumers(checked, file, name, entry)
         yield from _backups(file, name, entry)
         yield from _full_outputs(name, entry)
@@ -141,9 +141,7 @@ def _file(checked: Checked) -> ConfigFile:
     return file
 
 
-def _keks(
-    checked: Checked, file: ConfigFile, name: str, entry: KeyringEntry
-) -> Iterator[ConfigFinding]:
+def _keks(checked: Checked, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
     """KEKs that are not there, or twice."""
     lists: list[tuple[Loc, tuple[str, ...]]] = [(("keyrings", name, "keks"), entry.keks)]
     lists += [
@@ -154,8 +152,7 @@ def _keks(
     for where, names in lists:
         for position, kek in enumerate(names):
             loc: Loc = (*where, position)
-            if kek != "local" or file.keks:
-                yield from refers(checked, "keks", kek, loc)
+            yield from refers(checked, "keks", kek, loc)
             if kek in names[:position]:
                 yield ConfigFinding(loc, f"{shown(kek)} is in this list already")
 

@@ -15,6 +15,7 @@ from certrotd.clock import Clock
 from certrotd.config.keyrings import KeyringEntry, SealedEntry
 from certrotd.config.model import Config
 from certrotd.errors import Failure, failed
+from certrotd.escrow import age
 from certrotd.escrow.backup import sealed_backup
 from certrotd.escrow.configured import backups_of, recipients_of
 from certrotd.escrow.place import FileBackups
@@ -44,7 +45,7 @@ from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.rehearsals import rehearse_when_due
 from certrotd.keys.rules import decide
 from certrotd.keys.scanning import Residues, scans_in
-from certrotd.keys.shared import Shared
+from certrotd.keys.shared import KEYRINGS, Shared
 from certrotd.keys.stored_data import StoredData
 from certrotd.keys.workforce import Workforce
 from certrotd.keys.world import Application, Inlets, World
@@ -56,12 +57,10 @@ from certrotd.rotation.step import JSON
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import History, Journal, Lease
 
-KEYRINGS = "keyrings"
 COUNTS, SCANS = "counts", "scans"
 HEARTBEATS, WRITTEN, REWRITINGS = "heartbeats", "written", "rewritings"
-"""Where a keyring, what it has counted, its last scan, the heartbeats of its processes, what its
-outputs took the place of and last wrote, and what API servers have rewritten are kept, each under
-its name."""
+"""Where a keyring's counts, its last scan, the heartbeats of its processes, what its outputs took
+the place of and last wrote, and what API servers have rewritten are kept, each under its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -140,7 +139,9 @@ class ConfiguredKeyring(Kept):
         document = self._premises.state.document(f"{KEYRINGS}/{self._name}")
         wanted = self.entry.keks or tuple(self._shared.config.keys.keks)
         keks = {name: self._shared.keks[name] for name in wanted}
-        return KeyringStore(self._name, document, self._shared.mark(self._name), keks)
+        shared = self._shared
+        mark, former, make = shared.mark(self._name), shared.former, shared.make_keks
+        return KeyringStore(self._name, document, mark, keks, former=former, make_keks=make)
 
     @cached_property
     def _consumers(self) -> ConfiguredConsumers:
@@ -177,7 +178,7 @@ class ConfiguredKeyring(Kept):
             name=self._name,
             clock=self.clock,
             store=self.store,
-            inlets=Inlets(self._new_key, self._new_seal),
+            inlets=Inlets(self._new_key, lambda: Material(os.urandom(32))),
             outlets=self.outlets,
             consumers=self._consumers.all(),
             datasets=self.stored.reencryptable(),
@@ -300,15 +301,17 @@ class ConfiguredKeyring(Kept):
                 yield from outlet.problems(None, dry=self._premises.dry)
         if self.backups is not None:
             yield from failed(self.backups.check)
+            yield from failed(self._check_recipients)
         yield from self._consumers.problems(self.has_keys)
         if isinstance(decision, Rotate) and self.has_keys():
+            urgent = decision.compromised is not None  # what it protects is in more danger
+            yield from () if urgent else self.stored.unopenable()
             if self.entry.cutover is not None:
                 from certrotd.keys import cutting_over
 
                 yield from cutting_over.problems(self.world())
             else:
-                if decision.compromised is None:  # else what it protects is in more danger
-                    yield from self.stored.unsearchable()
+                yield from () if urgent else self.stored.unsearchable()
                 if self.policy.by_id:
                     yield from self.stored.unreadable()
 
@@ -316,6 +319,10 @@ class ConfiguredKeyring(Kept):
     def own_heartbeats(self) -> Path:
         """Where the heartbeats are kept that come over the socket."""
         return self._shared.config.state_dir / HEARTBEATS / self._name
+
+    def _check_recipients(self) -> None:
+        assert self.entry.backup is not None, "it is backed up"
+        age.check(recipients_of(self.entry.backup))
 
     def has_keys(self) -> bool:
         """Whether there is one that encrypts; raises Failure."""
@@ -349,7 +356,7 @@ class ConfiguredKeyring(Kept):
 
     def _rehearse(self) -> Sequence[Finding]:
         """Rehearse an emergency if it is time; what is wrong with the last rehearsal."""
-        return rehearse_when_due(self, self._premises.audit()) if self.entry.rehearsal else ()
+        return rehearse_when_due(self, self._premises.audit())
 
     def _strange(self, found: Inspected) -> tuple[str, ...]:
         """Which outputs are not as the keyring would have them, in words."""
@@ -373,15 +380,6 @@ class ConfiguredKeyring(Kept):
         """A KEK that wraps it, by its name and type."""
         entry = self._shared.config.keys.keks.get(name)
         return f"{name} ({entry.type})" if entry else f"{name} (no longer configured)"
-
-    def make_keks(self) -> None:
-        """Make what is to be made of its KEKs, if nothing was ever wrapped."""
-        self._shared.make_keks()
-
-    def _new_seal(self) -> Material:
-        """The seal of the first revision, after the KEKs that it takes are made."""
-        self.make_keks()
-        return Material(os.urandom(32))
 
     def _new_key(self, keyring: Keyring) -> DataKey:
         """The next key, with an id that its outputs have room for."""

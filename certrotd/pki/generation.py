@@ -184,7 +184,8 @@ class LiveCertificate:
 
     ``live`` is the folder with its files. Without a live generation there are no ``fingerprint``
     and ``key`` (its type; both as CertificateFacts) and no end. ``sealed`` is the Secret that its
-    generation has for good, empty where it is in files.
+    generation has for good, empty where it is in files. ``combined`` are the files in which its
+    key and chain are together, which may be replaced while they are read.
     """
 
     certificate: str
@@ -194,3 +195,4 @@ class LiveCertificate:
     not_after: datetime | None = None
     key: str = ""
     sealed: str = ""
+    combined: tuple[str, ...] = ()

@@ -252,6 +252,7 @@ class Adapters:
             store.sealed_secret(entry.name, live.number)
             if live is not None and isinstance(store, Sealing)
             else "",
+            _combined(entry, store.place(entry.name)),
         )
 
     def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[Lease]:
@@ -330,6 +331,12 @@ class Adapters:
         if not self._follows(challenge, solver):
             return challenge
         return self._dns_client().locate(challenge, deadline=deadline)
+
+
+def _combined(entry: Certificate, place: str) -> tuple[str, ...]:
+    """As LiveCertificate.combined."""
+    own = () if entry.store is not None else (f"{place}/combined.pem",)
+    return (*own, *(str(each.combined) for each in entry.install if each.combined is not None))
 
 
 def _copies(entry: InstallEntry) -> Copies:
