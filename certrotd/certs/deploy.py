@@ -165,7 +165,7 @@ class Apply(Journaled):
     announced = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
-        bound = _bound(world, self.target)
+        bound = bound_of(world, self.target)
         told = ledger.facts.get("told")
         names = list(told) if isinstance(told, list) else []
         # also if it is noted already: it is durable by that that it is tried
@@ -188,7 +188,7 @@ class Prove(Journaled):
     announced = False
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
-        bound = _bound(world, self.target)
+        bound = bound_of(world, self.target)
         leaf = _leaf(world.store, world.name, self.generation)
         for endpoint in bound.endpoints:
             world.prober.prove(replace(endpoint, key=leaf.key_type), leaf.fingerprint)
@@ -311,7 +311,8 @@ def _reinstate(
         world.prober.prove(replace(endpoint, key=leaf.key_type), leaf.fingerprint)
 
 
-def _bound(world: World, name: str) -> Bound:
+def bound_of(world: World, name: str) -> Bound:
+    """A target of the configuration; NeedsOperator if it has none of that name."""
     bound = world.target(name)
     if bound is None:
         raise NeedsOperator(f"the configuration no longer has the target {name!r}")

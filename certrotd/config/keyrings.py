@@ -19,11 +19,12 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
-from certrotd.config.certificates import KeyMode, Mode, SystemAccount
+from certrotd.config.certificates import SystemAccount
 from certrotd.config.cutover import CutoverEntry
 from certrotd.config.datasets import DatasetEntry
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.escrow import BackupEntry
+from certrotd.config.modes import KeyMode, Mode
 from certrotd.config.output import BaseOutputEntry
 from certrotd.config.outputs import OutputEntry
 from certrotd.config.rehearsal import RehearsalEntry

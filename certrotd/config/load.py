@@ -18,7 +18,7 @@ from certrotd.errors import ConfigInvalid, ConfigProblem
 
 Entries = list[tuple[int, CertificateEntry]]
 _LISTED = (
-    *("certificates", "issuers", "solvers", "targets", "notifications", "watch"),
+    *("certificates", "issuers", "solvers", "targets", "hosts", "notifications", "watch"),
     *("keks", "keyrings", "managed_keys"),
 )
 """Sections of which one entry may be wrong and the others still make sense."""

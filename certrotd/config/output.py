@@ -6,9 +6,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from certrotd.config.base import AbsolutePath, Entry, EntryFindings, refuse
-from certrotd.config.certificates import KeyMode, Mode, SystemAccount
+from certrotd.config.certificates import SystemAccount
 from certrotd.config.cluster import ClusterEntry, SecretEntry, SecretName
 from certrotd.config.looks import folder
+from certrotd.config.modes import KeyMode, Mode
 
 
 class SecretPlace(ClusterEntry):

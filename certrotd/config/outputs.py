@@ -15,8 +15,8 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
-from certrotd.config.certificates import KeyMode, Mode
 from certrotd.config.looks import folder, readable
+from certrotd.config.modes import KeyMode, Mode
 from certrotd.config.output import BaseOutputEntry
 
 MAX_PART = 200
