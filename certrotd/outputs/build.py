@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from certrotd.config.outputs import (
+    AgeIdentitiesEntry,
     BaseOutputEntry,
     DotenvEntry,
     FernetListEntry,
@@ -103,6 +104,10 @@ def _built(entry: OutputEntry, algorithm: Algorithm, chance: Chance) -> Output:
 
             separator = "," if entry.separator == "comma" else "\n"
             return FernetList(entry.place, separator, entry.variable)
+        case AgeIdentitiesEntry():
+            from certrotd.outputs.age_identities import AgeIdentities
+
+            return AgeIdentities(entry.place)
         case KeyListEntry():
             return _key_list(entry, algorithm)
         case JsonKeyEntry():

@@ -16,6 +16,7 @@ from certrotd.keyring.delivery import Delivered, Delivery
 from certrotd.keyring.ids import draw
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
+from certrotd.outputs.age_identities import AgeIdentities
 from certrotd.outputs.dotenv import DotenvKeys, DotenvSlots
 from certrotd.outputs.encodings import KeyEncoding, printable_material
 from certrotd.outputs.fernet_list import FernetList
@@ -268,6 +269,11 @@ CASES = [
         "yaml-ciphers",
         lambda: YamlCiphers(FILE, "production", Path("/etc/app/enc"), "app", bits()),
         most=3,
+    ),
+    Case(
+        "age-identities",
+        lambda: AgeIdentities(FILE),
+        around=("# whose keys these are\n\n¶¶",),
     ),
     Case("fernet-list", lambda: FernetList(FILE), around=("¶¶\n",)),
     Case("fernet-lines", lambda: FernetList(FILE, "\n")),
