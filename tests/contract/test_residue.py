@@ -15,7 +15,9 @@ from certrotd.clock import Clock, ManualClock, SystemClock
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.tink import Tink
 from certrotd.config.keyrings import KeyringEntry
+from certrotd.datasets import sql_residue
 from certrotd.datasets.residue import Scanned
+from certrotd.errors import Transient
 from certrotd.keyring.evidence import Scan
 from certrotd.keyring.keyring import Keyring, empty
 from certrotd.keyring.material import Algorithm, DataKey, Material
@@ -121,6 +123,28 @@ def test_a_database_that_is_away_is_not_empty(tmp_path: Path) -> None:
     """Anything may be in it."""
     scanned = residues(url=f"sqlite:///{tmp_path}/gone.db").scan()
     assert "cannot be reached" in scanned.unfinished[0] or "gone.db" in scanned.unfinished[0]
+
+
+def test_what_fails_in_the_middle_of_a_scan_was_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    """A database that restarts, and a directory that cannot be read, with all behind it."""
+    execute, url = database
+    filled(execute, url)
+
+    def gone(*_: object) -> list[bytes]:
+        raise Transient("the server stops")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sql_residue.Database, "_values", gone)
+        scanned = residues(url=url).scan()
+    assert (len(scanned.unfinished), scanned.unreadable) == (scanned.columns, ())
+    assert "the server stops" in scanned.unfinished[0]
+    away = str(tmp_path / "away")
+    scanned = residues(paths=[away]).scan()
+    assert scanned.unreadable == ()
+    [words] = scanned.unfinished
+    assert words.startswith(f"{away}: cannot read")
 
 
 def test_files_are_looked_into(tmp_path: Path) -> None:
