@@ -151,44 +151,7 @@ def opened(
         yield from _opened_files(name, entry, exposure)
         return
     check_libraries(name, entry)
-    from certrotd.datasets.connecting import engine_of
-
-    def password() -> bytes | None:
-        return entry.password.resolve().reveal() if entry.password is not None else None
-
-    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
-        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
-
-    with ExitStack() as stack:
-        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
-        from certrotd.datasets.sql import SqlDataset, TableSpec
-        from certrotd.datasets.sql_replicas import replication
-
-        form = _form(entry)
-        spec = TableSpec(
-            entry.table,
-            entry.key,
-            entry.columns,
-            entry.schema_name,
-            entry.where,
-            entry.keep,
-            form.codec.traits.text,
-            {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
-        )
-        dataset = SqlDataset(name, primary, spec, dialect)
-        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
-        pace = Pace(
-            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
-        )
-        lag = None
-        if entry.replica_lag_ms is not None:
-            names = {url: host_of(url) for url in entry.replicas}
-            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
-            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
-        searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
-        division = Division(entry.checkpoints == "table", entry.shards)
-        order = _digest(entry, _ROWS)
-        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag, order)
+    yield from _opened_table(name, entry)
 
 
 def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
@@ -295,6 +258,47 @@ def _opened_files(
         pace = Pace(entry.batch, entry.files_per_second)
         order = _digest(entry, {"roots", "include", "exclude", "codec", "associated_data"})
         yield Opened(dataset, form, pace, entry.may_be_empty, order=order)
+
+
+def _opened_table(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
+    from certrotd.datasets.connecting import engine_of
+
+    def password() -> bytes | None:
+        return entry.password.resolve().reveal() if entry.password is not None else None
+
+    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
+        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
+
+    with ExitStack() as stack:
+        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
+        from certrotd.datasets.sql import SqlDataset, TableSpec
+        from certrotd.datasets.sql_replicas import replication
+
+        form = _form(entry)
+        spec = TableSpec(
+            entry.table,
+            entry.key,
+            entry.columns,
+            entry.schema_name,
+            entry.where,
+            entry.keep,
+            form.codec.traits.text,
+            {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
+        )
+        dataset = SqlDataset(name, primary, spec, dialect)
+        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
+        pace = Pace(
+            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
+        )
+        lag = None
+        if entry.replica_lag_ms is not None:
+            names = {url: host_of(url) for url in entry.replicas}
+            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
+            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
+        searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
+        division = Division(entry.checkpoints == "table", entry.shards)
+        order = _digest(entry, _ROWS)
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag, order)
 
 
 def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -> Form:
