@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from certrotd import bech32
 from certrotd.keyring.delivery import Delivered, Delivery
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
+from certrotd.outputs.age_identities import AgeIdentities
 from certrotd.outputs.dotenv import DotenvKeys, DotenvSlots
 from certrotd.outputs.encodings import KeyEncoding, printable_material
 from certrotd.outputs.errors import NotDeliverable, NotExpressible
@@ -30,6 +32,7 @@ KEYS = Path("/etc/app/enc")
 SECRET = bytes(range(200, 232))
 HEX, B64 = SECRET.hex(), base64.b64encode(SECRET).decode()
 OTHER = bytes(range(100, 132))
+AGE = bech32.encoded("age-secret-key-", SECRET).upper()
 GCM = frozenset({Algorithm.AES_256_GCM})
 BOX = frozenset({Algorithm.XSALSA20_POLY1305})
 WSO2 = KeyText(frozenset({Algorithm.AES_128_GCM, Algorithm.AES_256_GCM}), KeyEncoding.WSO2)
@@ -603,6 +606,24 @@ def test_the_first_key_of_a_list_encrypts_where_the_application_takes_it_so() ->
     assert written.index(b"4242") < written.index(b"4141")
     written = RAILS.render(delivery(RAILS, "", ""), {})[FILE] or b""
     assert written.index(b"4141") < written.index(b"4242")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"# a\n{AGE}X\n", f"line 2 of {FILE} is no identity of age: its checksum is wrong"),
+        ("AGE-PLUGIN-YUBIKEY-1QQQ\n", "line 1 of .* is no key that begins with age-secret-key-1"),
+        (f"{AGE.lower()[:40]}\n", "its checksum is wrong"),
+        (f"{AGE}\n{AGE}\n", "one key is there twice"),
+        (bech32.encoded("age-secret-key-", SECRET[:16]), "its length is wrong"),
+    ],
+)
+def test_what_is_no_identity_of_age_is_refused(text: str, words: str) -> None:
+    """At its line, and nothing of it is shown."""
+    refused(AgeIdentities(FILE), text, words)
+    with pytest.raises(NotExpressible) as failure:
+        AgeIdentities(FILE).parse({FILE: text.encode()})
+    assert AGE[20:40].lower() not in str(failure.value).lower()
 
 
 @pytest.mark.parametrize("text", ["[1e5]", "[NaN]", "[Infinity]", "[" + "9" * 5000 + "]", "[}"])
