@@ -64,10 +64,10 @@ class Docker(Server):
             subprocess.run(["umount", "--lazy", mount], check=True)
         shutil.rmtree(self.directory)
 
-    def run(self, *arguments: str | Path, within: float = 600.0) -> str:
-        """What a docker command prints; it must succeed."""
+    def run(self, *arguments: str | Path, within: float = 600.0, host: str = "") -> str:
+        """What a docker command prints; it must succeed. ``host``: by another way to the engine."""
         return subprocess.run(
-            [self.client, "--host", self.host, *arguments],
+            [self.client, "--host", host or self.host, *arguments],
             check=True,
             capture_output=True,
             text=True,
