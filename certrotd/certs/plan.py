@@ -19,7 +19,7 @@ from certrotd.certs.adopt import AdoptPair
 from certrotd.certs.authorize import Authorize, SweepRecords
 from certrotd.certs.bootstrap import InstallPlaceholder, MakePlaceholder
 from certrotd.certs.catching_up import BringUp
-from certrotd.certs.deploy import Apply, Baseline, Install, Prove, Prune, RecordTargets, Swap
+from certrotd.certs.deploy import Apply, Baseline, Install, Prove, RecordTargets, Swap
 from certrotd.certs.issue import (
     Obtain,
     PlaceOrder,
@@ -28,6 +28,7 @@ from certrotd.certs.issue import (
 )
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.preflight import PreflightStep
+from certrotd.certs.pruning import Prune
 from certrotd.certs.world import World
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from certrotd.certs.case import Case
 from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
-from certrotd.certs.fitness import drift, renewal_time, stamp, usable
+from certrotd.certs.fitness import drift, pulled_forward, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.wait_rules import WAITS
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Tried, Wait
@@ -24,6 +24,8 @@ from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
 D = TypeVar("D", bound=Decision)
+PULLED_FORWARD = "pulled_forward"
+"""The rule by which a CA has a certificate renewed early."""
 
 
 def decide(
@@ -238,6 +240,14 @@ def _its_time_has_come(case: Case) -> Renew | None:
     return Renew(f"{rule} has passed", at) if at <= case.now else None
 
 
+def _pulled_forward(case: Case) -> Renew | None:
+    assert case.live is not None
+    if not pulled_forward(case.live, case.standing.state, case.policy):
+        return None
+    at, rule = case.its_time
+    return Renew(f"the CA wants it renewed early: {rule}", at) if at <= case.now else None
+
+
 def _is_behind(case: Case) -> Deploy | None:
     assert case.live is not None
     behind = _behind(case.policy.places, case.standing, case.live.number)
@@ -279,8 +289,10 @@ def _records_left(case: Case) -> Sweep | None:
 
 
 def _not_due(case: Case) -> Wait:
-    at, rule = case.its_time
-    return Wait(f"renewal at {rule}", at, "not_due")
+    (at, rule), ask = case.its_time, case.ask_at
+    until = at if ask is None else min(at, ask)
+    asks = ask is not None and ask <= case.now
+    return Wait(f"renewal at {rule}", until, "not_due", asks=asks)
 
 
 def _from_then(case: Case) -> str:
@@ -306,6 +318,7 @@ RULES = (
     Rule("not_yet_valid", _not_valid_now, says("valid by this machine's clock")),
     Rule("fell_back", _fell_back, says("no older generation stands in for a newer one")),
     Rule("differs", _differs, says("names, key and issuer match the configuration")),
+    Rule(PULLED_FORWARD, _pulled_forward, says("the CA does not want it renewed early")),
     Rule("renewal_time", _its_time_has_come, _from_then),
     Rule("damaged_again", _mend_after_failure, _no_damage),
     Rule("behind", _is_behind, says("every copy and target has the live generation")),

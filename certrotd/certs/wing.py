@@ -19,7 +19,6 @@ from certrotd.certs.policy import COPIES, KIND, Policy
 from certrotd.certs.ports import Locked
 from certrotd.certs.subject import CertificateSubject
 from certrotd.certs.wiring.policies import Policies, authorities
-from certrotd.certs.wiring.stores import Stores
 from certrotd.config.context import Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.errors import Failure, InvalidInput
@@ -28,6 +27,7 @@ from certrotd.lifecycle.wing import Check, Premises, Ration, Service, Terms
 from certrotd.pki.generation import Behind, Generation, Standing
 from certrotd.pki.names import canonical, covers
 from certrotd.state.ports import History, Lease
+from certrotd.stores.configured import Stores
 from certrotd.stores.copies import displaced
 
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from certrotd.clock import Clock
+from certrotd.clock import Clock, Deadline
 from certrotd.errors import NeedsOperator, ProofFailed, Transient
 
 if TYPE_CHECKING:
@@ -106,6 +106,18 @@ class Context:
     look: LookAt = _unseen
     connect: Connect = unconnected
     stores: Mapping[str, StoreEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverContext(Context):
+    """What a solver is built with.
+
+    ``zone_of`` gives the zone that holds a name, within a deadline, by its SOA; ``folder`` is where
+    the solver keeps what has to stay for good.
+    """
+
+    zone_of: Callable[[str, Deadline], str]
+    folder: Folder
 
 
 @dataclass(frozen=True, kw_only=True)

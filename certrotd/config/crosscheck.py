@@ -7,10 +7,11 @@ from itertools import count
 from pathlib import Path
 
 from certrotd.address import Address
-from certrotd.config.base import Loc, shown
+from certrotd.config.base import MAX_NAME, Loc, is_safe_name, shown
 from certrotd.config.certificates import CertificateEntry, UseEntry
 from certrotd.config.docker import DockerEntry
 from certrotd.config.hostfile import HostFile
+from certrotd.config.hosts import delivery_name
 from certrotd.config.issuers import AcmeEntry, InternalEntry
 from certrotd.config.model import issuer_of, store_dir
 from certrotd.config.nearest import suggestion
@@ -71,6 +72,7 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _keys(checked)
     yield from _paths(checked)
     yield from _stores(checked)
+    yield from _deliveries(checked)
     yield from _mounted(checked)
     yield from _copied(checked)
     yield from _listeners(checked)
@@ -278,6 +280,27 @@ def _stores(checked: Checked) -> Iterator[ConfigFinding]:
         if (other := first.setdefault(place, loc)) != loc:
             message = f"{store.secret} is also the Secret of {{there}}: give each its own"
             yield ConfigFinding(loc, message, other=other)
+
+
+def _deliveries(checked: Checked) -> Iterator[ConfigFinding]:
+    """Deliveries to unknown hosts, and two of one name or into one directory."""
+    names: dict[str, Loc] = {}
+    places: dict[tuple[str, Path], Loc] = {}
+    for index, entry in checked.entries:
+        for position, each in enumerate(entry.deliver):
+            loc: Loc = ("certificates", index, "deliver", position)
+            yield from refers(checked, "hosts", each.host, (*loc, "host"))
+            name = delivery_name(entry.name, each)
+            if not is_safe_name(name):
+                long = f"is required: {shown(name)} has more than {MAX_NAME} characters"
+                yield ConfigFinding((*loc, "name"), long)
+            if (other := names.setdefault(name, loc)) != loc:
+                message = f"{shown(name)} is also the delivery in {{there}}: give each its own name"
+                yield ConfigFinding((*loc, "name"), message, other=other)
+            if (other := places.setdefault((each.host, each.directory), loc)) != loc:
+                message = f"{each.directory} of {each.host} is also that of {{there}}: "
+                message += "give each delivery its own"
+                yield ConfigFinding((*loc, "directory"), message, other=other)
 
 
 def _mounted(checked: Checked) -> Iterator[ConfigFinding]:

@@ -29,6 +29,15 @@ from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.looks import folder, program, readable
 from certrotd.config.probes import OwnProbeEntry, PodProbeEntry
 from certrotd.config.secrets import Environment
+from certrotd.config.services import (
+    ApacheEntry,
+    DovecotEntry,
+    HaproxyEntry,
+    HttpTargetEntry,
+    NoneEntry,
+    PostfixEntry,
+    PostgresqlEntry,
+)
 from certrotd.config.target import TARGET_WAIT, BaseTargetEntry
 
 MAX_UNIT = 255
@@ -358,7 +367,19 @@ class KubernetesEntry(BaseTargetEntry, ClusterEntry):
 
 
 TargetEntry = Annotated[
-    NginxEntry | CommandEntry | SystemdEntry | SignalEntry | KubernetesEntry | DockerEntry,
+    NginxEntry
+    | CommandEntry
+    | SystemdEntry
+    | SignalEntry
+    | KubernetesEntry
+    | DockerEntry
+    | HaproxyEntry
+    | PostgresqlEntry
+    | PostfixEntry
+    | DovecotEntry
+    | ApacheEntry
+    | HttpTargetEntry
+    | NoneEntry,
     Field(discriminator="type"),
 ]
 """Every type of target; a new one is added here."""

@@ -46,6 +46,7 @@ class Policies:
             trailing=tuple(
                 use.target for use in entry.targets if self._config.targets[use.target].trails
             ),
+            renewal_info=getattr(issuer, "renewal_info", False),
             preferred_chain=getattr(issuer, "preferred_chain", None) or "",
         )
 
