@@ -1,7 +1,9 @@
 """Datasets of a keyring: what holds its ciphertext, and how it is counted and re-encrypted."""
 
 import string
+from collections.abc import Mapping
 from datetime import timedelta
+from itertools import chain, islice
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -324,13 +326,20 @@ class SqlDatasetEntry(Entry):
 
     def examine(self) -> EntryFindings:
         """Whether the libraries are there; the database is not asked."""
-        yield from library("sqlalchemy", ("url",), extra="sql")
+        for extra, (option, modules) in self.libraries.items():
+            missing = (library(each, (option,), extra=extra) for each in modules)
+            yield from islice(chain.from_iterable(missing), 1)  # what installs one installs all
+
+    @property
+    def libraries(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+        """By their extra: the option that needs them, and the modules."""
+        driver: tuple[str, ...] = ("pymysql",)
         if self.url.startswith("postgresql"):
-            yield from library("psycopg", ("url",), extra="sql")
-        elif not self.url.startswith("sqlite"):
-            yield from library("pymysql", ("url",), extra="sql")
-        if self.codec == "secretbox":
-            yield from library("nacl", ("codec",), extra="sodium")
+            driver = ("psycopg",)
+        elif self.url.startswith("sqlite"):
+            driver = ()
+        needed = {"sql": ("url", ("sqlalchemy", *driver))}
+        return needed | ({"sodium": ("codec", ("nacl",))} if self.codec == "secretbox" else {})
 
 
 def _tag(value: object) -> str | None:

@@ -1,6 +1,7 @@
 """What serves the certificates: one class per type of target, and the line that lists them."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -26,7 +27,7 @@ from certrotd.config.cluster import ClusterEntry
 from certrotd.config.docker import DockerEntry
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.looks import folder, program, readable
-from certrotd.config.probes import PodProbeEntry
+from certrotd.config.probes import OwnProbeEntry, PodProbeEntry
 from certrotd.config.secrets import Environment
 from certrotd.config.services import (
     ApacheEntry,
@@ -311,6 +312,11 @@ class KubernetesEntry(BaseTargetEntry, ClusterEntry):
         description="How long each workload may take until all its pods are new and available, "
         "and as long again to go back.",
     )
+
+    @property
+    def own_probes(self) -> Sequence[OwnProbeEntry]:
+        """As of others: of each pod."""
+        return self.pod_probe
 
     @property
     def programs(self) -> bool:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from certrotd.asking import Asked
 from certrotd.clock import Clock, Deadline
-from certrotd.config.keyrings import HttpAcknowledgement
+from certrotd.config.acknowledgements import HttpAcknowledgement
 from certrotd.consumers import hashes
 from certrotd.consumers.port import Answer, Expected
 from certrotd.errors import NeedsOperator, Transient

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.node_json import NodeJson
+from certrotd.codecs.patterns import WholePattern
 from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
@@ -43,6 +43,7 @@ from certrotd.datasets.search import NOT_SEARCHED, Searched
 from certrotd.datasets.shards import Division
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
+from certrotd.extras import how_to_install, installed
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet, Material
 from certrotd.state.ports import Document as Kept
@@ -73,7 +74,10 @@ OBJECTS = 20
 
 @dataclass(frozen=True)
 class Opened:
-    """A dataset that can be read and written, and what the configuration says of it."""
+    """A dataset that can be read and written, and what the configuration says of it.
+
+    ``order`` names its rows and their order: a position in it is none in another.
+    """
 
     dataset: Dataset
     form: Form
@@ -82,6 +86,7 @@ class Opened:
     searched: Searched = NOT_SEARCHED
     division: Division = field(default_factory=Division)
     replicas: ReplicaLag | None = None
+    order: str = ""
 
     def findings(self, *, staged: bool) -> Sequence[PreflightFinding]:
         """What is seen before anything is written; ``staged``: while the application runs."""
@@ -138,6 +143,7 @@ def opened(
     if isinstance(entry, FilesDatasetEntry):
         yield from _opened_files(name, entry, exposure)
         return
+    check_libraries(name, entry)
     from certrotd.datasets.connecting import engine_of
 
     def password() -> bytes | None:
@@ -174,7 +180,18 @@ def opened(
             lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
         searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
         division = Division(entry.checkpoints == "table", entry.shards)
-        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag)
+        order = f"{entry.schema_name or ''}/{entry.table}/{','.join(entry.key)}"
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag, order)
+
+
+def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
+    """Raise NeedsOperator if a library that the dataset needs is not installed."""
+    for extra, (_, modules) in entry.libraries.items():
+        for module in modules:
+            if not installed(module):
+                words = f"the dataset {name} needs the Python module {module}"
+                hint = how_to_install(extra)
+                raise NeedsOperator(f"{words}, which is not installed", hint=hint)
 
 
 def host_of(url: str) -> str:
@@ -249,7 +266,8 @@ def _opened_objects(name: str, entry: KubernetesDatasetEntry, clusters: Clusters
         etcd = etcd_of(told.endpoint, told.ca, pair, told.prefix, clusters.clock)
     pace = Pace(batch=OBJECTS, rows_per_second=entry.objects_per_second)
     dataset = KubernetesDataset(name, api, collections, kept, etcd)
-    return Opened(dataset, ObjectsForm(), pace, entry.may_be_empty)
+    order = ",".join(each.name for each in collections)
+    return Opened(dataset, ObjectsForm(), pace, entry.may_be_empty, order=order)
 
 
 def _opened_files(
@@ -262,7 +280,8 @@ def _opened_files(
     form = _form_of_files(entry, exposure)
     with closing(FilesDataset(name, tree, streamed=entry.is_streamed)) as dataset:
         pace = Pace(rows_per_second=entry.files_per_second)
-        yield Opened(dataset, form, pace, entry.may_be_empty)
+        order = "\n".join(map(str, entry.roots))
+        yield Opened(dataset, form, pace, entry.may_be_empty, order=order)
 
 
 def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -> Form:
@@ -315,7 +334,7 @@ def _form(entry: SqlDatasetEntry) -> Form:
     expects = {
         entry.columns.index(column): expectation_of(each) for column, each in entry.expects.items()
     }
-    others = re.compile(entry.others.encode(), re.DOTALL) if entry.others is not None else None
+    others = WholePattern(entry.others.encode()) if entry.others is not None else None
     form = Form(
         codec,
         plaintext=plaintext,

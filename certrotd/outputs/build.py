@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from certrotd.config.output import BaseOutputEntry
 from certrotd.config.outputs import (
-    BaseOutputEntry,
     DotenvEntry,
     FernetListEntry,
     JsonKeyEntry,

@@ -7,13 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 from hypothesis import strategies as st
 
 from certrotd.keyring.delivery import Delivered, Delivery
-from certrotd.keyring.ids import draw
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
 from certrotd.outputs.dotenv import DotenvKeys, DotenvSlots
@@ -75,12 +73,6 @@ class Case:
         return self.name
 
 
-def _material(
-    make: Callable[[random.Random, int], bytes], rng: random.Random, size: int
-) -> Material:
-    return Material(make(rng, size))
-
-
 def delivery_of(
     output: Output,
     count: int,
@@ -100,9 +92,7 @@ def delivery_of(
         algorithm = usable[rng.randrange(len(usable))]
         made, key_id = Material(material(rng, algorithm.key_bytes)), ""
         if traits.ids is not None:
-            live = [each.key.id for each in keys]
-            again = partial(_material, material, rng, algorithm.key_bytes)
-            made, key_id = draw(traits.ids, again, live, ())
+            key_id = traits.ids.pick([each.key.id for each in keys], ())
         key = DataKey(version, algorithm, made, key_id, rng.randbytes(traits.iv_bytes))
         created = BEGIN + timedelta(days=version, milliseconds=version)
         keys.append(Delivered(key, State.DECRYPT_ONLY, created))

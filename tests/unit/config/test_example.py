@@ -11,7 +11,8 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 
 from certrotd.config.base import Entry
 from certrotd.config.file import ConfigFile
-from certrotd.config.load import json_schema, load
+from certrotd.config.load import load
+from certrotd.config.schema import json_schema
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.yaml"
 LINES = EXAMPLE.read_text().splitlines()

@@ -12,17 +12,17 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certrotd.config.keks import FileKekEntry
-from certrotd.config.keyrings import (
-    PERIODS,
+from certrotd.config.acknowledgements import (
     ApiServerAcknowledgement,
     CommandAcknowledgement,
     FileAcknowledgement,
     HeartbeatAcknowledgement,
     HttpAcknowledgement,
-    KeyringEntry,
 )
-from certrotd.config.load import check, json_schema, load
+from certrotd.config.keks import FileKekEntry
+from certrotd.config.keyrings import PERIODS, KeyringEntry
+from certrotd.config.load import check, load
+from certrotd.config.schema import json_schema
 from certrotd.errors import ConfigInvalid
 from tests.unit.config.test_example import EXAMPLE
 from tests.unit.config.test_fragments import fragment, problems
@@ -330,13 +330,13 @@ class TestRoom:
 class TestKeks:
     def test_keyrings_without_a_kek_are_a_warning(self, tmp_path: Path) -> None:
         """Enough for a first try: who has the state directory has the keys."""
-        found = loaded(tmp_path, "keyrings: {shop: {keks: [local]}}\n")
+        found = loaded(tmp_path, "keyrings: {shop: {}}\n")
         assert said(found.warnings) == [
             "1: keks: there is none: keyrings are wrapped by /var/lib/certrotd/kek, beside them"
         ]
         [(name, kek)] = found.config.keys.keks.items()
         assert (name, kek) == (
-            "local",
+            "state_dir/kek",
             FileKekEntry(type="file", path=Path("/var/lib/certrotd/kek")),
         )
 
