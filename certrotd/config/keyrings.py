@@ -42,6 +42,7 @@ AlgorithmName = Literal[
     "aes-128-cbc",
     "aes-192-cbc",
     "aes-256-cbc",
+    "age-x25519",
     "passphrase",
 ]
 Classification = Literal["public", "internal", "confidential", "restricted"]
@@ -194,8 +195,8 @@ class KeyringEntry(Entry):
     )
     algorithm: AlgorithmName = Field(
         default="aes-256-gcm",
-        description="What its new keys are for; passphrase: text that the application derives "
-        "its key from.",
+        description="What its new keys are for; age-x25519: identities of age, as SOPS has them; "
+        "passphrase: text that the application derives its key from.",
     )
     keks: Items[SafeName] = Field(
         default=(),

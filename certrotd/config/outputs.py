@@ -272,6 +272,19 @@ class FernetListEntry(BaseOutputEntry):
         return ("fernet",)
 
 
+class AgeIdentitiesEntry(BaseOutputEntry):
+    """An identities file of age."""
+
+    type: Literal["age-identities"] = Field(
+        description="Identities of age, one a line, as SOPS_AGE_KEY_FILE of SOPS names them."
+    )
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """As BaseOutputEntry.algorithms."""
+        return ("age-x25519",)
+
+
 class KeyListEntry(BaseOutputEntry):
     """A list of keys in a YAML file."""
 
@@ -355,6 +368,7 @@ OutputEntry = Annotated[
     | TomlEntry
     | YamlCiphersEntry
     | FernetListEntry
+    | AgeIdentitiesEntry
     | KeyListEntry
     | JsonKeyEntry
     | KubernetesEncryptionEntry

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from certrotd.clock import Clock
+from certrotd.clock import Clock, SystemClock
 from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
@@ -28,6 +28,7 @@ from certrotd.config.codecs import (
 )
 from certrotd.config.context import Connect
 from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
+from certrotd.config.environment import reveal
 from certrotd.config.expectations import expectation_of
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
@@ -90,7 +91,8 @@ class Opened:
 
     def findings(self, *, staged: bool) -> Sequence[PreflightFinding]:
         """What is seen before anything is written; ``staged``: while the application runs."""
-        return [*self.searched.findings(staged=staged), *self.dataset.findings()]
+        searched = self.searched.findings(staged=staged)
+        return [*searched, *self.form.findings(), *self.dataset.findings()]
 
     def tally(self, keys: KeySet) -> Tally:
         """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
@@ -279,7 +281,7 @@ def _opened_files(
     tree = FileTree(entry.roots, entry.include, entry.exclude, entry.may_be_empty)
     form = _form_of_files(entry, exposure)
     with closing(FilesDataset(name, tree, streamed=entry.is_streamed)) as dataset:
-        pace = Pace(rows_per_second=entry.files_per_second)
+        pace = Pace(entry.batch, entry.files_per_second)
         order = "\n".join(map(str, entry.roots))
         yield Opened(dataset, form, pace, entry.may_be_empty, order=order)
 
@@ -306,10 +308,24 @@ def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -
 
             codec = ansible_vault.AnsibleVault(key_ids=entry.vault_ids == "key")
             return Form(codec, documents={0: VaultDocument()})
+        case "sops":
+            return _sops(entry)
         case "tink" | "fernet" as named:
             return Form(
                 CODECS[named], lambda key, _: os.fsencode(entry.bound(str(key[1]))), plaintext
             )
+
+
+def _sops(entry: FilesDatasetEntry) -> Form:
+    from certrotd.datasets.sops_files import STANZAS, SopsForm
+    from certrotd.datasets.sops_program import SopsProgram
+
+    def variables() -> Mapping[str, str]:
+        return reveal(entry.sops.environment)
+
+    seconds = entry.sops.timeout.total_seconds()
+    program = SopsProgram(entry.sops.program, seconds, variables, SystemClock())
+    return SopsForm(STANZAS, plaintext=Leftover(entry.plaintext), program=program)
 
 
 def _form(entry: SqlDatasetEntry) -> Form:

@@ -21,7 +21,7 @@ from certrotd.codecs.selection import Opened, by_construction, named_by, opened_
 from certrotd.datasets.blind_indexes import OWN, BlindIndexes, IndexField
 from certrotd.datasets.documents import Document
 from certrotd.datasets.keys import key_words
-from certrotd.datasets.port import Change, Key, Row
+from certrotd.datasets.port import Change, Key, PreflightFinding, Row
 from certrotd.jsonscan import Place
 from certrotd.keyring.material import DataKey, KeySet
 
@@ -92,6 +92,10 @@ class Form:
     def values(self, keys: KeySet) -> RowValues:
         """What tells of rows what they are, and what they are to be."""
         return Values(self, keys)
+
+    def findings(self) -> Sequence[PreflightFinding]:
+        """What is seen before anything is re-encrypted."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from certrotd.keyring.delivery import Delivered, Delivery
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
+from certrotd.outputs.age_identities import AgeIdentities
 from certrotd.outputs.dotenv import DotenvKeys, DotenvSlots
 from certrotd.outputs.encodings import KeyEncoding, printable_material
 from certrotd.outputs.fernet_list import FernetList
@@ -258,6 +259,11 @@ CASES = [
         "yaml-ciphers",
         lambda: YamlCiphers(FILE, "production", Path("/etc/app/enc"), "app", bits()),
         most=3,
+    ),
+    Case(
+        "age-identities",
+        lambda: AgeIdentities(FILE),
+        around=("# whose keys these are\n\n¶¶",),
     ),
     Case("fernet-list", lambda: FernetList(FILE), around=("¶¶\n",)),
     Case("fernet-lines", lambda: FernetList(FILE, "\n")),

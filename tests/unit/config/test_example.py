@@ -80,7 +80,7 @@ def test_the_example_is_valid() -> None:
     found = load(EXAMPLE)
     assert found.warnings == ()
     assert len(found.config.certificates) == 3
-    assert len(found.config.keys.keyrings) == 13
+    assert len(found.config.keys.keyrings) == 14
 
 
 @pytest.mark.parametrize("kind", sorted(classes(), key=str), ids=lambda kind: kind.__name__)

@@ -23,6 +23,7 @@ PAGES = Path(__file__).parents[3] / "docs" / "keys" / "outputs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENTRIES: TypeAdapter[list[OutputEntry]] = TypeAdapter(list[OutputEntry])
 ALGORITHMS = {
+    "age-identities": Algorithm.AGE_X25519,
     "tink": Algorithm.AES_256_GCM,
     "json-keystore": Algorithm.AES_256_GCM,
     "dotenv": Algorithm.XSALSA20_POLY1305,
