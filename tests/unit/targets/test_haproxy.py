@@ -15,10 +15,11 @@ from pydantic import TypeAdapter
 from certrotd.clock import SystemClock
 from certrotd.config.context import Context
 from certrotd.config.services import HaproxyEntry
+from certrotd.dial import Timeout, connect_path
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.haproxy import MAX_ANSWER, HaproxyTarget, build, names_of
-from tests.builders import NEW
+from tests.builders import NEW, soon
 from tests.unit.config.written import not_root
 
 SHOWN = NEW.certificate.fingerprint(hashes.SHA1()).hex().upper()
@@ -208,6 +209,10 @@ def test_a_socket_where_nobody_is_is_refused() -> None:
             HaproxyTarget(path).check()
         listener.bind(str(path))
         with pytest.raises(NeedsOperator, match=r"refused \(start HAProxy\)"):
+            HaproxyTarget(path).check()
+        listener.listen(0)
+        connected = connect_path(path, timeout=Timeout(soon()))  # as many as it takes
+        with connected, pytest.raises(Transient, match="unavailable"):
             HaproxyTarget(path).check()
         with not_root(), pytest.raises(NeedsOperator, match=r"denied.*let certrotd's user"):
             HaproxyTarget(path).check()
