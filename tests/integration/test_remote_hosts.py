@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -275,16 +276,27 @@ def test_a_full_and_a_read_only_disk_there_leave_the_former_files(
     assert is_live(site, small_disk)
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every account of the other host reaches, which pytest's are not."""
+    with tempfile.TemporaryDirectory(prefix="certrotd-there-") as directory:
+        path = Path(directory)
+        path.chmod(0o755)
+        yield path
+
+
 def test_an_ordinary_account_delivers_what_it_may(
-    site: Site, edge: dict[str, Any], sshd: Sshd, there: Path
+    parts: Parts, site: Site, edge: dict[str, Any], public: Path
 ) -> None:
     """Root is not needed there; a directory of a third account's is refused."""
     locate.require_root()
+    keys = public / "authorized_keys"
+    sshd = parts.start(Sshd, lines=f"AuthorizedKeysFile {keys}")
+    shutil.copyfile(sshd.directory / "authorized_keys", keys)
+    there = public / "tls"
+    there.mkdir(mode=0o755)
     shutil.chown(there, "nobody")
-    for parent in there.parents:
-        parent.chmod(parent.stat().st_mode | 0o011)
-        if parent == Path("/tmp"):
-            break
+    edge["directory"] = str(there)
     site.config["hosts"]["edge"] = sshd.entry("nobody")
     site.rotate("web")
     assert is_live(site, there)
