@@ -9,6 +9,7 @@ from pathlib import Path
 from certrotd.address import Address
 from certrotd.config.base import MAX_NAME, Loc, is_safe_name, shown
 from certrotd.config.certificates import CertificateEntry, UseEntry
+from certrotd.config.docker import DockerEntry
 from certrotd.config.hostfile import HostFile
 from certrotd.config.hosts import delivery_name
 from certrotd.config.issuers import AcmeEntry, InternalEntry
@@ -73,6 +74,7 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _stores(checked)
     yield from _deliveries(checked)
     yield from _mounted(checked)
+    yield from _copied(checked)
     yield from _listeners(checked)
     yield from _watches(checked)
 
@@ -321,6 +323,24 @@ def _mounted(checked: Checked) -> Iterator[ConfigFinding]:
                     "Secret of a generation has tls.crt and tls.key alone"
                 )
                 yield ConfigFinding((*loc, "keys"), message)
+
+
+def _copied(checked: Checked) -> Iterator[ConfigFinding]:
+    """Certificates that one target writes into the same folder of a container."""
+    everything = checked.file.targets.items()
+    copies = {name: each.copy_to for name, each in everything if isinstance(each, DockerEntry)}
+    alone = {name for name, copy in copies.items() if copy and not copy.separate}
+    first: dict[str, Loc] = {}
+    for index, entry in checked.entries if alone else ():
+        uses = checked.file.defaults.targets if entry.targets is None else entry.targets
+        loc: Loc = ("certificates", index, "targets")
+        for name in (use.target for use in uses if use.target in alone):
+            if (other := first.setdefault(name, loc)) != loc:
+                message = (
+                    f"{shown(name)} would write this certificate over that of {{there}}: have "
+                    "{certificate} in the folder of its copy_to"
+                )
+                yield ConfigFinding(loc, message, other=other)
 
 
 def _listeners(checked: Checked) -> Iterator[ConfigFinding]:

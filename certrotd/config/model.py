@@ -33,6 +33,9 @@ if TYPE_CHECKING:  # a host without data keys loads nothing of them
     from certrotd.config.keyrings import KeyringEntry, KeyServerEntry
     from certrotd.config.managed_keys import ManagedKeyEntry
 
+OWN_KEK = "state_dir/kek"
+"""The file KEK of a configuration without one: a name that no entry can have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -139,7 +142,7 @@ def _keys(file: HostFile) -> "Keys":
     from certrotd.config.keks import FileKekEntry
 
     assert isinstance(file, ConfigFile), "there is no other kind of file"
-    own = {"local": FileKekEntry(type="file", path=file.state_dir / "kek")}
+    own = {OWN_KEK: FileKekEntry(type="file", path=file.state_dir / "kek")}
     return Keys(file.keks or own, file.keyrings, file.key_server, file.managed_keys)
 
 

@@ -69,6 +69,11 @@ class DnsClient:
         self._serve()
         self._resolver.zone_of(name, deadline=deadline, ahead=True)
 
+    def zone_of(self, name: str, deadline: Deadline) -> str:
+        """The zone that holds ``name``, by its SOA; raises as Resolver.zone_of."""
+        self._serve()
+        return self._resolver.zone_of(name, deadline=deadline, ahead=True)
+
     def wait(self, records: Sequence[TxtRecord], *, solver: str, deadline: Deadline) -> str:
         """As Dns.wait; returns at once where the configuration says to skip it."""
         if self._settings.skip:

@@ -206,6 +206,23 @@ class Subject(Protocol):
         ...
 
 
+class Unlimited:
+    """Of a Subject that takes nothing of an account elsewhere: nothing is set aside for it."""
+
+    __slots__ = ()
+
+    def reserve(self, claim: None, *, now: datetime) -> Held | None:  # noqa: ARG002
+        """As Subject.reserve."""
+        return None
+
+    def foresee(self, claim: None, *, now: datetime) -> Held | None:  # noqa: ARG002
+        """As Subject.foresee."""
+        return None
+
+    def release(self) -> None:
+        """As Subject.release."""
+
+
 @runtime_checkable
 class Reversible(Protocol):
     """A subject that a person can take back to an earlier version."""

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.lifecycle.decision import Action
+from certrotd.lifecycle.decision import Action, Wait
 from certrotd.lifecycle.gate import Gate
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.subject import Fate, Subject
@@ -26,7 +26,7 @@ from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.backoff import Backoff
 from certrotd.scheduling.clock_trust import ClockTrust
 from certrotd.scheduling.condition import Condition
-from certrotd.scheduling.due import HOURLY, RESUME, Due, look_by
+from certrotd.scheduling.due import ASK, HOURLY, RESUME, Due, look_by
 from certrotd.scheduling.due_heap import DueHeap
 from certrotd.scheduling.gates import DIRECTORIES, DISK
 from certrotd.scheduling.looking import flight_of, look_at
@@ -298,6 +298,9 @@ class Scheduler:
             if due.claim is None:
                 self._release(subject)
             self._queue(subject, due)
+        elif isinstance(decision, Wait) and decision.asks:
+            self._release(subject)
+            self._queue(subject, ASK)
         else:
             self._release(subject)
             self._due_heap.put(subject, look_by(subject, view.next, now))
@@ -315,7 +318,8 @@ class Scheduler:
                 if subject is None:
                     return
                 job = partial(self._run, self._work.subjects[subject], self._work)
-                self._observer.began(subject, self._due[subject].why)
+                if self._due[subject] is not ASK:
+                    self._observer.began(subject, self._due[subject].why)
             try:
                 self._spawn(str(subject), job)
             except RuntimeError as error:  # the system has no thread to give
@@ -367,7 +371,8 @@ class Scheduler:
         self._ours[subject] = monotonic
         self._release(subject)
         due = self._due.pop(subject)
-        self._observer.ended(report)
+        if due is not ASK or report.last is not None or report.failure is not None:
+            self._observer.ended(report)
         self._backoff.ended(report, due.act, now, monotonic)
         if subject in self._woken:
             self._woken.discard(subject)
