@@ -33,6 +33,7 @@ def text(entry: str) -> str:
             "type: webhook, url: https://user:secret@dns.example.com",
             "must be a URL without a user name, a password or a fragment",
         ),
+        ("type: webhook, url: 'https://dns.example.com/?token=x'", "without a query"),
         (f"{ROUTE53}, access_key_id: {FILE}", "access_key_id and secret_access_key go together"),
         (f"{ROUTE53}, session_token: {FILE}", "session_token takes access_key_id"),
         (

@@ -8,7 +8,8 @@ from dns.rcode import NXDOMAIN
 
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.config.hostfile import DnsEntry
-from certrotd.config.solvers import ExecEntry, SolverPropagationEntry
+from certrotd.config.solver import SolverPropagationEntry
+from certrotd.config.solvers import ExecEntry
 from certrotd.daemon.wiring import open_site
 from certrotd.dns.client import DnsClient
 from certrotd.dns.records import TxtRecord
