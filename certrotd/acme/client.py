@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urljoin
@@ -24,7 +24,7 @@ from certrotd.acme.transport import check_url
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import AcmeEntry
-from certrotd.errors import Failure, NeedsOperator, Transient, listed
+from certrotd.errors import Failure, NeedsOperator, Transient, listed, one_line
 from certrotd.jsontext import parsed
 from certrotd.pki.keys import KeyType
 from certrotd.pki.order import OrderGone
@@ -50,6 +50,18 @@ class Client(ClientV2):
     def __init__(self, home: str, net: Network) -> None:
         super().__init__(messages.Directory({}), net)
         self._home = home
+
+    @property
+    def renewal_info(self) -> str:
+        """Where the CA answers when to renew (RFC 9773 §3), or empty."""
+        url = self.directory.to_partial_json().get("renewalInfo")
+        return url if isinstance(url, str) else ""
+
+    @property
+    def profiles(self) -> Collection[str]:
+        """The names of the profiles that the CA offers."""
+        found: object = self.directory.meta.profiles
+        return [one_line(name) for name in found] if isinstance(found, Mapping) else ()
 
     def post(
         self, url: str, message: object | None = None, *, repeatable: bool = True
@@ -158,13 +170,28 @@ class Clients:
                 hint="set the clock right",
             )
 
+    @contextlib.contextmanager
+    def visit(self, deadline: Deadline) -> Iterator[Client]:
+        """A client for the block that signs nothing; no account is needed, or made."""
+        if not self._free.acquire(timeout=deadline.remaining):
+            raise Transient(f"all {MAX_CLIENTS} connections to {self._name} are in use")
+        try:
+            client = self._ready_client(deadline)
+            try:
+                yield client
+            except Refused:
+                self._idle.append(client)
+                raise
+            self._idle.append(client)
+        finally:
+            self._free.release()
+
     def look(self, deadline: Deadline) -> None:
         """Raises what lend() would, as far as it can be told without an account being made."""
-        client = self._ready_client(deadline)
-        self._idle.append(client)
-        self._folder.known_key()
-        if not self._folder.url():
-            agreed_terms(client, self._entry, self._name)
+        with self.visit(deadline) as client:
+            self._folder.known_key()
+            if not self._folder.url():
+                agreed_terms(client, self._entry, self._name)
 
     def _ready_client(self, deadline: Deadline) -> Client:
         with self._alone(deadline):

@@ -125,6 +125,18 @@ class AcmeEntry(Entry):
         description="Which chain to choose if the CA offers several: the common name of the issuer "
         "at its top (null: the CA's default).",
     )
+    profile: Text | None = Field(
+        default=None,
+        description="Which of the CA's profiles to order, such as shortlived (null: the CA's "
+        "default); without it where the CA does not offer it.",
+    )
+    require_profile: bool = Field(
+        default=False, description="Whether to order nothing where the CA does not offer profile."
+    )
+    renewal_info: bool = Field(
+        default=True,
+        description="Whether to renew when the CA suggests it (RFC 9773), if it does.",
+    )
     account_key: KeyTypeName = Field(
         default="ecdsa-p256", description="Type of the account key, which is made on first use."
     )
@@ -149,6 +161,12 @@ class AcmeEntry(Entry):
     def examine(self) -> EntryFindings:
         """The roots are there."""
         return roots(self.ca_bundle, ("ca_bundle",))
+
+    @model_validator(mode="after")
+    def _profile_named(self) -> Self:
+        if self.require_profile and self.profile is None:
+            raise refuse("require_profile needs a profile")
+        return self
 
     @model_validator(mode="after")
     def _timeouts_fit(self) -> Self:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from certrotd.clock import Clock
+from certrotd.clock import Clock, SystemClock
 from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.node_json import NodeJson
+from certrotd.codecs.patterns import WholePattern
 from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
@@ -28,6 +28,7 @@ from certrotd.config.codecs import (
 )
 from certrotd.config.context import Connect
 from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
+from certrotd.config.environment import reveal
 from certrotd.config.expectations import expectation_of
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
@@ -43,6 +44,7 @@ from certrotd.datasets.search import NOT_SEARCHED, Searched
 from certrotd.datasets.shards import Division
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
+from certrotd.extras import how_to_install, installed
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet, Material
 from certrotd.state.ports import Document as Kept
@@ -73,7 +75,10 @@ OBJECTS = 20
 
 @dataclass(frozen=True)
 class Opened:
-    """A dataset that can be read and written, and what the configuration says of it."""
+    """A dataset that can be read and written, and what the configuration says of it.
+
+    ``order`` names its rows and their order: a position in it is none in another.
+    """
 
     dataset: Dataset
     form: Form
@@ -82,10 +87,12 @@ class Opened:
     searched: Searched = NOT_SEARCHED
     division: Division = field(default_factory=Division)
     replicas: ReplicaLag | None = None
+    order: str = ""
 
     def findings(self, *, staged: bool) -> Sequence[PreflightFinding]:
         """What is seen before anything is written; ``staged``: while the application runs."""
-        return [*self.searched.findings(staged=staged), *self.dataset.findings()]
+        searched = self.searched.findings(staged=staged)
+        return [*searched, *self.form.findings(), *self.dataset.findings()]
 
     def tally(self, keys: KeySet) -> Tally:
         """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
@@ -138,6 +145,7 @@ def opened(
     if isinstance(entry, FilesDatasetEntry):
         yield from _opened_files(name, entry, exposure)
         return
+    check_libraries(name, entry)
     from certrotd.datasets.connecting import engine_of
 
     def password() -> bytes | None:
@@ -174,7 +182,18 @@ def opened(
             lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
         searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
         division = Division(entry.checkpoints == "table", entry.shards)
-        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag)
+        order = f"{entry.schema_name or ''}/{entry.table}/{','.join(entry.key)}"
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag, order)
+
+
+def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
+    """Raise NeedsOperator if a library that the dataset needs is not installed."""
+    for extra, (_, modules) in entry.libraries.items():
+        for module in modules:
+            if not installed(module):
+                words = f"the dataset {name} needs the Python module {module}"
+                hint = how_to_install(extra)
+                raise NeedsOperator(f"{words}, which is not installed", hint=hint)
 
 
 def host_of(url: str) -> str:
@@ -249,7 +268,8 @@ def _opened_objects(name: str, entry: KubernetesDatasetEntry, clusters: Clusters
         etcd = etcd_of(told.endpoint, told.ca, pair, told.prefix, clusters.clock)
     pace = Pace(batch=OBJECTS, rows_per_second=entry.objects_per_second)
     dataset = KubernetesDataset(name, api, collections, kept, etcd)
-    return Opened(dataset, ObjectsForm(), pace, entry.may_be_empty)
+    order = ",".join(each.name for each in collections)
+    return Opened(dataset, ObjectsForm(), pace, entry.may_be_empty, order=order)
 
 
 def _opened_files(
@@ -261,8 +281,9 @@ def _opened_files(
     tree = FileTree(entry.roots, entry.include, entry.exclude, entry.may_be_empty)
     form = _form_of_files(entry, exposure)
     with closing(FilesDataset(name, tree, streamed=entry.is_streamed)) as dataset:
-        pace = Pace(rows_per_second=entry.files_per_second)
-        yield Opened(dataset, form, pace, entry.may_be_empty)
+        pace = Pace(entry.batch, entry.files_per_second)
+        order = "\n".join(map(str, entry.roots))
+        yield Opened(dataset, form, pace, entry.may_be_empty, order=order)
 
 
 def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -> Form:
@@ -287,10 +308,24 @@ def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -
 
             codec = ansible_vault.AnsibleVault(key_ids=entry.vault_ids == "key")
             return Form(codec, documents={0: VaultDocument()})
+        case "sops":
+            return _sops(entry)
         case "tink" | "fernet" as named:
             return Form(
                 CODECS[named], lambda key, _: os.fsencode(entry.bound(str(key[1]))), plaintext
             )
+
+
+def _sops(entry: FilesDatasetEntry) -> Form:
+    from certrotd.datasets.sops_files import STANZAS, SopsForm
+    from certrotd.datasets.sops_program import SopsProgram
+
+    def variables() -> Mapping[str, str]:
+        return reveal(entry.sops.environment)
+
+    seconds = entry.sops.timeout.total_seconds()
+    program = SopsProgram(entry.sops.program, seconds, variables, SystemClock())
+    return SopsForm(STANZAS, plaintext=Leftover(entry.plaintext), program=program)
 
 
 def _form(entry: SqlDatasetEntry) -> Form:
@@ -315,7 +350,7 @@ def _form(entry: SqlDatasetEntry) -> Form:
     expects = {
         entry.columns.index(column): expectation_of(each) for column, each in entry.expects.items()
     }
-    others = re.compile(entry.others.encode(), re.DOTALL) if entry.others is not None else None
+    others = WholePattern(entry.others.encode()) if entry.others is not None else None
     form = Form(
         codec,
         plaintext=plaintext,

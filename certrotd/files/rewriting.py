@@ -23,6 +23,8 @@ from certrotd.files.ownership import give
 from certrotd.files.writing import TEMPORARY
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY) + r"\Z")
+_NOT_OURS = {errno.ELOOP, errno.EISDIR, errno.EACCES, errno.EPERM}
+"""A link, a directory, or a file of somebody else stands where a temporary file would."""
 _NO_ATTRIBUTES = {errno.ENOTSUP, errno.ENOSYS}
 OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -163,7 +165,12 @@ def sweep(folder: int, name: str) -> None:
 def _new(folder: int, name: str) -> Iterator[int]:
     """A new file, locked for as long as it is written, and gone unless it was renamed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-    sweep(folder, name)  # a crash left it
+    try:
+        sweep(folder, name)  # a crash left it
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        raise NotKept(f"{name} is in its way, and certrotd did not write it") from None
     try:
         handle = os.open(name, flags | OPEN, 0o600, dir_fd=folder)
     except FileExistsError:

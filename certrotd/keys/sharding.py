@@ -7,6 +7,7 @@ did is progress.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -253,7 +254,8 @@ class ShardedPasses(Passes):
 
         dataset, division = divisible(self.opened), self.opened.division
         shards = division.shards or (PER_WORKER * force.count if force is not None else 1)
-        run = Run(f"{self.ledger.rotation}.{number}", self.keys.active)
+        order = hashlib.sha256(self.opened.order.encode()).hexdigest()[:8]
+        run = Run(f"{self.ledger.rotation}.{number}.{order}", self.keys.active)
 
         def parts(into: int) -> Sequence[Part]:
             found: Sequence[Part] = dataset.divided(into, self._done)

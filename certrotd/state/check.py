@@ -35,6 +35,7 @@ _SHARED = (
         "written",
         "rewritings",
         "managed-keys",
+        "deliveries",
     ),
 )
 _BY_SUBJECT = ("history", "journal", "locks", "responder", "wake")

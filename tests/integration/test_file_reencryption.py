@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
@@ -28,8 +28,14 @@ from tests.parts.process import wait_until
 from tests.parts.site import Site
 
 pytestmark = pytest.mark.integration
-SMALL, LARGE, LARGE_SIZE = 300, 6, 8 * 1024 * 1024
-KILLS = 4
+MIB = 1024 * 1024
+GIB = int(os.environ.get("CERTROTD_REENCRYPTION_GIB", "0"))
+"""The size of the tree; without one, it is of some 60 MiB."""
+SMALL = 300
+LARGE, LARGE_SIZE = (4 * GIB, 256 * MIB) if GIB else (6, 8 * MIB)
+KILLS = 10 if GIB else 4
+WITHIN = 100.0 + 60 * GIB
+"""Seconds, for what reads and writes all of it on a slow machine."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,12 @@ class Documents:
         for number in range(SMALL + LARGE):
             large = number >= SMALL
             size = LARGE_SIZE + number if large else chance.randrange(1, 60_000)
-            data, path = chance.randbytes(size), self.root / f"{number % 7}" / f"{number}.crd"
+            path, digest = self.root / f"{number % 7}" / f"{number}.crd", hashlib.sha256()
             path.parent.mkdir(parents=True, exist_ok=True)
             header = new_header(key)
             with path.open("wb", buffering=0) as file:
                 file.write(header.data)
-                source = iter([data])
+                source = _content(chance, size, digest.update)
                 stream.encrypt(header, partial(_next, source, bytearray()), file.write)
             mode, owner, note = 0o600 | number % 8, number % 3, b"note %d" % number
             os.chown(path, owner, -1)
@@ -79,7 +85,7 @@ class Documents:
             os.setxattr(path, "user.note", note)
             os.utime(path, (1e9 + number, 1e9 + number))
             name = str(path.relative_to(self.root))
-            self.stored[name] = Stored(hashlib.sha256(data).digest(), mode, owner, note)
+            self.stored[name] = Stored(digest.digest(), mode, owner, note)
 
     def headers(self) -> Mapping[str, Header]:
         """Of every file that opens, which each must."""
@@ -112,6 +118,13 @@ class Documents:
 
     def times(self) -> dict[str, float]:
         return {name: (self.root / name).stat().st_mtime for name in self.stored}
+
+
+def _content(chance: random.Random, size: int, seen: Callable[[bytes], None]) -> Iterator[bytes]:
+    for begin in range(0, size, MIB):
+        piece = chance.randbytes(min(MIB, size - begin))
+        seen(piece)
+        yield piece
 
 
 def _next(source: Iterator[bytes], left: bytearray, into: memoryview) -> int:
@@ -147,16 +160,16 @@ def counts(site: Site) -> dict[int, int]:
     return {each["version"]: each["count"] for each in told["values"]}
 
 
-def killed_often(site: Site, documents: Documents, chance: random.Random) -> int:
-    """Kill it until it is nearly done; how often it was at work when it was killed."""
+def killed_often(site: Site, documents: Documents, chance: random.Random, within: float) -> int:
+    """Kill it ``within`` seconds until nearly done; how often it was at work when it was killed."""
     kills = 0
     for _ in range(KILLS):
         before = documents.done()
-        if before > SMALL - 20:
+        if before > SMALL + LARGE - 26:
             break
         started = site.start("keys", "reencrypt", "orders")
         wait_until(lambda: started.is_over or documents.done() > before)  # noqa: B023
-        time.sleep(chance.random() * 0.02)
+        time.sleep(chance.random() * within)
         kills += not started.is_over
         started.signal(signal.SIGKILL)
         started.end()
@@ -173,9 +186,9 @@ def test_files_are_whole_however_often_it_is_killed(site: Site, documents: Docum
     chance, total, times = random.Random(7), SMALL + LARGE, documents.times()
     assert site.run("keys", "rotate", "orders", "--reason", "test").code == 0
     assert counts(site) == {1: total, 2: 0}
-    kills = killed_often(site, documents, chance)
+    kills = killed_often(site, documents, chance, 0.02)
     assert kills > 1
-    assert site.run("keys", "reencrypt", "orders").code == 0
+    assert site.run("keys", "reencrypt", "orders", within=WITHIN).code == 0
     assert documents.done() == total
     changed = [name for name, at in documents.times().items() if at != times[name]]
     assert len(changed) <= kills, "a kill may leave the time of one file"
@@ -183,11 +196,11 @@ def test_files_are_whole_however_often_it_is_killed(site: Site, documents: Docum
 
     assert site.run("keys", "rotate", "orders", "--reason", "test").code == 0
     site.config["keyrings"]["orders"]["datasets"]["docs"]["content_keys"] = "replace"
-    kills = killed_often(site, documents, chance)
+    kills = killed_often(site, documents, chance, 5.0 if GIB else 0.02)
     assert kills > 1
     half = documents.root / "3" / ".0123456789abcdef.certrotd-tmp"
     half.write_bytes(b"of a file that is gone")
-    assert site.run("keys", "reencrypt", "orders").code == 0
+    assert site.run("keys", "reencrypt", "orders", within=WITHIN).code == 0
     assert documents.done() == total
     documents.check()
     assert documents.others() == set()

@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.parts import locate
-from tests.parts.process import Server, ServerFailed, wait_until
+from tests.parts import locate, pki
+from tests.parts.process import Server, ServerFailed, free_port, wait_until
 
 # What systemd needs and a container does not have by itself; --privileged asks for more than some
 # hosts have to give.
@@ -18,7 +18,8 @@ class Docker(Server):
     """dockerd without networks: each container has loopback alone.
 
     Everything it keeps is in a short directory of its own (its sockets' paths have a limit),
-    removed at the end. Root is needed.
+    removed at the end. Root is needed. It listens at ``host``, and over TCP at ``remote`` to who
+    has the files ``tls`` of a client.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,12 @@ class Docker(Server):
         self._daemon = locate.require("dockerd")
         self.client = locate.require("docker")
         self.host = f"unix://{self.directory}/docker.sock"
+        self.remote = f"tcp://127.0.0.1:{free_port()}"
+        root, keys = pki.make_root(), self.directory / "tls"
+        ca, _ = root.write(keys, "ca")
+        self._server = pki.make_leaf(root, "127.0.0.1").write(keys, "server")
+        cert, key = pki.make_client(root, "certrotd").write(keys, "client")
+        self.tls = {"ca": str(ca), "cert": str(cert), "key": str(key)}
 
     def command(self) -> Sequence[str | Path]:
         return [
@@ -33,7 +40,9 @@ class Docker(Server):
             *("--data-root", self.directory / "data"),
             *("--exec-root", self.directory / "exec"),
             *("--pidfile", self.directory / "pid"),
-            *("--host", self.host),
+            *("--host", self.host, "--host", self.remote),
+            *("--tlsverify", "--tlscacert", self.tls["ca"]),
+            *("--tlscert", self._server[0], "--tlskey", self._server[1]),
             "--bridge=none",
             "--iptables=false",
         ]

@@ -28,10 +28,10 @@ from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved
 from certrotd.lifecycle.attempts import backoff
 from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.details import Cell, Consumer, Details
-from certrotd.lifecycle.gate import Gate, Held
+from certrotd.lifecycle.gate import Gate
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Run, Runner
-from certrotd.lifecycle.subject import Fate, Validity
+from certrotd.lifecycle.subject import Fate, Unlimited, Validity
 from certrotd.lifecycle.view import View
 from certrotd.lifecycle.wing import Build, Check, Premises, Ration, Terms
 from certrotd.rotation.engine import Outcome, Parked
@@ -268,7 +268,7 @@ class TokenFound:
 
 
 @dataclass(frozen=True)
-class Token:
+class Token(Unlimited):
     """Subject and Rotatable, of one token."""
 
     id: Id
@@ -300,15 +300,6 @@ class Token:
 
     def unseen(self) -> TokenFound:
         return TokenFound(self, None, None, self.premises.clock.now())
-
-    def reserve(self, claim: None, *, now: datetime) -> Held | None:
-        return None
-
-    def foresee(self, claim: None, *, now: datetime) -> Held | None:
-        return None
-
-    def release(self) -> None:
-        pass
 
     def rotate(self, runner: Runner, asked: Asked) -> Report:
         return runner.rotate(self, asked)

@@ -37,7 +37,7 @@ from tests.unit.assessment.samples import (
     said,
     verified,
 )
-from tests.unit.keyring.test_states import proof
+from tests.unit.keyring.versions import proof
 
 
 def kinds(found: Report) -> list[Kind]:
