@@ -16,9 +16,9 @@ from pathlib import Path
 
 from certrotd.clock import Deadline
 from certrotd.config.context import SolverContext
+from certrotd.config.dns_providers import LexiconEntry
 from certrotd.config.environment import reveal
 from certrotd.config.secrets import Environment
-from certrotd.config.solvers import LexiconEntry
 from certrotd.dns.api import zone_chosen
 from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.dns.turns import Turn, turns, unlimited

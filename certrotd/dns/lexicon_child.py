@@ -15,7 +15,7 @@ import resource
 import signal
 from typing import Any
 
-MAX_MEMORY = 1 << 30
+MAX_MEMORY = 512 * 1024 * 1024
 MAX_SHOWN = 300
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 

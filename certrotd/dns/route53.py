@@ -17,8 +17,8 @@ from typing import Any
 
 from certrotd.clock import Deadline
 from certrotd.config.context import SolverContext
+from certrotd.config.dns_providers import Route53Entry
 from certrotd.config.secrets import Reference
-from certrotd.config.solvers import Route53Entry
 from certrotd.dns.api import Reach, Requests, no_zone, read, unreadable, word, zone_chosen
 from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.dns.turns import Turn, turns, unlimited
