@@ -26,7 +26,12 @@ from certrotd.config.codecs import (
     codec_name,
 )
 from certrotd.config.durations import Duration
-from certrotd.config.expectations import ExpectationEntry, Pattern, check_expects
+from certrotd.config.expectations import (
+    ExpectationEntry,
+    Pattern,
+    RegexExpectation,
+    check_expects,
+)
 from certrotd.config.file_datasets import Contains, FilesDatasetEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.config.looks import library, program
@@ -362,6 +367,11 @@ class SqlDatasetEntry(Entry):
             yield from library("psycopg", ("url",), extra="sql")
         elif not self.url.startswith("sqlite"):
             yield from library("pymysql", ("url",), extra="sql")
+        for name, each in self.expects.items():
+            if isinstance(each, RegexExpectation):
+                yield from library("regex", ("expects", name), extra="sql")
+        if self.others is not None:
+            yield from library("regex", ("others",), extra="sql")
         if self.codec == "secretbox":
             yield from library("nacl", ("codec",), extra="sodium")
 
