@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import sys
+
+
+def installed(module: str) -> bool:
+    """Whether a library is there; it is not imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):  # not even what it is part of
+        return False
 
 
 def how_to_install(extra: str) -> str:

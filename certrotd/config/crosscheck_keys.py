@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from certrotd.config.acknowledgements import SOCKET, HeartbeatAcknowledgement
 from certrotd.config.base import Loc, shown
 from certrotd.config.codecs import SymmetricCodecEntry, algorithms_of, codec_name
 from certrotd.config.crosscheck import Checked, ConfigFinding, refers
@@ -10,12 +11,7 @@ from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.file import ConfigFile
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.keks import FileKekEntry, KekEntry
-from certrotd.config.keyrings import (
-    SOCKET,
-    HeartbeatAcknowledgement,
-    KeyringEntry,
-    SealedEntry,
-)
+from certrotd.config.keyrings import KeyringEntry, SealedEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.config.managed_keys import (
     SERVICES,
@@ -24,7 +20,8 @@ from certrotd.config.managed_keys import (
     refused_by_service,
 )
 from certrotd.config.model import store_dir
-from certrotd.config.outputs import DotenvEntry, KubernetesEncryptionEntry, SecretPlace
+from certrotd.config.output import SecretPlace
+from certrotd.config.outputs import DotenvEntry, KubernetesEncryptionEntry
 from certrotd.config.targets import KubernetesEntry
 
 FEW = 10
@@ -35,7 +32,7 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
     """Everything wrong between the entries of data keys, and others."""
     file = _file(checked)
     for name, entry in file.keyrings.items():
-        yield from _keks(checked, file, name, entry)
+        yield from _keks(checked, name, entry)
         yield from _consumers(checked, file, name, entry)
         yield from _backups(file, name, entry)
         yield from _full_outputs(name, entry)
@@ -144,9 +141,7 @@ def _file(checked: Checked) -> ConfigFile:
     return file
 
 
-def _keks(
-    checked: Checked, file: ConfigFile, name: str, entry: KeyringEntry
-) -> Iterator[ConfigFinding]:
+def _keks(checked: Checked, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
     """KEKs that are not there, or twice."""
     lists: list[tuple[Loc, tuple[str, ...]]] = [(("keyrings", name, "keks"), entry.keks)]
     lists += [
@@ -157,8 +152,7 @@ def _keks(
     for where, names in lists:
         for position, kek in enumerate(names):
             loc: Loc = (*where, position)
-            if kek != "local" or file.keks:
-                yield from refers(checked, "keks", kek, loc)
+            yield from refers(checked, "keks", kek, loc)
             if kek in names[:position]:
                 yield ConfigFinding(loc, f"{shown(kek)} is in this list already")
 

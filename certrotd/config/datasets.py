@@ -1,9 +1,11 @@
 """Datasets of a keyring: what holds its ciphertext, and how it is counted and re-encrypted."""
 
 import string
+from collections.abc import Mapping
 from datetime import timedelta
+from itertools import chain, islice
 from typing import Annotated, Literal, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
@@ -25,6 +27,7 @@ from certrotd.config.codecs import (
     Wso2CodecEntry,
     codec_name,
 )
+from certrotd.config.databases import database
 from certrotd.config.durations import Duration
 from certrotd.config.expectations import (
     ExpectationEntry,
@@ -67,40 +70,6 @@ class CommandDatasetEntry(Entry):
         return program(self.census[0], ("census",))
 
 
-_PASSWORDS = {"password", "passwd"}
-_SECRETS = {"sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"}
-"""Options that libpq takes and nobody should write into a URL: those have their places in files."""
-_MARIADB_OPTIONS = {"unix_socket", "ssl_ca", "ssl_capath", "ssl_cert", "ssl_key"}
-
-
-def _database(value: str) -> str:
-    parts = urlsplit(value)
-    options = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    if parts.scheme == "sqlite":
-        if parts.netloc or not parts.path.startswith("//") or parts.query:
-            raise refuse("must be sqlite:// and an absolute path, as in sqlite:////var/lib/app.db")
-        return value
-    known = parts.scheme in ("postgresql", "mariadb", "mysql")
-    if not known or (not parts.hostname and not parts.query):
-        raise refuse(
-            "must be an address such as postgresql://certrotd@db.example.com/shop, mariadb://… or "
-            f"sqlite:////var/lib/app.db, got {shown(parts.scheme or 'text')}"
-        )
-    if parts.password or _PASSWORDS.intersection(options):
-        raise refuse("has a password in it: give it under password")
-    if secret := next((each for each in options if each in _SECRETS), None):
-        raise refuse(
-            f"has a secret in it, {shown(secret)}: leave it out (the key of a client certificate "
-            "can be without a password, in a file that only certrotd reads)"
-        )
-    if parts.scheme != "postgresql":
-        if strange := next((each for each in options if each not in _MARIADB_OPTIONS), None):
-            raise refuse(f"takes {', '.join(sorted(_MARIADB_OPTIONS))}, got {shown(strange)}")
-        if not parts.path.strip("/"):
-            raise refuse("names no database, as mariadb://certrotd@db.example.com/shop does")
-    return value
-
-
 def _path(value: str) -> str:
     try:
         return path_of(value).text
@@ -117,7 +86,7 @@ class SqlDatasetEntry(Entry):
     type: Literal["sql"] = Field(
         description="Columns of a table of PostgreSQL, MariaDB, MySQL or SQLite."
     )
-    url: Annotated[Text, AfterValidator(_database)] = Field(
+    url: Annotated[Text, AfterValidator(database)] = Field(
         description="The database, without a password: postgresql://USER@HOST/NAME, "
         "mariadb://USER@HOST/NAME or sqlite:////PATH."
     )
@@ -237,7 +206,7 @@ class SqlDatasetEntry(Entry):
         description="While a replica lacks what was written longer ago, in ms, it rests (null: "
         "replicas are not looked at).",
     )
-    replicas: Items[Annotated[Text, AfterValidator(_database)]] = Field(
+    replicas: Items[Annotated[Text, AfterValidator(database)]] = Field(
         default=(),
         max_length=100,
         description="The replicas, as url, with the same password (of PostgreSQL, none: those that "
@@ -362,18 +331,22 @@ class SqlDatasetEntry(Entry):
 
     def examine(self) -> EntryFindings:
         """Whether the libraries are there; the database is not asked."""
-        yield from library("sqlalchemy", ("url",), extra="sql")
+        for extra, (option, modules) in self.libraries.items():
+            missing = (library(each, (option,), extra=extra) for each in modules)
+            yield from islice(chain.from_iterable(missing), 1)  # what installs one installs all
+
+    @property
+    def libraries(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+        """By their extra: the option that needs them, and the modules."""
+        driver: tuple[str, ...] = ("pymysql",)
         if self.url.startswith("postgresql"):
-            yield from library("psycopg", ("url",), extra="sql")
-        elif not self.url.startswith("sqlite"):
-            yield from library("pymysql", ("url",), extra="sql")
-        for name, each in self.expects.items():
-            if isinstance(each, RegexExpectation):
-                yield from library("regex", ("expects", name), extra="sql")
-        if self.others is not None:
-            yield from library("regex", ("others",), extra="sql")
-        if self.codec == "secretbox":
-            yield from library("nacl", ("codec",), extra="sodium")
+            driver = ("psycopg",)
+        elif self.url.startswith("sqlite"):
+            driver = ()
+        regexes = [each for each in self.expects.values() if isinstance(each, RegexExpectation)]
+        patterns = ("regex",) if regexes or self.others is not None else ()
+        needed = {"sql": ("url", ("sqlalchemy", *driver, *patterns))}
+        return needed | ({"sodium": ("codec", ("nacl",))} if self.codec == "secretbox" else {})
 
 
 def _tag(value: object) -> str | None:

@@ -24,15 +24,9 @@ def program(name: str, loc: Loc, *, path: str | None = None) -> EntryFindings:
 
 def library(module: str, loc: Loc, *, extra: str) -> EntryFindings:
     """Whether a library of an extra is installed here; the service may be installed elsewhere."""
-    from importlib.util import find_spec
+    from certrotd.extras import how_to_install, installed
 
-    from certrotd.extras import how_to_install
-
-    try:
-        found = find_spec(module) is not None
-    except ModuleNotFoundError:  # not even what it is part of
-        found = False
-    if not found:
+    if not installed(module):
         message = f"needs the Python module {module}, which is not installed"
         yield loc, EntryFinding(f"{message} ({how_to_install(extra)})", fatal=False)
 

@@ -15,6 +15,7 @@ from certrotd.config.certificates import (
     UseEntry,
 )
 from certrotd.config.hostfile import DnsEntry, HostFile
+from certrotd.config.hosts import DeliverEntry, HostEntry
 from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import IssuerEntry
 from certrotd.config.logging import LogEntry
@@ -31,6 +32,9 @@ if TYPE_CHECKING:  # a host without data keys loads nothing of them
     from certrotd.config.keks import KekEntry
     from certrotd.config.keyrings import KeyringEntry, KeyServerEntry
     from certrotd.config.managed_keys import ManagedKeyEntry
+
+OWN_KEK = "state_dir/kek"
+"""The file KEK of a configuration without one: a name that no entry can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Certificate:
     bootstrap: str | None
     targets: tuple[UseEntry, ...]
     store: StoreEntry | None = None
+    deliver: tuple[DeliverEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class Config:
     certificates: tuple[Certificate, ...]
     keys: "Keys"
     state: KubernetesStateEntry | None = None
+    hosts: Mapping[str, HostEntry] = field(default_factory=dict)
 
     def probes(self, use: UseEntry) -> tuple[ProbeEntry, ...]:
         """What proves a certificate at a target: its own endpoints, else the target's."""
@@ -124,6 +130,7 @@ def resolve(file: HostFile, entries: Sequence[CertificateEntry]) -> Config:
         certificates=tuple(_certificate(file, entry) for entry in entries),
         keys=_keys(file),
         state=file.state,
+        hosts=file.hosts,
     )
 
 
@@ -135,7 +142,7 @@ def _keys(file: HostFile) -> "Keys":
     from certrotd.config.keks import FileKekEntry
 
     assert isinstance(file, ConfigFile), "there is no other kind of file"
-    own = {"local": FileKekEntry(type="file", path=file.state_dir / "kek")}
+    own = {OWN_KEK: FileKekEntry(type="file", path=file.state_dir / "kek")}
     return Keys(file.keks or own, file.keyrings, file.key_server, file.managed_keys)
 
 
@@ -159,4 +166,5 @@ def _certificate(file: HostFile, entry: CertificateEntry) -> Certificate:
         bootstrap=entry.bootstrap,
         targets=defaults.targets if entry.targets is None else entry.targets,
         store=entry.store,
+        deliver=entry.deliver,
     )

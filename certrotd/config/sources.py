@@ -17,7 +17,11 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10_000
 MAX_SNIFFED = 64 * 1024
 _HINTS = (
-    (FileNotFoundError, "write it, or name another file: certrotd -c FILE"),
+    (
+        FileNotFoundError,
+        "write it, if only with {} where conf.d holds the rest, or name another file: certrotd -c "
+        "FILE",
+    ),
     (PermissionError, "run certrotd as its own user, or let this user read it"),
 )
 
@@ -58,7 +62,7 @@ def read(file: Path, *, main: bool = False) -> tuple[Source, list[ConfigProblem]
     if data is None and not main:
         data = {}
     if data is None:
-        raise _unreadable(file, "is empty: it needs at least one issuer and one certificate")
+        raise _unreadable(file, "is empty: write {} into it if the files of conf.d hold everything")
     if not isinstance(data, dict):
         if isinstance(data, str) and (other := other_format(text)) is not None:
             raise Unreadable(ConfigProblem(file, other.line, "", str(other)))

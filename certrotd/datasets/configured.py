@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from certrotd.clock import Clock
+from certrotd.clock import Clock, SystemClock
 from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
@@ -29,6 +29,7 @@ from certrotd.config.codecs import (
 )
 from certrotd.config.context import Connect
 from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
+from certrotd.config.environment import reveal
 from certrotd.config.expectations import expectation_of
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
@@ -44,6 +45,7 @@ from certrotd.datasets.search import NOT_SEARCHED, Searched
 from certrotd.datasets.shards import Division
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
+from certrotd.extras import how_to_install, installed
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet, Material
 from certrotd.state.ports import Document as Kept
@@ -94,7 +96,8 @@ class Opened:
 
     def findings(self, *, staged: bool) -> Sequence[PreflightFinding]:
         """What is seen before anything is written; ``staged``: while the application runs."""
-        return [*self.searched.findings(staged=staged), *self.dataset.findings()]
+        searched = self.searched.findings(staged=staged)
+        return [*searched, *self.form.findings(), *self.dataset.findings()]
 
     def tally(self, keys: KeySet) -> Tally:
         """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
@@ -147,44 +150,18 @@ def opened(
     if isinstance(entry, FilesDatasetEntry):
         yield from _opened_files(name, entry, exposure)
         return
-    from certrotd.datasets.connecting import engine_of
+    check_libraries(name, entry)
+    yield from _opened_table(name, entry)
 
-    def password() -> bytes | None:
-        return entry.password.resolve().reveal() if entry.password is not None else None
 
-    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
-        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
-
-    with ExitStack() as stack:
-        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
-        from certrotd.datasets.sql import SqlDataset, TableSpec
-        from certrotd.datasets.sql_replicas import replication
-
-        form = _form(entry)
-        spec = TableSpec(
-            entry.table,
-            entry.key,
-            entry.columns,
-            entry.schema_name,
-            entry.where,
-            entry.keep,
-            form.codec.traits.text,
-            {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
-        )
-        dataset = SqlDataset(name, primary, spec, dialect)
-        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
-        pace = Pace(
-            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
-        )
-        lag = None
-        if entry.replica_lag_ms is not None:
-            names = {url: host_of(url) for url in entry.replicas}
-            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
-            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
-        searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
-        division = Division(entry.checkpoints == "table", entry.shards)
-        order = _digest(entry, _ROWS)
-        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag, order)
+def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
+    """Raise NeedsOperator if a library that the dataset needs is not installed."""
+    for extra, (_, modules) in entry.libraries.items():
+        for module in modules:
+            if not installed(module):
+                words = f"the dataset {name} needs the Python module {module}"
+                hint = how_to_install(extra)
+                raise NeedsOperator(f"{words}, which is not installed", hint=hint)
 
 
 def _digest(entry: OwnDatasetEntry, options: set[str]) -> str:
@@ -278,9 +255,50 @@ def _opened_files(
     tree = FileTree(entry.roots, entry.include, entry.exclude, entry.may_be_empty)
     form = _form_of_files(entry, exposure)
     with closing(FilesDataset(name, tree, streamed=entry.is_streamed)) as dataset:
-        pace = Pace(rows_per_second=entry.files_per_second)
+        pace = Pace(entry.batch, entry.files_per_second)
         order = _digest(entry, {"roots", "include", "exclude", "codec", "associated_data"})
         yield Opened(dataset, form, pace, entry.may_be_empty, order=order)
+
+
+def _opened_table(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
+    from certrotd.datasets.connecting import engine_of
+
+    def password() -> bytes | None:
+        return entry.password.resolve().reveal() if entry.password is not None else None
+
+    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
+        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
+
+    with ExitStack() as stack:
+        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
+        from certrotd.datasets.sql import SqlDataset, TableSpec
+        from certrotd.datasets.sql_replicas import replication
+
+        form = _form(entry)
+        spec = TableSpec(
+            entry.table,
+            entry.key,
+            entry.columns,
+            entry.schema_name,
+            entry.where,
+            entry.keep,
+            form.codec.traits.text,
+            {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
+        )
+        dataset = SqlDataset(name, primary, spec, dialect)
+        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
+        pace = Pace(
+            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
+        )
+        lag = None
+        if entry.replica_lag_ms is not None:
+            names = {url: host_of(url) for url in entry.replicas}
+            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
+            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
+        searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
+        division = Division(entry.checkpoints == "table", entry.shards)
+        order = _digest(entry, _ROWS)
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag, order)
 
 
 def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -> Form:
@@ -305,10 +323,24 @@ def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -
 
             codec = ansible_vault.AnsibleVault(key_ids=entry.vault_ids == "key")
             return Form(codec, documents={0: VaultDocument()})
+        case "sops":
+            return _sops(entry)
         case "tink" | "fernet" as named:
             return Form(
                 CODECS[named], lambda key, _: os.fsencode(entry.bound(str(key[1]))), plaintext
             )
+
+
+def _sops(entry: FilesDatasetEntry) -> Form:
+    from certrotd.datasets.sops_files import STANZAS, SopsForm
+    from certrotd.datasets.sops_program import SopsProgram
+
+    def variables() -> Mapping[str, str]:
+        return reveal(entry.sops.environment)
+
+    seconds = entry.sops.timeout.total_seconds()
+    program = SopsProgram(entry.sops.program, seconds, variables, SystemClock())
+    return SopsForm(STANZAS, plaintext=Leftover(entry.plaintext), program=program)
 
 
 def _form(entry: SqlDatasetEntry) -> Form:

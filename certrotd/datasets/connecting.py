@@ -96,8 +96,8 @@ def _postgresql(url: URL, password: bytes | None, timeout: float) -> tuple[Engin
     from psycopg.types.array import ListBinaryDumper
 
     from certrotd.datasets.postgresql_arrays import register
-    from certrotd.datasets.postgresql_driver import PatientConnection
     from certrotd.datasets.sql_postgresql import IN_BINARY, PostgreSQL
+    from certrotd.postgresql_driver import PatientConnection
 
     url = url.set(drivername="postgresql+psycopg")
     if password is not None:

@@ -64,12 +64,24 @@ def encrypted(data: bytes, to: Recipients) -> bytes:
     if isinstance(to, Passphrase):
         out: bytes = pyrage.passphrase.encrypt(data, _words(to))
         return out
+    sealed: bytes = pyrage.encrypt(data, _recipients(pyrage, to))
+    return sealed
+
+
+def check(to: Recipients) -> None:
+    """Whether encrypted() would encrypt to them; raises as it does."""
+    pyrage = _pyrage()
+    if isinstance(to, Passphrase):
+        _words(to)
+    else:
+        _recipients(pyrage, to)
+
+
+def _recipients(pyrage: Any, to: PublicKeys | Shared) -> Sequence[object]:
     recipients = to.recipients if isinstance(to, PublicKeys) else (to.recipient,)
     if not 1 <= len(recipients) <= MAX_RECIPIENTS:
         raise InvalidInput(f"a backup has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}")
-    keys = [_recipient(pyrage, each) for each in recipients]
-    sealed: bytes = pyrage.encrypt(data, keys)
-    return sealed
+    return [_recipient(pyrage, each) for each in recipients]
 
 
 def decrypted(data: bytes, by: Key) -> bytes:

@@ -166,7 +166,6 @@ def restore(
             anew=anew,
             at=keyring.clock.now(),
         )
-        keyring.make_keks()
         lease.check()
         kept = keyring.store.restore(after.keyring, present)
         details = {"revision": kept.keyring.revision, "backup": backup.revision}

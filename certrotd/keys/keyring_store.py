@@ -7,7 +7,9 @@ deleted, or put back from before, is noticed.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from certrotd.errors import InvalidInput
 from certrotd.jsontext import parsed
@@ -42,13 +44,28 @@ class Found:
 
 
 class KeyringStore:
-    """The keyring ``name`` in ``document``; ``mark`` keeps its highest revision."""
+    """The keyring ``name`` in ``document``; ``mark`` keeps its highest revision.
 
-    def __init__(self, name: str, document: Document, mark: Document, keks: Keks) -> None:
+    It is wrapped by ``keks``; ``former`` ones open it too, until it is written again.
+    ``make_keks`` makes those that are still to be made, before each write.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        document: Document,
+        mark: Document,
+        keks: Keks,
+        *,
+        former: Keks = MappingProxyType({}),
+        make_keks: Callable[[], None] = lambda: None,
+    ) -> None:
         self._name = name
         self._document = document
         self._mark = mark
         self._keks = keks
+        self._opening = {**keks, **former}
+        self._make_keks = make_keks
         self._least = 0
         self._inspected: tuple[str, Inspected] | None = None
 
@@ -66,7 +83,7 @@ class KeyringStore:
         if content is None:
             return None
         place = self._document.place
-        found = opened(content.data, self._keks, name=self._name, place=place, least=least)
+        found = opened(content.data, self._opening, name=self._name, place=place, least=least)
         self._least = found.keyring.revision
         return Found(found, content.revision)
 
@@ -84,7 +101,9 @@ class KeyringStore:
                 self._inspected = None
                 return None
             place = self._document.place
-            found = inspected(content.data, self._keks, name=self._name, place=place, least=least)
+            found = inspected(
+                content.data, self._opening, name=self._name, place=place, least=least
+            )
             self._least = found.revision
             self._inspected = content.revision, found
         return self._inspected[1]
@@ -129,6 +148,7 @@ class KeyringStore:
         return self._known()
 
     def _put(self, keyring: Keyring, expected: str) -> Found:
+        self._make_keks()
         data, after = sealed(keyring, self._keks)
         at = self._document.write(data, expected=expected)
         self._least = after.revision

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 
 from certrotd.config.context import Context
-from certrotd.config.model import Config
+from certrotd.config.keks import FileKekEntry
+from certrotd.config.keyrings import SealedEntry
+from certrotd.config.model import OWN_KEK, Config
+from certrotd.errors import InvalidInput
 from certrotd.kek.build import kek_of
 from certrotd.kek.port import Kek
+from certrotd.keyring.document import Keks, Unreadable, claimed
 from certrotd.keys.world import Applied
 from certrotd.lifecycle.wing import Premises
 from certrotd.state.ports import Document
 
 KEKS_WAIT = 120.0
-MARKS = "keyring-marks"
-"""Where the highest revision of each keyring is kept, under its name."""
+KEYRINGS, MARKS = "keyrings", "keyring-marks"
+"""Where a keyring and its highest revision are kept, each under its name."""
 
 
 class Shared:
@@ -32,18 +38,48 @@ class Shared:
         """Every KEK by its name; nothing is asked, and none is made."""
         return {name: kek_of(name, entry) for name, entry in self.config.keys.keks.items()}
 
+    @cached_property
+    def former(self) -> Keks:
+        """The KEK of keyrings that were made while none was configured, once one is."""
+        config = self.config
+        entry = FileKekEntry(type="file", path=config.state_dir / "kek")
+        there = config.state is None and OWN_KEK not in config.keys.keks
+        return {OWN_KEK: kek_of(OWN_KEK, entry)} if there else {}
+
     def make_keks(self) -> None:
-        """Make the files of KEKs that are to be made, if nothing was ever wrapped by any.
+        """Make the files of KEKs that are to be made, if nothing was ever wrapped by them.
 
         A keyring that left the configuration may come back: it counts, too. In a cluster none is
         made: a file would end with its pod, and what it wrapped would stay.
         """
-        if self.config.state is not None:
+        missing = {
+            name: entry
+            for name, entry in self.config.keys.keks.items()
+            if isinstance(entry, FileKekEntry) and entry.create and not os.path.lexists(entry.path)
+        }
+        if not missing or self.config.state is not None:
             return
         with self.premises.lock("_keks", "the KEKs", KEKS_WAIT):  # first rotations come together
-            if not any((self.config.state_dir / MARKS).glob("*")):
-                for name, entry in self.config.keys.keks.items():
+            used = self._used()
+            for name, entry in missing.items():
+                if name not in used:
                     kek_of(name, entry, first_use=True)
+
+    def _used(self) -> Collection[str]:
+        """The KEKs that may have wrapped something: all of them where a keyring does not tell."""
+        keys, used = self.config.keys, set[str]()
+        for name in sorted(each.stem for each in (self.config.state_dir / MARKS).glob("*.json")):
+            document = self.premises.state.document(f"{KEYRINGS}/{name}")
+            try:
+                content = document.read()
+                if content is None:
+                    return keys.keks
+                used.update(claimed(content.data, document.place)[1])
+            except (Unreadable, InvalidInput):
+                return keys.keks
+            outputs = keys.keyrings[name].outputs if name in keys.keyrings else ()
+            used.update(n for each in outputs if isinstance(each, SealedEntry) for n in each.keks)
+        return used
 
     def target(self, name: str) -> Applied:
         """A target by its name."""
@@ -54,6 +90,16 @@ class Shared:
             module = importlib.import_module(f"certrotd.targets.{entry.type}")
             self._targets[name] = module.build(entry, context)
         return self._targets[name]
+
+    @contextmanager
+    def alone(self, target: str | None) -> Iterator[None]:
+        """One target is told by one rotation at a time, be it of a keyring or of a certificate."""
+        if target is None:
+            yield
+            return
+        wait = self.config.targets[target].lock_wait
+        with self.premises.lock(f"_target-{target}", f"target {target}", wait):
+            yield
 
     def mark(self, keyring: str) -> Document:
         """Where the highest revision of a keyring is kept."""

@@ -73,6 +73,14 @@ class StoredData:
         with self.open(name) as opened:
             return opened.tally(keyring.every_key())
 
+    def unopenable(self) -> Iterator[Failure]:
+        """The datasets whose libraries are not installed; no database is asked."""
+        from certrotd.datasets.configured import check_libraries
+
+        for name, entry in self.entries.items():
+            if isinstance(entry, SqlDatasetEntry):
+                yield from failed(partial(check_libraries, name, entry))
+
     def unsearchable(self) -> Iterator[Failure]:
         """The datasets in which rows would not be found while two keys live."""
         for name, entry in self.entries.items():

@@ -213,7 +213,7 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
     for path, said_ in [
         (
             tmp_path / "missing.yaml",
-            r"cannot be read: No such file or directory \(write it, or name another file",
+            r"cannot be read: No such file or directory \(write it, if only with \{\} where",
         ),
         (tmp_path, "is a folder: name a file that holds YAML"),
         (tmp_path / "pipe", "is not a regular file"),

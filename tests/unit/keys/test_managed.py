@@ -13,7 +13,7 @@ import pytest
 from certrotd.errors import Failure
 from certrotd.keyring.states import State
 from certrotd.keys.decision import Rotate
-from certrotd.keys.rotation import redeliver
+from certrotd.keys.rotation import redeliver, rewrap
 from certrotd.lifecycle.decision import Wait
 from tests.unit.keys.rings import (
     FORCED,
@@ -86,7 +86,7 @@ class TestFirstKey:
 
 
 class TestKek:
-    """The file of a KEK is made before anything was wrapped, and never again."""
+    """The file of a KEK is made before it has wrapped anything, and never again."""
 
     def test_a_kek_that_is_missing_later_is_not_made_anew(self, rings: Rings) -> None:
         """Nothing rotates, no key is made, and the one failure says which file it is."""
@@ -126,6 +126,47 @@ class TestKek:
         rings.config["keks"]["other"] = {"type": "file", "path": str(rings.place / "kek2")}
         rings.done()
         (rings.place / "kek").unlink()
+        assert rings.view().state == "ok"
+
+    def test_a_kek_that_is_added_later_is_made(self, rings: Rings) -> None:
+        """What has wrapped nothing loses nothing; from then on it is never made anew."""
+        rings.done()
+        rings.config["keks"]["other"] = {"type": "file", "path": str(rings.place / "kek2")}
+        rings.done(FORCED)
+        (rings.place / "kek").unlink()
+        assert rings.view().state == "ok"
+        (rings.place / "kek2").unlink()
+        assert rings.view().state == "unreadable"
+        assert "is not there" in why_not(rings.rotate(FORCED))
+        assert not (rings.place / "kek2").exists()
+
+    @pytest.mark.parametrize("lost", ["gone", "damaged"])
+    def test_no_kek_is_made_while_a_keyring_does_not_tell_what_wraps_it(
+        self, rings: Rings, lost: str
+    ) -> None:
+        """It may be the one that is missing: its disk is not mounted."""
+        rings.done()
+        if lost == "gone":
+            rings.document.unlink()
+        else:
+            rings.document.write_bytes(b"{}")
+        rings.config["keyrings"]["users"] = {"outputs": [rings.tink("users.json")]}
+        (rings.place / "kek").unlink()
+        assert "is not there" in why_not(rings.rotate(name="users"))
+        assert not (rings.place / "kek").exists()
+
+    def test_a_first_try_without_keks_goes_on_with_them(self, rings: Rings) -> None:
+        """The KEK of the state directory opens its keyrings until the configured ones wrap them."""
+        keks = rings.config.pop("keks")
+        rings.done()
+        with rings.keyring() as keyring:
+            assert keyring.kek_words("state_dir/kek") == "state_dir/kek (file)"
+        rings.config["keks"] = keks
+        assert rings.view().state == "ok"
+        with rings.keyring() as keyring:
+            assert keyring.kek_words("state_dir/kek") == "state_dir/kek (no longer configured)"
+        rings.ask(rewrap)
+        (rings.place / "state/kek").unlink()
         assert rings.view().state == "ok"
 
     def test_a_kek_that_left_the_configuration_is_named(self, rings: Rings) -> None:
@@ -261,6 +302,18 @@ class TestBackup:
         (rings.place / "backups").unlink()
         rings.done()
         assert len(os.listdir(rings.place / "backups")) == 1
+
+    def test_a_recipient_that_is_none_is_a_problem_before_anything_is_begun(
+        self, rings: Rings
+    ) -> None:
+        """As the line of the documentation that everybody copies."""
+        entry = {"directory": str(rings.place / "backups"), "recipients": ["age1" + "q" * 58]}
+        rings.orders["backup"] = entry
+        with rings.keyring(dry=True) as keyring:
+            [problem] = keyring.problems(Rotate("now"))
+        assert "is no recipient of age" in str(problem)
+        assert "is no recipient of age" in why_not(rings.rotate())
+        assert not (rings.place / "backups").exists()
 
 
 def test_the_failures_are_typed(rings: Rings) -> None:

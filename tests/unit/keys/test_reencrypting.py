@@ -258,6 +258,18 @@ def test_the_process_stops_after_the_batch(shop: Shop, monkeypatch: pytest.Monke
     assert shop.under(2) == 35
 
 
+def test_a_library_that_is_missing_is_noticed_before_a_key_is_made(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the application has the new key, and what is stored can never come under it."""
+    before = shop.keyring().versions
+    monkeypatch.setattr(configured, "installed", lambda _module: False)
+    why = why_not(shop.rings.rotate(FORCED))
+    assert "the dataset rows needs the Python module sqlalchemy, which is not installed" in why
+    assert "pip install '.[sql]'" in why
+    assert shop.keyring().versions == before
+
+
 def test_an_empty_table_is_no_evidence(shop: Shop) -> None:
     """Unless the operator says that it may be empty."""
     shop.execute("delete from t")
