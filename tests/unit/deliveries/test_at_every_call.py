@@ -20,11 +20,12 @@ from certrotd.rotation.engine import Engine, Finished, Outcome, RolledBack
 from certrotd.ssh.folder import NewFile, Stamp
 from certrotd.ssh.session import Ended
 from certrotd.state.typed import TypedDocument
+from tests.fakes.chance import Refused
 from tests.fakes.journal import MemoryDisk, MemoryJournal
 from tests.fakes.state import MemoryState
 from tests.parts.pki import make_leaf, make_root
 from tests.unit.deliveries.examples import POLICY
-from tests.unit.rotation.small import AFTER, BEFORE, BELIED, REFUSED, Crash, Fate, Refused
+from tests.unit.rotation.small import AFTER, BEFORE, BELIED, REFUSED, Crash, Fate
 
 T = TypeVar("T")
 ROOT = make_root()
