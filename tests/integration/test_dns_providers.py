@@ -173,6 +173,8 @@ def test_lexicon_s_failures_are_told_apart(pdns: PowerDnsServer, tmp_path: Path)
             if "429" in said:
                 assert isinstance(caught.value, Transient)
                 assert caught.value.retry_after is not None
+    with pytest.raises(Unpublished):
+        lexicon_solver(pdns, tmp_path, key="another-key").covers(NAME, deadline=soon())
     with pytest.raises(NeedsOperator):
         Lexicon("Lexicon", "nosuchprovider", {}, zone_of=in_zone).preflight(deadline=soon())
     lexicon_solver(pdns, tmp_path).preflight(deadline=soon(), dry=True)
