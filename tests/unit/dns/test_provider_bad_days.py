@@ -235,7 +235,6 @@ def test_no_proxy_and_no_netrc_count(
         monkeypatch.setenv(name.lower(), proxy)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy)
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login thief password of-the-netrc\n")
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", os.fspath(tmp_path))
