@@ -107,14 +107,16 @@ def create(
 ) -> None:
     """A new file of what ``fill`` writes, given a handle of it, with ``times`` of another.
 
-    It belongs to the owner of the directory where root writes. Raises OSError, which is
-    FileExistsError, before ``fill``, for a name that is taken unless it may ``overwrite``; and what
-    ``fill`` raises.
+    It belongs to the owner of the directory where root writes. Before ``fill``, it raises
+    FileExistsError for a name that is taken unless it may ``overwrite``, and NotKept for a device
+    or a directory; and OSError, and what ``fill`` raises.
     """
-    if not overwrite:
-        with contextlib.suppress(FileNotFoundError):
-            os.stat(name, dir_fd=folder, follow_symlinks=False)
+    with contextlib.suppress(FileNotFoundError):
+        kind = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if not overwrite:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+            raise NotKept(f"{name} is there, and no regular file: it is not replaced")
     temporary = _temporary_of(name)
     with _new(folder, temporary) as new:
         give(new, folder)

@@ -195,32 +195,30 @@ class RemoteFolder:
         return name
 
     async def _check(self, sftp: SFTPClient) -> None:
-        attrs = await _status(sftp, self._directory)
-        if attrs is None or _kind(attrs) != stat.S_IFDIR:
-            raise NeedsOperator(
-                f"{self._directory} of {self.session} is no directory", hint="create it there"
-            )
+        await self._guard(sftp, self._directory)
         await self._read_live(sftp)
         if await _status(sftp, self._generations) is None:
             await _directory(sftp, self._generations)
-        await self._guard(sftp)
+        await self._guard(sftp, self._generations)
         await self._sweep(sftp)
 
-    async def _guard(self, sftp: SFTPClient, *mine: int) -> None:
-        """Nobody else may put anything in the way: a link there would lead the key elsewhere."""
-        for path in (self._directory, self._generations):
-            attrs = await _status(sftp, path)
-            if attrs is None or _kind(attrs) != stat.S_IFDIR:
-                raise NeedsOperator(f"{path} of {self.session} is no directory")
-            if (attrs.permissions or 0) & 0o022:
-                raise NeedsOperator(
-                    f"others may write in {path} of {self.session}", hint=f"chmod go-w {path} there"
-                )
-            if mine and attrs.uid not in (0, *mine):
-                raise NeedsOperator(
-                    f"{path} of {self.session} belongs to another account (uid {attrs.uid})",
-                    hint="give it to the account that certrotd logs in as, or to root",
-                )
+    async def _guard(self, sftp: SFTPClient, path: PurePosixPath, *mine: int) -> None:
+        """Nobody else may put anything in the way: a link there would lead the key elsewhere.
+
+        The directory has to be root's, or of the account that is ``mine``, where that is known.
+        """
+        attrs = await _status(sftp, path)
+        if attrs is None or _kind(attrs) != stat.S_IFDIR:
+            raise NeedsOperator(f"{path} of {self.session} is no directory", hint="create it there")
+        if (attrs.permissions or 0) & 0o022:
+            raise NeedsOperator(
+                f"others may write in {path} of {self.session}", hint=f"chmod go-w {path} there"
+            )
+        if mine and attrs.uid not in (0, *mine):
+            raise NeedsOperator(
+                f"{path} of {self.session} belongs to another account (uid {attrs.uid})",
+                hint="give it to the account that certrotd logs in as, or to root",
+            )
 
     async def _upload(self, sftp: SFTPClient, name: str, files: Sequence[NewFile]) -> bool:
         path, staging = self._generations / name, self._staging(name)
@@ -233,7 +231,9 @@ class RemoteFolder:
         await self._remove(sftp, staging)
         await _directory(sftp, staging, mode=0o700)
         made = await _status(sftp, staging)
-        await self._guard(sftp, made.uid if made and made.uid is not None else 0)
+        mine = made.uid if made and made.uid is not None else 0
+        for above in (self._directory, self._generations):
+            await self._guard(sftp, above, mine)
         synced = True
         for each in files:
             synced &= await _write(sftp, staging / each.name, each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shlex
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +26,8 @@ MAX_OUTPUT = 64 * 1024
 """So many bytes of a program's output are kept, of its end."""
 MAX_KNOWN_HOSTS = 4 * 1024 * 1024
 GRACE = 5.0
+_STUMBLES = (EOFError, ValueError, LookupError, AssertionError)
+"""What the library may raise of noise."""
 T = TypeVar("T")
 
 
@@ -110,10 +113,8 @@ class Session:
         """End the connection; the next use makes another."""
         opened, self._open = self._open, None
         loop, self._loop = self._loop, None
-        if opened is not None:
-            opened[0].abort()
         if loop is not None:
-            _end(loop)
+            _end(loop, opened[0] if opened is not None else None)
 
     def _run(self, what: str, act: Callable[[], Awaitable[T]], seconds: float) -> T:
         library()
@@ -133,11 +134,19 @@ class Session:
                 self.close()
                 raise Transient(f"{self}: the connection ended: {error.reason}") from None
             raise
-        except (asyncssh.Error, OSError) as error:
-            self.close()
-            raise Transient(f"{self}: to {what} failed: {_words(error)}") from None
         except Failure:
             raise
+        except (
+            asyncssh.Error,
+            OSError,
+            EOFError,
+            ValueError,
+            LookupError,
+            AssertionError,
+        ) as error:
+            # the latter are what noise makes the library stumble over
+            self.close()
+            raise Transient(f"{self}: to {what} failed: {_words(error)}") from None
         except BaseException:
             self.close()
             raise
@@ -294,11 +303,20 @@ def _words(error: Exception) -> str:
     return str(getattr(error, "reason", "") or error or type(error).__name__)
 
 
-def _end(loop: asyncio.AbstractEventLoop) -> None:
-    """Close a loop with whatever runs in it still."""
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+def _end(loop: asyncio.AbstractEventLoop, connection: SSHClientConnection | None) -> None:
+    """Close a loop with whatever runs in it still; it takes a second at most."""
+
+    left = asyncio.all_tasks(loop)
+
+    async def finish() -> None:
+        ending = [asyncio.ensure_future(connection.wait_closed())] if connection else []
+        if connection is not None:
+            connection.abort()
+        for task in left:
+            task.cancel()
+        if left or ending:
+            await asyncio.wait([*left, *ending], timeout=1.0)
+
+    with contextlib.suppress(OSError):
+        loop.run_until_complete(finish())
     loop.close()
