@@ -35,7 +35,7 @@ COPY certrotd certrotd
 RUN touch README.md && \
     uv build --quiet --wheel --no-build-isolation --python /build/tools --out-dir /build && \
     uv pip install --quiet --python /opt/certrotd --no-deps --no-index --compile-bytecode /build/certrotd-*.whl && \
-    install -d -m 0700 /build/state
+    install -d -m 0700 /build/state && install -d -m 0755 /build/state/certificates
 
 FROM ${BASE}
 RUN echo 'certrotd:x:65532:65532::/var/lib/certrotd:/usr/sbin/nologin' >>/etc/passwd && \

@@ -1,6 +1,7 @@
 """``python -m benchmarks``: every figure of one run, as a table or as JSON.
 
-``--client`` measures the client library of data keys alone, ``--datasets`` re-encryption alone.
+``--client`` measures the client library of data keys alone, ``--datasets`` re-encryption alone, and
+``--load`` nginx under load alone.
 """
 
 import json
@@ -9,7 +10,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import client, daemon, files, issue, listing, reencryption
+from benchmarks import client, daemon, files, issue, listing, reencryption, under_load
 
 COUNT = 200
 SAMPLE = 20
@@ -40,10 +41,21 @@ def main(arguments: list[str]) -> None:
         if not found.within_memory:
             sys.exit(1)
         return
+    if "--load" in arguments:
+        with tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory:
+            loaded = under_load.measure(Path(directory) / "load")
+        if "--json" in arguments:
+            print(json.dumps({"load": asdict(loaded)}, indent=1))
+        else:
+            under_load.show(loaded)
+        if loaded.failed:
+            sys.exit(1)
+        return
     sample = COUNT if "--full" in arguments else SAMPLE
     with tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory:
         # before the disk is busy with 10,000 certificates: it is the file systems that differ most
         results = issue.measure(Path(directory) / "issue", count=COUNT, sample=sample)
+        loaded = under_load.measure(Path(directory) / "load")
         crowd = listing.multiplied(Path(directory) / "many", MANY)
         waits = listing.measure(Path(directory) / "listing", crowd, many=MANY)
         service = daemon.measure(crowd, certificates=MANY)
@@ -52,16 +64,20 @@ def main(arguments: list[str]) -> None:
         issued = [asdict(result) for result in results]
         figures = {
             "issue": issued,
+            "load": asdict(loaded),
             "waits": asdict(waits),
             "service": asdict(service),
             "client": asdict(library),
         }
         print(json.dumps(figures, indent=1))
-        return
-    _print_issue(results)
-    _print_waits(waits)
-    _print_service(service)
-    _print_client(library)
+    else:
+        _print_issue(results)
+        under_load.show(loaded)
+        _print_waits(waits)
+        _print_service(service)
+        _print_client(library)
+    if loaded.failed:
+        sys.exit(1)
 
 
 def _print_issue(results: list[issue.Result]) -> None:

@@ -14,7 +14,8 @@ def main() -> None:
     """Run certrotd with the arguments of this process."""
     if os.getpid() == 1:
         _end_on_sigterm()
-    if _runs(sys.argv[1:]):
+    stays = _runs(sys.argv[1:])
+    if stays:
         _outlive_reloads()
     streams = open_streams()
     if sys.argv[1:] in (["--version"], ["-V"]):
@@ -25,8 +26,8 @@ def main() -> None:
     # No core dump holds a key. Programs that it starts have the same limit, and may raise it again.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     # What a command builds it keeps until it ends: at the default of 700, looking for garbage in it
-    # takes a quarter of the time of a listing of 10,000 certificates.
-    gc.set_threshold(50_000)
+    # takes a quarter of the time of a listing of 10,000 certificates. A short command never looks.
+    gc.set_threshold(50_000 if stays else 200_000)
     from certrotd.cli.app import run
 
     code = end_of(run(), *streams)

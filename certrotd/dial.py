@@ -8,6 +8,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Self
 
@@ -142,6 +143,22 @@ def _reached(raw: socket.socket, address: Any, timeout: Timeout) -> socket.socke
             error = raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             raise OSError(error, os.strerror(error))
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+def connect_path(path: Path, *, timeout: Timeout) -> socket.socket:
+    """A connection, each wait of which ends after SLICE, to whoever listens at ``path``.
+
+    Raises OSError, among them BlockingIOError where too many others wait for it.
+    """
+    raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        timeout.check()
+        raw.settimeout(SLICE)
+        raw.connect(str(path))
     except BaseException:
         raw.close()
         raise

@@ -110,17 +110,19 @@ def run(
     variables: Mapping[str, str],
     errors_too: bool = True,
     most: int | None = None,
+    handles: Sequence[int] = (),
 ) -> Ran:
     """Run ``argv`` to its end or the ``deadline``, in ``/``, with stdin closed.
 
     ``what`` names it in messages; ``errors_too`` keeps its standard error with its output, else
     that is dropped. With ``most`` the beginning of the output is kept, not the end, and it is
-    killed once it has printed more octets. Raises NeedsOperator when it cannot be started, or
-    neither ended nor killed; Transient when there is no time or no process left to start it.
+    killed once it has printed more octets. It has the ``handles`` of this process, too. Raises
+    NeedsOperator when it cannot be started, or neither ended nor killed; Transient when there is
+    no time or no process left to start it.
     """
     if deadline.passed:
         raise Transient(f"{what} was not started: no time was left")
-    process, stdout = _start(argv, what, variables, errors_too)
+    process, stdout = _start(argv, what, variables, errors_too, handles)
     with stdout:
         try:
             output = _read_until_exit(process, stdout, deadline, most)
@@ -196,7 +198,11 @@ def _ended() -> int | None:
 
 
 def _start(
-    argv: Sequence[str], what: str, variables: Mapping[str, str], errors_too: bool
+    argv: Sequence[str],
+    what: str,
+    variables: Mapping[str, str],
+    errors_too: bool,
+    handles: Sequence[int],
 ) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     try:
         process = start(
@@ -205,6 +211,7 @@ def _start(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if errors_too else subprocess.DEVNULL,
             cwd="/",
+            pass_fds=handles,
             env=dict(variables),
             start_new_session=True,
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urljoin
 
 import requests
@@ -23,8 +25,8 @@ from certrotd.acme.reach import AllowedUrls
 from certrotd.acme.transport import check_url
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
-from certrotd.config.issuers import AcmeEntry
-from certrotd.errors import Failure, NeedsOperator, Transient, listed
+from certrotd.config.issuers import AcmeEntry, BindingEntry
+from certrotd.errors import Failure, NeedsOperator, Transient, listed, one_line
 from certrotd.jsontext import parsed
 from certrotd.pki.keys import KeyType
 from certrotd.pki.order import OrderGone
@@ -36,6 +38,7 @@ _SIGNER = "it is the root of the CA's own web server"
 DIRECTORY_SECONDS = 3600.0
 CLOCK_OFF = timedelta(days=1)
 _OF_THE_ACCOUNT = ("accountDoesNotExist", "unauthorized", "malformed")
+_BASE64URL = re.compile(rb"(?:[A-Za-z0-9_-]{4}){4,}(?:[A-Za-z0-9_-]{2,3})?")
 _NEEDED = ("newNonce", "newAccount", "newOrder")
 
 
@@ -50,6 +53,18 @@ class Client(ClientV2):
     def __init__(self, home: str, net: Network) -> None:
         super().__init__(messages.Directory({}), net)
         self._home = home
+
+    @property
+    def renewal_info(self) -> str:
+        """Where the CA answers when to renew (RFC 9773 §3), or empty."""
+        url = self.directory.to_partial_json().get("renewalInfo")
+        return url if isinstance(url, str) else ""
+
+    @property
+    def profiles(self) -> Collection[str]:
+        """The names of the profiles that the CA offers."""
+        found: object = self.directory.meta.profiles
+        return [one_line(name) for name in found] if isinstance(found, Mapping) else ()
 
     def post(
         self, url: str, message: object | None = None, *, repeatable: bool = True
@@ -158,13 +173,28 @@ class Clients:
                 hint="set the clock right",
             )
 
+    @contextlib.contextmanager
+    def visit(self, deadline: Deadline) -> Iterator[Client]:
+        """A client for the block that signs nothing; no account is needed, or made."""
+        if not self._free.acquire(timeout=deadline.remaining):
+            raise Transient(f"all {MAX_CLIENTS} connections to {self._name} are in use")
+        try:
+            client = self._ready_client(deadline)
+            try:
+                yield client
+            except Refused:
+                self._idle.append(client)
+                raise
+            self._idle.append(client)
+        finally:
+            self._free.release()
+
     def look(self, deadline: Deadline) -> None:
         """Raises what lend() would, as far as it can be told without an account being made."""
-        client = self._ready_client(deadline)
-        self._idle.append(client)
-        self._folder.known_key()
-        if not self._folder.url():
-            agreed_terms(client, self._entry, self._name)
+        with self.visit(deadline) as client:
+            self._folder.known_key()
+            if not self._folder.url():
+                agreed_terms(client, self._entry, self._name)
 
     def _ready_client(self, deadline: Deadline) -> Client:
         with self._alone(deadline):
@@ -281,9 +311,27 @@ def register(client: Client, entry: AcmeEntry, name: str) -> tuple[str, bool]:
     message = messages.NewRegistration(
         **({"contact": entry.contact} if entry.contact else {}),
         **({"terms_of_service_agreed": True} if terms else {}),
+        **({"external_account_binding": binding(client, entry.eab)} if entry.eab else {}),
     )
     response = client.post(client.directory["newAccount"], message)
     return location_of(response, "account"), response.status_code == 201
+
+
+def binding(client: Client, entry: BindingEntry) -> dict[str, Any]:
+    """What binds the account whose key the client signs with to a customer's (RFC 8555 §7.3.4).
+
+    Raises NeedsOperator for a key that is none, and what reading a secret raises.
+    """
+    key = entry.key.resolve().reveal().strip().rstrip(b"=")
+    key = key.translate(bytes.maketrans(b"+/", b"-_"))
+    if not _BASE64URL.fullmatch(key) or client.net.key is None:
+        raise NeedsOperator("the key under eab is not base64url, as CAs show it")
+    found: dict[str, Any] = messages.ExternalAccountBinding.from_data(
+        *(client.net.key.public_key(), entry.key_id, key.decode()),
+        client.directory,
+        entry.algorithm,
+    )
+    return found
 
 
 def agreed_terms(client: Client, entry: AcmeEntry, name: str) -> str | None:

@@ -11,20 +11,26 @@ from josepy.jwk import JWK
 from certrotd.acme.account import Account
 from certrotd.acme.client import Client, Clients, is_wrong, location_of
 from certrotd.acme.order import AcmeOrder
-from certrotd.acme.problems import Refused
+from certrotd.acme.problems import Refused, retry_after
+from certrotd.acme.renewal import read_renewal_info
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
 from certrotd.acme.transport import check_url
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import AcmeEntry
+from certrotd.errors import NeedsOperator, listed
+from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.names import canonical
 from certrotd.pki.order import OrderGone
+from certrotd.pki.renewal import RenewalInfo, renewal_id
 
 FOLDER = "accounts"
 """Where the folders of these issuers are in the state."""
 _UNFINISHED = ("pending", "ready")
 T = TypeVar("T")
 _FOREIGN = ("unauthorized", "malformed")
+_NOT_FOR_REPLACES = ("accountDoesNotExist", "rejectedIdentifier", "unsupportedIdentifier", "caa")
+"""Refusals that an order without ``replaces`` would meet as well."""
 
 
 class AcmeIssuer:
@@ -35,6 +41,8 @@ class AcmeIssuer:
 
     def __init__(self, entry: AcmeEntry, context: IssuerContext) -> None:
         self._entry = entry
+        self._name = context.name
+        self._site = context.site
         self._clock = context.clock
         self._clients = Clients(entry, context)
 
@@ -49,7 +57,18 @@ class AcmeIssuer:
         with self._clients.lend(self._limit(deadline)):
             pass
 
-    def order(self, names: Sequence[str], *, deadline: Deadline) -> AcmeOrder:
+    def renewal_info(self, facts: CertificateFacts, *, deadline: Deadline) -> RenewalInfo:
+        """As Advising.renewal_info (RFC 9773 §4.1)."""
+        called = renewal_id(facts)
+        with self._clients.visit(self._limit(deadline)) as client:
+            where = client.renewal_info
+            if not where or not called:
+                raise NeedsOperator("the CA has no renewal information (RFC 9773)")
+            response = client.net.get(f"{where.rstrip('/')}/{called}")
+            wait = retry_after(response.headers.get("Retry-After"), now=self._clock.now())
+            return read_renewal_info(response.content, retry_after=wait)
+
+    def order(self, names: Sequence[str], *, deadline: Deadline, replaces: str = "") -> AcmeOrder:
         """Order a certificate for ``names``: DNS names, wildcards, IP addresses (RFC 8738).
 
         Raises NeedsOperator (the CA refused), Transient (busy, away), LockHeld, DiskTrouble.
@@ -58,8 +77,7 @@ class AcmeIssuer:
 
         def place(client: Client, account: Account) -> AcmeOrder:
             self._clients.compare_clocks(client)
-            where = client.directory["newOrder"]
-            response = client.post(where, new_order(asked), repeatable=False)
+            response = self._place(client, asked, replaces if client.renewal_info else "")
             url = location_of(response, "order")
             state = read_order(response.content)
             same_names(state, asked)
@@ -92,6 +110,39 @@ class AcmeIssuer:
         if state.status in _UNFINISHED and state.expires and state.expires <= self._clock.now():
             raise OrderGone(f"the order expired at {state.expires:%Y-%m-%d %H:%M:%S}Z")
         return order
+
+    def _place(self, client: Client, asked: tuple[str, ...], replaces: str) -> requests.Response:
+        """The CA's answer to a new order; without ``replaces`` where it is refused with it.
+
+        A certificate that the CA does not know, or has replaced already, is no reason to have none
+        (RFC 9773 §5).
+        """
+        where, profile = client.directory["newOrder"], self._profile(client)
+        try:
+            message = new_order(asked, profile=profile, replaces=replaces)
+            return client.post(where, message, repeatable=False)
+        except Refused as refused:
+            if not replaces or not refused.of_the_ca or refused.code in _NOT_FOR_REPLACES:
+                raise
+            self._site.remark(
+                f"issuer {self._name}: it refuses to replace {replaces}: {refused.message}; "
+                "ordered without"
+            )
+            return client.post(where, new_order(asked, profile=profile), repeatable=False)
+
+    def _profile(self, client: Client) -> str:
+        """The profile to ask for; empty where the CA has none of that name and it need not."""
+        wanted, offered = self._entry.profile, client.profiles
+        if wanted is None or wanted in offered:
+            return wanted or ""
+        said = f"it offers {listed(sorted(offered))}" if offered else "it offers none"
+        if self._entry.require_profile:
+            raise NeedsOperator(
+                f"the CA {self._name} has no profile {wanted}: {said}",
+                hint="correct profile, or set require_profile: false",
+            )
+        self._site.remark(f"issuer {self._name}: no profile {wanted}: {said}; ordered without")
+        return ""
 
     def _as_account(self, act: Callable[[Client, Account], T], deadline: Deadline) -> T:
         """What comes of the act; once more where the account is not the one it was taken for.

@@ -75,7 +75,11 @@ class AcmeOrder:
         for each in self._pending(self._limit()):
             dns01 = dns01_of(each).chall
             found.append(
-                Challenge(dns01.validation_domain_name(each.name), dns01.validation(self._key))
+                Challenge(
+                    dns01.validation_domain_name(each.name),
+                    dns01.validation(self._key),
+                    dns01.key_authorization(self._key),
+                )
             )
         return tuple(found)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from acme import challenges, messages
 from josepy.errors import DeserializationError
+from josepy.json_util import field
 
 from certrotd.acme.problems import Problem, read_problem
 from certrotd.errors import InvalidInput, NeedsOperator, listed
@@ -58,15 +59,27 @@ class AuthorizationState:
         return self.dns01 is not None and self.dns01.status == messages.STATUS_PENDING
 
 
-def new_order(names: tuple[str, ...]) -> messages.NewOrder:
-    """The message that asks for canonical ``names`` (RFC 8555 §7.4; IP addresses: RFC 8738)."""
-    return messages.NewOrder(
+class NewOrder(messages.NewOrder):
+    """The library's, with what it does not know: which certificate is replaced (RFC 9773 §5)."""
+
+    replaces: str | None = field("replaces", omitempty=True)
+
+
+def new_order(names: tuple[str, ...], *, profile: str = "", replaces: str = "") -> NewOrder:
+    """The message that asks for canonical ``names`` (RFC 8555 §7.4; IP addresses: RFC 8738).
+
+    Of a ``profile`` of the CA's, and in the place of a certificate that is called ``replaces``;
+    empty for neither.
+    """
+    return NewOrder(
+        profile=profile or None,
+        replaces=replaces or None,
         identifiers=[
             messages.Identifier(
                 typ=messages.IDENTIFIER_IP if is_ip(name) else messages.IDENTIFIER_FQDN, value=name
             )
             for name in names
-        ]
+        ],
     )
 
 

@@ -10,11 +10,11 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from certrotd.acme.reach import AllowedUrls
-from certrotd.acme.stopping import StoppableTimeout
 from certrotd.clock import Deadline
 from certrotd.errors import NeedsOperator
 from certrotd.https.client import HttpsClient
 from certrotd.https.http1 import Answer
+from certrotd.rotation.stopping import StoppableTimeout
 
 MAX_URL = 4096
 

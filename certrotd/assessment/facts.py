@@ -106,5 +106,7 @@ def strength(algorithm: Algorithm) -> int | None:
     """
     if algorithm is Algorithm.PASSPHRASE:
         return None
-    # of a Fernet key one half encrypts by AES-128, and the other authenticates
-    return 128 if algorithm is Algorithm.FERNET else algorithm.key_bytes * 8
+    # of a Fernet key one half encrypts by AES-128, and the other authenticates; of X25519, half of
+    # the bits of a key are its strength (table 2, ECC)
+    halved = algorithm in (Algorithm.FERNET, Algorithm.AGE_X25519)
+    return 128 if halved else algorithm.key_bytes * 8

@@ -13,6 +13,7 @@ from certrotd.assessment.exceptions import Exceptional
 from certrotd.assessment.facts import strength
 from certrotd.assessment.report import METHOD, Event, KeyringReport, Report, VersionReport
 from certrotd.errors import printable
+from certrotd.escrow.drill import Drilled
 from certrotd.keyring.states import State
 from certrotd.wording import count, span
 
@@ -63,19 +64,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _section("Compromises")
     yield from _table(_EVENT, map(_event, report.compromises))
     yield from _section("Restore drills")
-    drills = [
-        (
-            each.keyring,
-            _time(each.at),
-            "succeeded" if each.succeeded else "failed",
-            _or_none(each.revision),
-            ", ".join(map(str, each.versions)),
-            "; ".join(finding.why for finding in each.findings),
-        )
-        for each in report.drills
-    ]
     columns = ("Keyring", "When", "Outcome", "Revision", "Versions proven", "Findings")
-    yield from _table(columns, drills)
+    yield from _table(columns, map(_drill, report.drills))
     yield from _section("Rehearsals of an emergency")
     rehearsals = [(each.keyring, _time(each.at), each.version, each) for each in report.rehearsals]
     yield from _table(("Keyring", "When", "Version", "Outcome"), rehearsals)
@@ -91,6 +81,17 @@ def _event(each: Event) -> tuple[object, ...]:
     record = each.record.seq if each.record else "none"
     why = each.transition.why
     return each.keyring, each.version, _time(each.transition.at), why, each.by, record
+
+
+def _drill(each: Drilled) -> tuple[object, ...]:
+    return (
+        each.keyring,
+        _time(each.at),
+        "succeeded" if each.succeeded else "failed",
+        _or_none(each.revision),
+        ", ".join(map(str, each.versions)),
+        "; ".join(finding.why for finding in each.findings),
+    )
 
 
 def _exception(each: Exceptional) -> tuple[object, ...]:

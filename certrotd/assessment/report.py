@@ -143,15 +143,10 @@ def report(
     records = list(records)
     drilled, rehearsed = drills(records), rehearsals(records)
     ordered = sorted(drilled.added(keyrings), key=lambda each: each.name)
-    for name, number in Counter(each.name for each in ordered).items():
-        if number > 1:
-            raise InvalidInput(f"the keyring {name} is there {number} times")
-    if span.since >= span.until:
-        raise InvalidInput(
-            f"nothing is between {span.since} and {span.until}", hint="--from comes before --to"
-        )
+    _check(ordered, span)
     found = reconcile(ordered, records, chain, span)
     inventory = tuple(_keyring(each, made) for each in ordered)
+    rehearsals_made = tuple(each for each in rehearsed.told if each.at in span)
     exceptions = [
         *(Exceptional(Kind.UNREADABLE, why, name) for name, why in unreadable.items()),
         *(each for each in found.exceptions if each.keyring not in unreadable),
@@ -159,13 +154,16 @@ def report(
         *rehearsed.exceptions,
         *(
             Exceptional(Kind.REHEARSAL_FAILED, each.problems[0], each.keyring, at=each.at)
-            for each in rehearsed.told
-            if not each.succeeded and each.at in span
+            for each in rehearsals_made
+            if not each.succeeded
         ),
     ]
     for each in inventory:
         exceptions += _exceptions(each, span)
-    events = tuple(_events(ordered, found.records, span))
+    drills_made = [*drilled.others(keyrings), *(each for k in ordered for each in k.drills)]
+    by_code: dict[Code, list[Event]] = {}
+    for event in _events(ordered, found.records, span):
+        by_code.setdefault(event.transition.code, []).append(event)
     return Report(
         made,
         span,
@@ -174,24 +172,26 @@ def report(
         signer,
         tuple(sorted(exceptions, key=_rank)),
         inventory,
-        tuple(each for each in events if each.transition.code is Code.ACTIVATED),
-        tuple(each for each in events if each.transition.code is Code.DESTROYED),
-        tuple(each for each in events if each.transition.code is Code.COMPROMISED),
-        tuple(
-            sorted(
-                (
-                    drill
-                    for drill in (
-                        *drilled.others(keyrings),
-                        *(d for k in ordered for d in k.drills),
-                    )
-                    if drill.at in span
-                ),
-                key=lambda drill: (drill.at, drill.keyring),
-            )
-        ),
-        tuple(each for each in rehearsed.told if each.at in span),
+        tuple(by_code.get(Code.ACTIVATED, ())),
+        tuple(by_code.get(Code.DESTROYED, ())),
+        tuple(by_code.get(Code.COMPROMISED, ())),
+        tuple(sorted((each for each in drills_made if each.at in span), key=_moment)),
+        rehearsals_made,
     )
+
+
+def _check(keyrings: Sequence[KeyringFacts], span: Span) -> None:
+    for name, number in Counter(each.name for each in keyrings).items():
+        if number > 1:
+            raise InvalidInput(f"the keyring {name} is there {number} times")
+    if span.since >= span.until:
+        raise InvalidInput(
+            f"nothing is between {span.since} and {span.until}", hint="--from comes before --to"
+        )
+
+
+def _moment(drill: Drilled) -> tuple[datetime, str]:
+    return drill.at, drill.keyring
 
 
 def _rank(each: Exceptional) -> tuple[int, str, int, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from certrotd.certs.decision import Deploy, Renew
-from certrotd.certs.fitness import drift, renewal_time
-from certrotd.certs.rules import fallen_back
+from certrotd.certs.fitness import drift, its_time
+from certrotd.certs.rules import PULLED_FORWARD, fallen_back
 from certrotd.certs.subject import CertificateFound
 from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved, command
 from certrotd.lifecycle.attempts import attempts_left
@@ -35,8 +35,8 @@ def of_look(view: View, found: CertificateFound) -> list[AlertEvent]:
         and not live.placeholder
         and live.number != due.generation
     ):
-        draw = live.meta.draw if live.meta else 0.0  # the renewal has come half-way
-        said += _late(view, found, renewal_time(live.facts, draw, found.managed.policy)[0])
+        at, _ = its_time(live, found.standing.state, found.managed.policy)
+        said += _late(view, found, at)  # the renewal has come half-way
     else:
         said.append(
             Resolved(f"late/{subject}", f"{subject}: the renewal is no longer late.", subject)
@@ -95,6 +95,8 @@ def unplanned(view: View, found: CertificateFound) -> str | None:
     if live.facts is None:
         return None  # an alert of its own reports that
     if live.facts.not_after <= view.now:
+        return found.decision.why
+    if found.decision.code == PULLED_FORWARD:
         return found.decision.why
     return drift(live.facts, live, found.managed.policy)
 

@@ -58,7 +58,7 @@ class Authorize(Journaled):
         name, deadline = challenge.name, Deadline(world.clock, world.dns_time)
         if world.follows(name, self.solver):
             name = world.dns().locate(name, deadline=deadline)
-        record = TxtRecord(name, challenge.value)
+        record = TxtRecord(name, challenge.value, challenge.key_authorization)
         return {"solver": world.solver_for(name, self.solver), "record": record.to_json()}
 
     def _present(self, placed: Left, published: Left, world: World) -> str:

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from certrotd.certs.decision import Adopt, Renew
-from certrotd.certs.fitness import renewal_time
+from certrotd.certs.fitness import advised, its_time, suggestion_for
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.lifecycle.decision import Action, Asked
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Standing
+from certrotd.pki.renewal import LONGEST_POLL
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,21 @@ class Case:
     @cached_property
     def its_time(self) -> tuple[datetime, str]:
         """When the live certificate is to be renewed, and by which rule."""
-        meta = self.live.meta if self.live else None
-        return renewal_time(self.known_facts, meta.draw if meta else 0.0, self.policy)
+        assert self.live is not None
+        return its_time(self.live, self.standing.state, self.policy)
+
+    @property
+    def ask_at(self) -> datetime | None:
+        """When the CA is to be asked about it; None if it is not.
+
+        What a clock that was ahead has put off for longer than any answer holds is asked now.
+        """
+        if not advised(self.live, self.policy):
+            return None
+        known = suggestion_for(self.live, self.standing.state, self.policy)
+        if known is None or known.ask_after > self.now + LONGEST_POLL:
+            return self.now
+        return known.ask_after
 
     @property
     def mend_later(self) -> bool:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from certrotd.address import Address
+from certrotd.certs.catching_up import survey
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import COPIES, id_of
@@ -18,6 +19,7 @@ from certrotd.certs.watching import (
     judge_endpoint,
     judge_files,
     judge_target,
+    of_behind,
     of_broken,
     settle,
 )
@@ -79,13 +81,14 @@ class Looked:
 class Means:
     """What checks look with; ``every`` so many seconds, where an entry says nothing else.
 
-    ``in_flight`` says whether a certificate's journal is open.
+    ``in_flight`` says whether a certificate's journal is open, ``wake`` has one decided about.
     """
 
     every: float
     in_flight: Callable[[Id], bool]
     examiner: Examines
     clock: Clock
+    wake: Callable[[Id], None] = lambda _subject: None
 
     def examined(self, watched: Watched, endpoint: Endpoint, wanted: Expected) -> Watched:
         """``watched`` with what a look at the endpoint shows."""
@@ -214,9 +217,9 @@ class CertificateCheck:
         files = self._files()
         moving, unknown = means.moving(managed)
         kept, standing = _read(managed, files.at)
-        wrong, found = [*unknown, *kept.wrong], []
+        wrong, found = [*unknown, *kept.wrong, *self._behind(moving)], []
         for target in policy.targets:
-            reached = _reached(standing, target)
+            reached = standing.reached(target)
             if not (reached or policy.enabled):
                 continue
             # the renewer knows of a target that was not told yet, and has it to do
@@ -249,6 +252,25 @@ class CertificateCheck:
         else:
             moving = moving or means.moving(managed)[0]  # nothing that a rotation could explain
         return [Looked(watched, moving, TIMES) for watched in looks]
+
+    def _behind(self, moving: bool) -> Iterator[Finding]:
+        """Who has an older copy; whom a rotation can bring up to date, one does at once."""
+        policy = self.managed.policy
+        if moving or not policy.enabled:
+            return
+        try:
+            found = survey(self.managed)
+        except Failure as failure:
+            yield _unreadable(failure)
+            return
+        if found.some:
+            with contextlib.suppress(Failure):  # whoever keeps the state reports that
+                self.means.wake(policy.id)
+        for target, behind in found.behind.items():
+            if finding := of_behind(target, behind):
+                yield finding
+        for target, away in found.failures.items():
+            yield Finding(FindingKind.UNREADABLE, f"target {target}: {away}")
 
     def failed(self, failure: Failure) -> Watched:
         return replace(self._files(), findings=(_unreadable(failure),))
@@ -326,7 +348,7 @@ def _read(managed: Managed, now: datetime) -> tuple[OnDisk, Standing]:
         if doubt := doubts(chain, now=now):
             finding = Finding(FindingKind.BROKEN_CHAIN, doubt, FindingSeverity.WARNING)
             kept = replace(kept, wrong=(finding,))
-        if managed.policy.installs and _reached(standing, COPIES):
+        if managed.policy.installs and standing.reached(COPIES):
             different = world.installer.different(key, pem)
             there = altered(standing.state.copies, world.installer.copies())
             kept = replace(kept, copies=different is None, displaced=different or there)
@@ -350,11 +372,3 @@ def _live(kept: OnDisk) -> str | None:
 def _key(kept: OnDisk) -> str:
     """The type of the live key, empty where none can be read."""
     return kept.chain[0].key_type if kept.chain else ""
-
-
-def _reached(standing: Standing, place: str) -> bool:
-    """Whether the live generation is what was brought there last."""
-    state = standing.state.targets.get(place)
-    return (
-        state is not None and standing.live is not None and state.generation == standing.live.number
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -52,6 +53,14 @@ class Bootstrap(Action):
 
     act: ClassVar[str] = PLACEHOLDER
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp(Action):
+    """Bring those up to date that run with an older copy: ``names`` by target."""
+
+    act: ClassVar[str] = "catch_up"
+    names: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)

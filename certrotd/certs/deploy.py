@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.certs.policy import COPIES
@@ -13,18 +12,15 @@ from certrotd.certs.ports import Revertible, Store
 from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.observe.tls import Endpoint
-from certrotd.pki.certificate import CertificateFacts, moment
+from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import CertificateState, Copy, TargetState
 from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_dates, verify_key
 from certrotd.rotation.engine import Stopped
 from certrotd.rotation.step import Done, Journaled, Ledger, Observed
-from certrotd.rotation.unexpected import as_failure
 
 SETTLE = 1.0
-LONGEST_TIDYING = timedelta(days=1)
-TIDYING_SHARE = 1 / 20
 
 
 @dataclass(frozen=True)
@@ -169,7 +165,7 @@ class Apply(Journaled):
     announced = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
-        bound = _bound(world, self.target)
+        bound = bound_of(world, self.target)
         told = ledger.facts.get("told")
         names = list(told) if isinstance(told, list) else []
         # also if it is noted already: it is durable by that that it is tried
@@ -192,7 +188,7 @@ class Prove(Journaled):
     announced = False
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
-        bound = _bound(world, self.target)
+        bound = bound_of(world, self.target)
         leaf = _leaf(world.store, world.name, self.generation)
         for endpoint in bound.endpoints:
             world.prober.prove(replace(endpoint, key=leaf.key_type), leaf.fingerprint)
@@ -250,64 +246,6 @@ class RecordTargets(Journaled):
             withdrawn=tuple(sorted(kept | set(self.withdraw))),
             held=CertificateState.from_json({**self.before, "held": self.held}).held,
         )
-
-
-@dataclass(frozen=True)
-class Prune(Journaled):
-    """Old generations and backups that nothing goes back to any more.
-
-    Until it is written down that everything is committed, a crash leaves the way back open: that
-    needs the ``spare`` generations, which stay, and the ``backup``, which goes; empty for none.
-    """
-
-    keep: int
-    spare: tuple[int, ...]
-    backup: str
-    kind = "prune"
-
-    @property
-    def announced(self) -> bool:  # type: ignore[override]
-        """As Step.announced."""
-        return bool(self.backup)
-
-    def do(self, world: World, ledger: Ledger) -> Done:
-        """What cannot be removed is tried again for a while, but keeps no renewal away."""
-        try:
-            try:
-                world.store.prune(world.name, self.keep, self.spare)
-            finally:
-                if self.backup:
-                    world.installer.forget(self.backup)
-        except (Failure, OSError) as error:
-            now = world.clock.now()
-            live = world.store.look(world.name).live
-            if now < _untidy_since(now, ledger) + tidying(live.facts if live else None):
-                raise
-            trouble = as_failure(error, "remove old generations")
-            world.remark(f"{world.name}: {trouble}; the next rotation tries again")
-            return Done({"unpruned": str(trouble)})
-        return Done()
-
-    def undo(self, world: World, ledger: Ledger) -> None:
-        pass  # forward only; the engine never comes here
-
-
-def tidying(live: CertificateFacts | None) -> timedelta:
-    """For how long to try again to remove what is old: a day, less of a short-lived certificate.
-
-    Until then the rotation is in flight, and the next renewal could not begin.
-    """
-    if live is None:
-        return timedelta(0)
-    return min(LONGEST_TIDYING, (live.not_after - live.not_before) * TIDYING_SHARE)
-
-
-def _untidy_since(now: datetime, ledger: Ledger) -> datetime:
-    known = ledger.facts.get("untidy")
-    if isinstance(known, str) and (since := moment(known)) <= now:
-        return since
-    ledger.note(untidy=now.isoformat())  # the first time, or the clock was ahead
-    return now
 
 
 def _vouched(world: World, targets: Sequence[str], generation: int) -> None:
@@ -373,7 +311,8 @@ def _reinstate(
         world.prober.prove(replace(endpoint, key=leaf.key_type), leaf.fingerprint)
 
 
-def _bound(world: World, name: str) -> Bound:
+def bound_of(world: World, name: str) -> Bound:
+    """A target of the configuration; NeedsOperator if it has none of that name."""
     bound = world.target(name)
     if bound is None:
         raise NeedsOperator(f"the configuration no longer has the target {name!r}")

@@ -17,6 +17,7 @@ class FindingKind(StrEnum):
     BROKEN_CHAIN = "broken_chain"
     SERVED_MISMATCH = MISMATCH
     COPIES_DIFFER = "copies_differ"
+    BEHIND = "behind"
     FOREIGN_CHANGE = "foreign_change"
     KEY_MISMATCH = "key_mismatch"
     KEY_EXPOSED = "key_exposed"

@@ -7,10 +7,15 @@ from datetime import datetime, timedelta
 from certrotd.certs.policy import Policy
 from certrotd.lifecycle.subject import CLOCK_SKEW
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation, Standing
+from certrotd.pki.generation import CertificateState, Generation, Standing
+from certrotd.pki.renewal import Suggestion
 
 SHORT_LIFETIME = timedelta(days=10)
 MOST_BEFORE = 9 / 10
+MOST_LATER = 2 / 5
+"""So much of what is left after our own time a CA may put a renewal off."""
+UNPLANNED = 1 / 10
+"""By so much of its lifetime a renewal comes earlier than by our own rule that is unplanned."""
 SHORTEST, LAST_CALL = 10, 20
 
 
@@ -51,6 +56,55 @@ def renewal_time(facts: CertificateFacts, draw: float, policy: Policy) -> tuple[
         wait = lifetime * fraction
     early = min(lifetime * policy.jitter, wait / 2) * draw
     return facts.not_before + wait - early, rule
+
+
+def its_time(live: Generation, state: CertificateState, policy: Policy) -> tuple[datetime, str]:
+    """When to renew a live certificate that can be read, and by which rule.
+
+    Within the window that its CA suggests, if it does (RFC 9773 §4.2): never later than the
+    configuration says, nor so late that little time is left for failures.
+    """
+    assert live.facts is not None
+    own, rule = renewal_time(live.facts, live.meta.draw if live.meta else 0.0, policy)
+    found = suggestion_for(live, state, policy)
+    if found is None or found.info is None or found.at is None:
+        return own, rule
+    see = f" ({found.info.explanation})" if found.info.explanation else ""
+    window = f"the CA suggests {stamp(found.info.start)} to {stamp(found.info.end)}{see}"
+    configured = policy.before is not None or policy.fraction is not None
+    if configured and found.at > own:
+        return own, rule
+    latest = own + (live.facts.not_after - own) * MOST_LATER
+    if found.at > latest:
+        return latest, f"the last moment for it: {window}"
+    return found.at, f"a moment of the CA's window: {window}"
+
+
+def pulled_forward(live: Generation, state: CertificateState, policy: Policy) -> bool:
+    """Whether the CA wants a certificate renewed well before our own rule would."""
+    found = suggestion_for(live, state, policy)
+    if live.facts is None or found is None or found.at is None:
+        return False
+    own, _ = renewal_time(live.facts, live.meta.draw if live.meta else 0.0, policy)
+    return found.at < own - (live.facts.not_after - live.facts.not_before) * UNPLANNED
+
+
+def suggestion_for(
+    live: Generation | None, state: CertificateState, policy: Policy
+) -> Suggestion | None:
+    """What the CA said of this very generation, if it is to be heard."""
+    found = state.suggested
+    if not advised(live, policy) or live is None or found is None:
+        return None
+    return found if found.generation == live.number else None
+
+
+def advised(live: Generation | None, policy: Policy) -> bool:
+    """Whether a CA that is asked for renewal information has issued it."""
+    if live is None or live.facts is None or live.meta is None or not policy.renewal_info:
+        return False
+    issued = (live.meta.origin, live.meta.authority) == ("issued", policy.authority)
+    return issued and bool(live.facts.authority_key)
 
 
 def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from certrotd.certs.decision import longest_wait
 from certrotd.certs.fitness import worse
+from certrotd.certs.policy import REPLACES
 from certrotd.certs.ports import Choosing, Order, sealing_at_once
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
@@ -298,7 +299,8 @@ def order_at_hand(issuer: str, names: tuple[str, ...], world: World, ledger: Led
         except OrderGone:
             pass  # expired while nobody ran, or the CA forgot it: another one is needed
     world.fence()
-    world.order = world.issuer(issuer).order(names, deadline=deadline)
+    replaces = str(ledger.facts.get(REPLACES) or "")
+    world.order = world.issuer(issuer).order(names, deadline=deadline, replaces=replaces)
     # at once: orders are counted by the CA, and this is the only way back to this one
     ledger.note(order=world.order.url)
     return world.order

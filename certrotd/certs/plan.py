@@ -18,7 +18,8 @@ from typing import Any
 from certrotd.certs.adopt import AdoptPair
 from certrotd.certs.authorize import Authorize, SweepRecords
 from certrotd.certs.bootstrap import InstallPlaceholder, MakePlaceholder
-from certrotd.certs.deploy import Apply, Baseline, Install, Prove, Prune, RecordTargets, Swap
+from certrotd.certs.catching_up import BringUp
+from certrotd.certs.deploy import Apply, Baseline, Install, Prove, RecordTargets, Swap
 from certrotd.certs.issue import (
     Obtain,
     PlaceOrder,
@@ -27,6 +28,7 @@ from certrotd.certs.issue import (
 )
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.preflight import PreflightStep
+from certrotd.certs.pruning import Prune
 from certrotd.certs.world import World
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
@@ -42,6 +44,7 @@ _KINDS: dict[str, Any] = {
         Apply,
         Authorize,
         Baseline,
+        BringUp,
         Install,
         InstallPlaceholder,
         MakePlaceholder,
@@ -163,6 +166,15 @@ def bootstrap(policy: Policy, generation: int, *, rotation: str) -> Plan[World]:
     make = MakePlaceholder(generation, policy.names, policy.key_type)
     copies = (InstallPlaceholder(generation, rotation),) if policy.installs else ()
     return (make, Swap(generation, None), *copies, COMMITTED, _prune(policy, (), rotation))
+
+
+def catching_up(names: Mapping[str, tuple[str, ...]], generation: int) -> Plan[World]:
+    """Bring those of each target up to date that have an older copy than the live generation."""
+    return tuple(
+        step
+        for target, its in names.items()
+        for step in (BringUp(target, its), Prove(target, generation))
+    )
 
 
 def sweeping(attempts: Attempts) -> Plan[World]:

@@ -14,6 +14,8 @@ KIND = "certificate"
 """What an Id says of every certificate."""
 AUTHORITY = "authority"
 """The fact that says which CA a rotation asks, as Policy.authority."""
+REPLACES = "replaces"
+"""The fact that says which certificate an order is to replace, as pki.renewal.renewal_id."""
 HOLD_AFTER_ROLLBACK = timedelta(days=1)
 COPIES = "install:"
 """What CertificateState.targets calls the copies of ``install:``; no target can have this name."""
@@ -35,8 +37,9 @@ class Policy:
     the targets: those of a later wave are told when those of the earlier ones are proven.
     ``window``: when services may be reloaded. ``id``: what it is called beside things of other
     kinds.
+    ``renewal_info``: the CA is asked when it wants a certificate to be renewed (RFC 9773).
     ``bootstraps``: a placeholder stands in until there is a certificate. ``programs``: a target
-    runs programs on this host.
+    runs programs on this host. ``trailing`` are the targets of which parts come and go.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Policy:
     preferred_chain: str = ""
     window: Window | None = None
     programs: bool = True
+    trailing: tuple[str, ...] = ()
+    renewal_info: bool = False
     id: Id = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 from certrotd.clock import Deadline
 from certrotd.dns.records import Coverage, Preflight, Solver, TxtRecord
 from certrotd.errors import Failure
+from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import (
     CertificateState,
     Checked,
@@ -20,6 +21,7 @@ from certrotd.pki.generation import (
     Standing,
 )
 from certrotd.pki.order import Challenge, Missed
+from certrotd.pki.renewal import RenewalInfo
 
 if TYPE_CHECKING:  # it loads X.509, which a listing does without
     from certrotd.observe.tls import Endpoint, Served
@@ -63,10 +65,21 @@ class Choosing(Protocol):
 class Issuer(Protocol):
     """A certificate authority."""
 
-    def order(self, names: Sequence[str], *, deadline: Deadline) -> Order: ...
+    def order(self, names: Sequence[str], *, deadline: Deadline, replaces: str = "") -> Order:
+        """A new order; ``replaces`` tells a CA that wants to know, as pki.renewal.renewal_id."""
+        ...
 
     def resume(self, url: str, *, deadline: Deadline) -> Order:
         """Raises OrderGone when a new order is needed."""
+        ...
+
+
+@runtime_checkable
+class Advising(Protocol):
+    """An issuer that says when a certificate of its own is to be renewed (RFC 9773)."""
+
+    def renewal_info(self, facts: CertificateFacts, *, deadline: Deadline) -> RenewalInfo:
+        """Raises NeedsOperator where it names no time for that one, and Transient."""
         ...
 
 
@@ -348,6 +361,7 @@ class Installer(Protocol):
 
 __all__ = [
     "Adopting",
+    "Advising",
     "Cautious",
     "Checked",
     "Choosing",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from certrotd.audit.record import Happened
 from certrotd.certs import plan
-from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Renew, Sweep
-from certrotd.certs.fitness import to_outdo
+from certrotd.certs.catching_up import survey
+from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
+from certrotd.certs.fitness import advised, to_outdo
 from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, REPLACES, Attempts, Policy
 from certrotd.certs.ports import Fenceable
 from certrotd.certs.recorded import recorded_of
 from certrotd.certs.rules import decide
@@ -25,6 +27,7 @@ from certrotd.lifecycle.fencing import guarded
 from certrotd.lifecycle.report import Report, beside
 from certrotd.lifecycle.runner import RotationOf, Run, Runner, Told
 from certrotd.pki.generation import PLACEHOLDER, Standing
+from certrotd.pki.renewal import LONGEST_POLL, renewal_id, suggested, unanswered
 from certrotd.rotation.engine import Finished, Outcome, Parked, Stuck
 from certrotd.rotation.step import JSON, Plan, Step
 from certrotd.rotation.unexpected import as_failure
@@ -85,6 +88,11 @@ class CertificateRotation(RotationOf[Managed, World]):
         """Whatever is due; whoever asks once is not told to ask again for what follows from it."""
         policy, asked, found = self.managed.policy, run.asked, self._found(run)
         decision = self._decide(run, found, asked)
+        if isinstance(decision, Wait) and (decision.asks or asked.named):
+            found = self._asked_ca(run, found)
+            if not asked.by_hand:
+                return Report(self.id, decision)  # what follows from it has to claim its order
+            decision = self._decide(run, found, asked)
         if isinstance(decision, Bootstrap) and asked.by_hand:
             first, unrecorded = self._begin(run, decision, found)
             if unrecorded or not isinstance(first, Finished):
@@ -105,8 +113,36 @@ class CertificateRotation(RotationOf[Managed, World]):
         if not isinstance(decision, Action):
             return Report(self.id, decision, None, recovered)
         outcome, unrecorded = self._begin(run, decision, found)
+        if isinstance(decision, CatchUp):
+            survey(self.managed)  # who was behind may be so no more
+        if isinstance(decision, Renew) and isinstance(outcome, Finished):
+            with suppress(Failure, OSError):  # else at the next look, which tells of it
+                self._asked_ca(run, self._found(run))
         report = Report(self.id, decision, outcome, recovered, unrecorded)
         return self._after_mending(run, policy, report) if asked.by_hand else report
+
+    def _asked_ca(self, run: Run[World], found: Standings) -> Standings:
+        """What there is, with what the CA says of when to renew it.
+
+        No answer is one as well: the certificate is renewed by our own rule then.
+        """
+        (standing, attempts), now = found, run.runner.clock.now()
+        live, world, known = standing.live, run.world(), standing.state.suggested
+        if live is None or live.facts is None or live.meta is None:
+            return found
+        if not advised(live, self.managed.policy):
+            return found
+        try:
+            info = world.renewal_info(live.facts)
+        except Failure as failure:
+            wait = failure.retry_after if isinstance(failure, Transient) else LONGEST_POLL
+            answer = unanswered(known, live.number, str(failure), retry_after=wait, now=now)
+        else:
+            created, draw = live.meta.created, run.runner.draw()
+            answer = suggested(known, live.number, info, created=created, draw=draw, now=now)
+        state = replace(standing.state, suggested=answer)
+        world.store.record(self.id.name, state)
+        return replace(standing, state=state), attempts
 
     def _after_mending(self, run: Run[World], policy: Policy, mended: Report) -> Report:
         """A renewal that is due as well, after damage was mended."""
@@ -131,6 +167,10 @@ class CertificateRotation(RotationOf[Managed, World]):
             said = f"{standing.damaged}: kept as {aside} and replaced"
             world.remark(f"{name}: {said}")
             standing = replace(standing, damaged=said)  # so the history and the audit log say it
+        found = survey(self.managed)
+        for target, failure in found.failures.items():
+            run.world().remark(f"{self.id.name}: target {target}: {failure}")
+        standing = replace(standing, behind=found.behind)
         return standing, attempts_of(self.managed)
 
     def _decide(
@@ -144,6 +184,9 @@ class CertificateRotation(RotationOf[Managed, World]):
         facts = _carried(found[1])
         if isinstance(action, Renew):
             facts[AUTHORITY] = self.managed.policy.authority
+            live = found[0].live
+            if live is not None and live.facts and advised(live, self.managed.policy):
+                facts[REPLACES] = renewal_id(live.facts)
         return run.begin(action.why, action.act, partial(self._plan, run, action, found), facts)
 
     def _plan(
@@ -163,6 +206,9 @@ class CertificateRotation(RotationOf[Managed, World]):
                 return plan.adoption(policy, draw=run.runner.draw())
             case Bootstrap(generation=generation):
                 return plan.bootstrap(policy, generation, rotation=rotation)
+            case CatchUp(names=names):
+                assert standing.live is not None, "others are behind it"
+                return plan.catching_up(names, standing.live.number)
             case Sweep():
                 return plan.sweeping(attempts)
             case _:

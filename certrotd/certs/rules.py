@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from certrotd.certs.case import Case
-from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, Deploy, Renew, Sweep
-from certrotd.certs.fitness import drift, renewal_time, stamp, usable
+from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
+from certrotd.certs.fitness import drift, pulled_forward, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.wait_rules import WAITS
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Tried, Wait
@@ -24,6 +24,8 @@ from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
 D = TypeVar("D", bound=Decision)
+PULLED_FORWARD = "pulled_forward"
+"""The rule by which a CA has a certificate renewed early."""
 
 
 def decide(
@@ -238,6 +240,14 @@ def _its_time_has_come(case: Case) -> Renew | None:
     return Renew(f"{rule} has passed", at) if at <= case.now else None
 
 
+def _pulled_forward(case: Case) -> Renew | None:
+    assert case.live is not None
+    if not pulled_forward(case.live, case.standing.state, case.policy):
+        return None
+    at, rule = case.its_time
+    return Renew(f"the CA wants it renewed early: {rule}", at) if at <= case.now else None
+
+
 def _is_behind(case: Case) -> Deploy | None:
     assert case.live is not None
     behind = _behind(case.policy.places, case.standing, case.live.number)
@@ -259,14 +269,30 @@ def _state_lost(case: Case) -> Deploy | None:
     return Deploy("its state file was lost", case.live.number)
 
 
+def _somebody_behind(case: Case) -> CatchUp | None:
+    late = {
+        target: tuple(each for each in found if not each.todo)
+        for target, found in case.standing.behind.items()
+    }
+    everybody = [each for found in late.values() for each in found]
+    if not everybody:
+        return None
+    first, others = everybody[0], len(everybody) - 1
+    more = f", and {count(others, 'other')} with it" if others else ""
+    names = {name: tuple(each.name for each in found) for name, found in late.items() if found}
+    return CatchUp(f"{first.name} {first.why}{more}", names)
+
+
 def _records_left(case: Case) -> Sweep | None:
     left = case.attempts.left
     return Sweep(f"left behind: {count(len(left), 'TXT record')}") if left else None
 
 
 def _not_due(case: Case) -> Wait:
-    at, rule = case.its_time
-    return Wait(f"renewal at {rule}", at, "not_due")
+    (at, rule), ask = case.its_time, case.ask_at
+    until = at if ask is None else min(at, ask)
+    asks = ask is not None and ask <= case.now
+    return Wait(f"renewal at {rule}", until, "not_due", asks=asks)
 
 
 def _from_then(case: Case) -> str:
@@ -292,11 +318,13 @@ RULES = (
     Rule("not_yet_valid", _not_valid_now, says("valid by this machine's clock")),
     Rule("fell_back", _fell_back, says("no older generation stands in for a newer one")),
     Rule("differs", _differs, says("names, key and issuer match the configuration")),
+    Rule(PULLED_FORWARD, _pulled_forward, says("the CA does not want it renewed early")),
     Rule("renewal_time", _its_time_has_come, _from_then),
     Rule("damaged_again", _mend_after_failure, _no_damage),
     Rule("behind", _is_behind, says("every copy and target has the live generation")),
     Rule("copies_changed", _copies_changed, says("the copies are unchanged")),
     Rule("state_lost", _state_lost, says("its state file is intact")),
+    Rule("somebody_behind", _somebody_behind, says("nobody is known to have an older copy")),
     Rule("records_left", _records_left, says("no TXT record is left behind")),
     Rule("not_due", _not_due, says("")),
 )

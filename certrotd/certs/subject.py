@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from certrotd.certs.fitness import renewal_time
+from certrotd.certs.fitness import its_time
 from certrotd.certs.limits.sliding_windows import registered_domain, renews
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts
@@ -129,7 +129,7 @@ class CertificateFound:
         live, facts = self.standing.live, self.facts
         if live is None or facts is None:
             return None
-        return renewal_time(facts, live.meta.draw if live.meta else 0.0, self.managed.policy)
+        return its_time(live, self.standing.state, self.managed.policy)
 
     @property
     def next_version(self) -> str:

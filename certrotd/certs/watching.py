@@ -27,7 +27,7 @@ from certrotd.lifecycle.finding import (
 )
 from certrotd.lifecycle.subject import CLOCK_SKEW
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import ForeignChange, Generation
+from certrotd.pki.generation import Behind, ForeignChange, Generation
 from certrotd.pki.names import covers
 
 if TYPE_CHECKING:  # a value alone; the module behind it opens sockets
@@ -131,6 +131,24 @@ def judge_files(kept: OnDisk, policy: Policy, *, now: datetime) -> tuple[Finding
     return tuple(found)
 
 
+def of_behind(target: str, found: Sequence[Behind]) -> Finding | None:
+    """That parts of a target have an older copy; what they need, where a person has to do it."""
+    if not found:
+        return None
+    said = [
+        f"{each.name} {each.why}" + (f" ({each.todo})" if each.todo else "")
+        for each in found[:SHOWN_NAMES]
+    ]
+    more = len(found) - len(said)
+    todos = dict.fromkeys(each.todo for each in found if each.todo)
+    return Finding(
+        FindingKind.BEHIND,
+        f"target {target}: {'; '.join(said)}{f' and {more} more' if more else ''}",
+        FindingSeverity.WARNING,
+        todo=f"Run {'; '.join(todos)}" if todos else "",
+    )
+
+
 def missed_chain(live: Generation | None, policy: Policy) -> str:
     """That the chain which is preferred, today still, was not offered for what is live; or ""."""
     missed = live.meta.missed if live is not None and live.meta is not None else None
@@ -186,6 +204,7 @@ def _moves(kind: str, watched: Watched) -> bool:
     moved = (
         FindingKind.SERVED_MISMATCH,
         FindingKind.COPIES_DIFFER,
+        FindingKind.BEHIND,
         FindingKind.FOREIGN_CHANGE,
         FindingKind.MISSING,
         FindingKind.PLACEHOLDER,

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Renew, Sweep
+from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.accounts import ConfiguredAccounts
 from certrotd.certs.managed import as_remembered
@@ -19,15 +19,15 @@ from certrotd.certs.policy import COPIES, KIND, Policy
 from certrotd.certs.ports import Locked
 from certrotd.certs.subject import CertificateSubject
 from certrotd.certs.wiring.policies import Policies, authorities
-from certrotd.certs.wiring.stores import Stores
 from certrotd.config.context import Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.errors import Failure, InvalidInput
 from certrotd.id import Id
-from certrotd.lifecycle.wing import Check, Premises, Ration, Terms
-from certrotd.pki.generation import Generation, Standing
+from certrotd.lifecycle.wing import Check, Premises, Ration, Service, Terms
+from certrotd.pki.generation import Behind, Generation, Standing
 from certrotd.pki.names import canonical, covers
 from certrotd.state.ports import History, Lease
+from certrotd.stores.configured import Stores
 from certrotd.stores.copies import displaced
 
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation 
     from certrotd.certs.world import World
     from certrotd.lifecycle.runner import Runner
 
-ACTS = (Renew, Deploy, Adopt, Bootstrap, Sweep)
+ACTS = (Renew, Deploy, Adopt, Bootstrap, CatchUp, Sweep)
 
 
 def build(config: Config, premises: Premises) -> Certificates:
@@ -63,6 +63,8 @@ class Certificates:
         entries = ((entry, policies.of(entry)) for entry in config.certificates)
         managed = [ConfiguredCertificate(self, entry, policy) for entry, policy in entries]
         self._placeholders = Placeholders(managed)
+        self.behind: dict[str, Mapping[str, Sequence[Behind]]] = {}
+        """Who has an older copy, by certificate and target, as it was seen last."""
         self.subjects = [CertificateSubject(each, self.accounts) for each in managed]
 
     @property
@@ -88,8 +90,23 @@ class Certificates:
     def prepare(self, runner: Runner) -> None:
         self._placeholders.put(runner)
 
-    def serve(self, report: Callable[[str], None]) -> None:
-        """Services have their certificates from files."""
+    def serve(self, report: Callable[[str], None]) -> Service | None:
+        """What hears of parts of targets that start; services have certificates from files."""
+        trailing = [each.managed for each in self.subjects if each.managed.policy.trailing]
+        if not trailing:
+            return None
+        from certrotd.certs.following import Following, sources_of
+
+        return Following(
+            sources_of(trailing, self.adapters().target),
+            in_flight=self.premises.in_flight,
+            wake=self._wake,
+            report=report,
+        )
+
+    def _wake(self, subject: Id) -> None:
+        """Have it decided about at once; raises DiskTrouble."""
+        self.premises.state.wake(str(subject))
 
     def checks(self) -> Sequence[Check]:
         from certrotd.certs.checks import Means, checks_of
@@ -97,7 +114,7 @@ class Certificates:
 
         config, premises = self.config, self.premises
         every, examiner = config.watch_every.total_seconds(), Examiner(premises.clock)
-        means = Means(every, premises.in_flight, examiner, premises.clock)
+        means = Means(every, premises.in_flight, examiner, premises.clock, self._wake)
         return checks_of(config.watch, {each.id: each.managed for each in self.subjects}, means)
 
     def close(self) -> None:
@@ -120,6 +137,7 @@ class Certificates:
         """What one rotation of the certificate acts on."""
         world = self.adapters().world(entry)
         world.awaiting = self.premises.dry and self.awaiting
+        world.note_behind = partial(self.behind.__setitem__, entry.name)
         return world
 
     def adapters(self) -> Adapters:
@@ -204,6 +222,8 @@ class ConfiguredCertificate:
     def look(self, *, thorough: bool = False) -> Standing:
         found = self._wing.stores.of(self.policy.name).look(self.policy.name, thorough=thorough)
         found = as_remembered(found, self.history)
+        if behind := self._wing.behind.get(self.policy.name):
+            found = replace(found, behind=behind)
         if COPIES in found.state.targets and self._entry.install:
             return replace(found, displaced=displaced(self._entry.install, found.state.copies))
         return found

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from certrotd.certs.ports import Dns, Installer, Issuer, Order, Prober, Solver, Store, Target
 from certrotd.clock import Clock
-from certrotd.errors import Failure
+from certrotd.errors import Failure, NeedsOperator
 from certrotd.observe.tls import Endpoint
+from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.generation import Behind
 from certrotd.pki.keys import KeyType, PrivateKey, generate
+from certrotd.pki.renewal import RenewalInfo
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Unready(Protocol):
     ) -> Iterable[Failure]: ...
 
 
+def no_renewal_info(_facts: CertificateFacts) -> RenewalInfo:
+    """Of an issuer that has no opinion."""
+    raise NeedsOperator("the issuer does not say when to renew")
+
+
 @dataclass
 class World:
     """The adapters, by the names the configuration gives them; all look-ups may be lazy.
@@ -52,11 +60,13 @@ class World:
     came of it, where that is not staged.
     ``follows`` says whether a CNAME at a challenge's name is to be followed, given the name and
     the solver that the certificate names.
+    ``renewal_info`` asks the CA when a certificate of its own is to be renewed; raises Failure.
     ``wants`` says whether the configuration still asks for these names from that issuer.
     In a ``dry`` world everything is looked at without a trace, on disk or at the CA. ``awaiting``:
     placeholders are still to come that services name, so they are not asked yet.
     ``fence`` comes before every effect at a CA, a solver or a target: it raises Fenced when the
     rotation's lock is another's.
+    ``note_behind`` keeps who has an older copy, by target, for the decisions to come.
     Within ``still`` none of the certificate's targets is told to read files, by whatever rotation.
     """
 
@@ -71,6 +81,7 @@ class World:
     target: Callable[[str], Bound | None]
     prober: Prober
     unready: Unready = lambda *_asked, **_how: ()
+    renewal_info: Callable[[CertificateFacts], RenewalInfo] = no_renewal_info
     adoptable: Callable[[], tuple[bytes, bytes] | None] = lambda: None
     still: Callable[[], AbstractContextManager[None]] = nullcontext
     wants: Callable[[str, Sequence[str]], bool] = lambda _issuer, _names: True
@@ -78,6 +89,7 @@ class World:
     follows: Callable[[str, str | None], bool] = lambda _name, _solver: True
     fence: Callable[[], None] = lambda: None
     remark: Callable[[str], None] = lambda _line: None
+    note_behind: Callable[[Mapping[str, Sequence[Behind]]], None] = lambda _behind: None
     dry: bool = False
     awaiting: bool = False
     order_time: float = 300.0

@@ -9,8 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from certrotd.cli.keys_destruction_app import keys_app
-from certrotd.cli.options import CERTIFICATES, ConfigOption, Json, Names, end, path_of
+from certrotd.cli.keys_adopt_app import adopt_app
+from certrotd.cli.keys_app import keys_app
+from certrotd.cli.keys_backups_app import backups_app
+from certrotd.cli.keys_destruction_app import destruction_app
+from certrotd.cli.options import CERTIFICATES, ConfigOption, Explain, Json, Names, end, path_of
 from certrotd.cli.subcommands import audit_app, config_app, internal_app, notify_app
 from certrotd.cli.warned import warnings_in_lines
 from certrotd.cli.words import Commands, subjects
@@ -34,6 +37,8 @@ app.add_typer(config_app, name="config")
 app.add_typer(audit_app, name="audit")
 app.add_typer(notify_app, name="notify")
 app.add_typer(internal_app, name="internal")
+for part in (backups_app, adopt_app, destruction_app):
+    keys_app.add_typer(part)  # without a name: its commands are those of "keys"
 app.add_typer(keys_app, name="keys")
 
 
@@ -136,9 +141,7 @@ def rotate(
 def plan(
     context: typer.Context,
     names: Names = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="List every rule tried, and why it matches or not.")
-    ] = False,
+    explain: Explain = False,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:

@@ -10,11 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from certrotd.cli.keys import ids_of, keyring_of, of_keyring
+from certrotd.cli.keys import ids_of, keyring_at, of_keyring
 from certrotd.cli.output import print_json, print_table, say, span
 from certrotd.cli.rotate import rotate as of_all
-from certrotd.clock import Clock, SystemClock
-from certrotd.daemon.wiring import open_site
+from certrotd.clock import Clock
 from certrotd.datasets.blind_indexes import PREVIOUS
 from certrotd.datasets.configured import Opened
 from certrotd.datasets.port import Limited, SelfCounting
@@ -54,12 +53,7 @@ def reencrypt(
 
 
 def _dry_run(config: Path, name: str, *, as_json: bool) -> int:
-    [asked] = ids_of([name])
-    command = "certrotd keys reencrypt"
-    with open_site(config, clock=SystemClock(), command=command, dry=True) as site:
-        [subject] = site.inventory.chosen([asked])
-        found = keyring_of(subject).managed
-        assert isinstance(found, ConfiguredKeyring), "it is of a configuration"
+    with keyring_at(config, name, "reencrypt", dry=True) as (found, site):
         if not found.policy.reencrypted:
             raise NeedsOperator(f"the keyring {name} has no dataset that certrotd re-encrypts")
         keyring = found.stored.keyring()
@@ -78,18 +72,14 @@ def _dry_run(config: Path, name: str, *, as_json: bool) -> int:
 
 def rotate_dry(config: Path, name: str, *, as_json: bool) -> int:
     """Carry out ``certrotd keys rotate --dry-run``; the exit code."""
-    [asked] = ids_of([name])
-    with open_site(config, clock=SystemClock(), command="certrotd keys rotate", dry=True) as site:
-        [subject] = site.inventory.chosen([asked])
-        found = keyring_of(subject).managed
-        assert isinstance(found, ConfiguredKeyring), "it is of a configuration"
+    with keyring_at(config, name, "rotate", dry=True) as (found, site):
         if found.policy.cuts_over and found.has_keys():
             return _cut_over(found, site.clock, as_json=as_json)
         if found.has_keys() and found.journal.peek() is None:
             now, asked_for = site.clock.now(), Asked(forced=True, by_hand=True, named=True)
             case = Case(found.policy, found.look(thorough=True), found.attempts(), now, asked_for)
             rotation.rotate_because("asked for by hand", case)  # which raises what forbids it
-    return of_all(config, [asked], force=True, dry_run=True, as_json=as_json)
+    return of_all(config, ids_of([name]), force=True, dry_run=True, as_json=as_json)
 
 
 def _cut_over(found: ConfiguredKeyring, clock: Clock, *, as_json: bool) -> int:

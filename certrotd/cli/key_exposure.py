@@ -5,27 +5,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from certrotd.cli.keys import ids_of, keyring_of
+from certrotd.cli.keys import keyring_at
 from certrotd.cli.output import print_json, print_table, say, stamp
-from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import open_site
 from certrotd.keyring.states import State
 from certrotd.keys.exposure import Report, exposure_of
-from certrotd.keys.managed import ConfiguredKeyring
 
 
 def exposure(config: Path, name: str, number: int, *, as_json: bool) -> int:
     """Carry out ``certrotd keys exposure``; the exit code."""
-    command = "certrotd keys exposure"
-    with open_site(config, clock=SystemClock(), command=command, dry=True) as site:
-        [subject] = site.inventory.chosen(ids_of([name]))
-        keyring = keyring_of(subject).managed
-        assert isinstance(keyring, ConfiguredKeyring), "it is of a configuration"
+    with keyring_at(config, name, "exposure", dry=True) as (keyring, _):
         found = exposure_of(keyring, number)
+    name = keyring.policy.name
     if as_json:
-        print_json({"name": subject.id.name, **_json(found)})
+        print_json({"name": name, **_json(found)})
     else:
-        _print(subject.id.name, found)
+        _print(name, found)
     return 0
 
 

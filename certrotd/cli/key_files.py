@@ -8,14 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from certrotd.audit.record import Happened
-from certrotd.cli.keys import account, ids_of, keyring_of
+from certrotd.cli.keys import account, keyring_at
 from certrotd.cli.output import say
-from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import open_site
 from certrotd.datasets.one_file import decrypt_file, encrypt_file
 from certrotd.errors import Failure, UsageError
 from certrotd.keyring.material import KeySet
-from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.rotation.step import JSON
 
 SUFFIX = ".crd"
@@ -65,6 +62,9 @@ def _each(files: Sequence[Path], targets: Sequence[Path], one: Callable[[Path, P
 def _targets(
     files: Sequence[Path], output: Path | None, named: Callable[[Path], Path]
 ) -> Sequence[Path]:
+    for each in (*files, *([] if output is None else [output])):
+        if not each.name:  # "", ".", "/"
+            raise UsageError(f"{each} is a directory", hint="name files")
     if output is None:
         return [named(each) for each in files]
     if len(files) > 1:
@@ -83,19 +83,14 @@ def _keys(
     config: Path, name: str, act: str, *, writes: bool
 ) -> Iterator[tuple[KeySet, Callable[[Path, int], None]]]:
     """The keys of a keyring that applications have, and what records that a file was decrypted."""
-    [asked] = ids_of([name])
-    command = f"certrotd keys {act}"
-    with open_site(config, clock=SystemClock(), command=command, writes=writes) as site:
-        [subject] = site.inventory.chosen([asked])
-        found = keyring_of(subject).managed
-        assert isinstance(found, ConfiguredKeyring), "it is of a configuration"
+    with keyring_at(config, name, act, writes=writes) as (found, site):
         if writes:
             site.prepare()
 
         def record(file: Path, version: int) -> None:
             told: dict[str, JSON] = {"file": str(file.absolute()), "version": version}
             told["by"] = account()
-            happened = Happened("keyring.file_decrypted", str(subject.id), details=told)
+            happened = Happened("keyring.file_decrypted", str(found.policy.id), details=told)
             site.audit.record(happened)
 
         yield found.stored.keyring().key_set(), record

@@ -10,10 +10,8 @@ from typing import Any
 from certrotd.assessment.transitions import destructions
 from certrotd.audit.record import AuditRecord, parse
 from certrotd.audit.verify import Verification, verify
-from certrotd.cli.keys import ids_of, keyring_of
+from certrotd.cli.keys import keyring_at
 from certrotd.cli.output import print_json, print_table, say, stamp
-from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import open_site
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.id import Id
 from certrotd.keyring.keyring import Keyring
@@ -21,18 +19,13 @@ from certrotd.keyring.proof import EVENT, Proof, proof_from
 from certrotd.keyring.states import State
 from certrotd.keys.destroying import PURGED
 from certrotd.keys.keyring_store import NoKeyring
-from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.report import backups_of
 from certrotd.wording import span
 
 
 def prove(config: Path, name: str, number: int, *, as_json: bool) -> int:
     """Carry out ``certrotd keys prove``; the exit code is 1 if anything does not hold."""
-    [asked] = ids_of([name])
-    with open_site(config, clock=SystemClock(), command="certrotd keys prove", dry=True) as site:
-        [subject] = site.inventory.chosen([asked])
-        found = keyring_of(subject).managed
-        assert isinstance(found, ConfiguredKeyring), "it is of a configuration"
+    with keyring_at(config, name, "prove", dry=True) as (found, site):
         with site.audit.snapshot() as snapshot:
             lines = list(snapshot.lines())
             chain = verify(lines, snapshot.anchor.known)
@@ -43,7 +36,7 @@ def prove(config: Path, name: str, number: int, *, as_json: bool) -> int:
     keyring = kept.keyring
     state = keyring.versions.version(number).state
     records = [each for each in map(parse, lines) if each is not None]
-    record = _record(records, subject.id, number)
+    record = _record(records, found.policy.id, number)
     if record is None:
         raise NeedsOperator(
             f"the audit log has no proof of the destruction of version {number}: it is {state}",
@@ -55,7 +48,7 @@ def prove(config: Path, name: str, number: int, *, as_json: bool) -> int:
     purges = [
         each.details
         for each in records
-        if (each.event, each.subject) == (PURGED, str(subject.id))
+        if (each.event, each.subject) == (PURGED, str(found.policy.id))
         and each.details.get("version") == number
     ]
     told: dict[str, Any] = {
@@ -130,6 +123,8 @@ def _print(proof: Proof, told: dict[str, Any]) -> None:
         tell(f"note: {what} may have copies of backups with the key until {stamp(end)}")
     for place in told["backups"]["still_with_the_key"]:
         tell(f"note: {place} still has the key")
+    for words in proof.unreadable:
+        tell(f"note: nobody could tell then whether it had the key: {words}")
     for words in told["backups"]["unreadable"]:
         tell(f"note: nobody can tell whether it still has the key: {words}")
     for words in told["wrong"]:

@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from certrotd.cli.keys import ids_of, keyring_of
+from certrotd.cli.keys import keyring_at
 from certrotd.cli.output import say
-from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.clock import Deadline, SystemClock
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.durations import parse
 from certrotd.daemon.stopping import Stopping
-from certrotd.daemon.wiring import open_site
 from certrotd.errors import Failure, InvalidInput, UsageError
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.shard_waiting import Wanted, work_when_open
 from certrotd.keys.shard_work import Answer, Task, answer_of, perform, task_of
 from certrotd.keys.sharding import holder
 from certrotd.keys.subject import KeyringSubject
-from certrotd.keys.workforce import Workforce
 from certrotd.rotation.engine import Stopped
 from certrotd.rotation.unexpected import as_failure
-from certrotd.workers.dask_workers import DaskWorkers, check_address
-
-COMMAND = "certrotd keys reencrypt"
+from certrotd.workers.dask_workers import DaskWorkers
 
 
 def work(config: str, name: str, task: Mapping[str, Any]) -> Mapping[str, Any]:
     """One task, in a process that knows no more than this; what became of it."""
     clock = SystemClock()
     try:
-        with _keyring(Path(config), name, clock) as keyring:
+        with keyring_at(Path(config), name, "reencrypt", clock=clock) as (keyring, _):
             return perform(keyring.stored, task_of(task), clock, holder()).to_json()
     except Failure as failure:
         return Answer.of(failure).to_json()
@@ -43,24 +37,14 @@ def work(config: str, name: str, task: Mapping[str, Any]) -> Mapping[str, Any]:
         return Answer.of(as_failure(error, "re-encrypt a shard")).to_json()
 
 
-@contextmanager
-def _keyring(config: Path, name: str, clock: Clock) -> Iterator[ConfiguredKeyring]:
-    """A keyring of the configuration, to read what is kept of it."""
-    with open_site(config, clock=clock, command=COMMAND) as site:
-        [subject] = site.inventory.chosen(ids_of([name]))
-        found = keyring_of(subject).managed
-        assert isinstance(found, ConfiguredKeyring), "it is of a configuration"
-        yield found
-
-
 def hire(
     config: Path, name: str, *, workers: int | None, dask: str | None
 ) -> Callable[[KeyringSubject], None]:
-    """What has workers re-encrypt the keyring, instead of this process."""
+    """What has workers re-encrypt the keyring, instead of this process; raises Failure."""
     if workers is not None and dask is not None:
         raise UsageError("--workers starts workers, and --dask names some: give one of them")
-    if dask is not None:
-        check_address(dask)
+    task = partial(work, str(config.absolute()), name)
+    hired = _Dask(task, number=workers or 0, address=dask or "")
 
     def before(keyring: KeyringSubject) -> None:
         managed = keyring.managed
@@ -68,44 +52,21 @@ def hire(
         for each, entry in managed.entry.datasets.items():
             if not isinstance(entry, SqlDatasetEntry) or entry.url.startswith("sqlite"):
                 say(f"{each}: re-encrypted by one process: it is no table that many can write")
-        if workers is not None or dask is not None:
-            hired = DaskWorkers(
-                partial(work, str(config.absolute()), name), number=workers or 0, address=dask or ""
-            )
-            managed.workers = lambda: _Dask(hired)
+        managed.workers = lambda: hired
 
     return before
 
 
-class _Dask(Workforce):
+class _Dask(DaskWorkers):
     """Workforce, of Dask."""
 
-    def __init__(self, workers: DaskWorkers) -> None:
-        self._workers = workers
-
-    def __enter__(self) -> Self:
-        self._workers.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._workers.__exit__(kind, error, trace)
-
-    @property
-    def count(self) -> int:
-        return self._workers.count
-
     def begin(self, task: Task) -> None:
-        self._workers.call(task, task.to_json())
+        self.call(task, task.to_json())
 
     def ended(self) -> Sequence[tuple[Task, Answer]]:
         return [
             (task, Answer.of(told) if isinstance(told, Failure) else answer_of(told))
-            for task, told in self._workers.ended()
+            for task, told in super().ended()
         ]
 
 
@@ -118,7 +79,7 @@ def shard(config: Path, name: str, shard: str, wait: str) -> int:
         raise UsageError(f"--wait: {error.message}", hint=error.hint) from None
     stopping = Stopping()
     stopping.listen()
-    with _keyring(config, name, stopping.clock) as keyring:
+    with keyring_at(config, name, "reencrypt", clock=stopping.clock) as (keyring, _):
         entries = {
             each: entry
             for each, entry in sorted(keyring.entry.datasets.items())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from certrotd.cli.output import print_json, print_table, say, span, stamp
 from certrotd.cli.rotate import of_one
-from certrotd.clock import SystemClock
+from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.wiring import Site, looking, open_site
 from certrotd.errors import UsageError
 from certrotd.id import Id
@@ -21,7 +21,6 @@ from certrotd.keys.census import COUNTED
 from certrotd.keys.kind import KIND
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.subject import KeyringFound, KeyringSubject
-from certrotd.keys.wing import Keyrings
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.subject import Subject
@@ -190,18 +189,36 @@ def keyring_of(subject: Subject) -> KeyringSubject:
 
 
 @contextmanager
-def one_keyring(config: Path, name: str, command: str) -> Iterator[tuple[ConfiguredKeyring, Site]]:
-    """A keyring of the configuration, for a command that writes; raises Failure."""
-    clock = SystemClock()
+def keyring_at(
+    config: Path,
+    name: str,
+    command: str,
+    *,
+    clock: Clock | None = None,
+    dry: bool = False,
+    writes: bool = False,
+    listen: Callable[[str], None] = lambda _line: None,
+) -> Iterator[tuple[ConfiguredKeyring, Site]]:
+    """A keyring of the configuration, for ``certrotd keys COMMAND``; the rest as open_site().
+
+    Raises Failure.
+    """
+    clock, command = clock or SystemClock(), f"certrotd keys {command}"
     with open_site(
-        config, clock=clock, command=f"certrotd keys {command}", listen=say, writes=True
+        config, clock=clock, command=command, listen=listen, dry=dry, writes=writes
     ) as site:
         [subject] = site.inventory.chosen(ids_of([name]))
-        wing = site.wing(subject.id.kind)
-        if not isinstance(wing, Keyrings):
-            raise UsageError(f"{subject.id} is no keyring", hint="certrotd keys list shows those")
+        found = keyring_of(subject).managed
+        assert isinstance(found, ConfiguredKeyring), "it is of a configuration"
+        yield found, site
+
+
+@contextmanager
+def one_keyring(config: Path, name: str, command: str) -> Iterator[tuple[ConfiguredKeyring, Site]]:
+    """As keyring_at(), for a command that writes."""
+    with keyring_at(config, name, command, listen=say, writes=True) as (keyring, site):
         site.prepare()
-        yield next(each for each in wing.keyrings if each.policy.id == subject.id), site
+        yield keyring, site
 
 
 def confirm(name: str, words: str, typed: str | None) -> None:

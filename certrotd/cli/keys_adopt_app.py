@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from certrotd.cli.keys_app import Name, keys_app
+from certrotd.cli.keys_app import Name
 from certrotd.cli.options import ConfigOption, Json, end, path_of
 from certrotd.errors import UsageError
 
-__all__ = ["keys_app"]
+adopt_app = typer.Typer()
 
 
-@keys_app.command("adopt")
+@adopt_app.command("adopt")
 def keys_adopt(
     context: typer.Context,
     name: Name,

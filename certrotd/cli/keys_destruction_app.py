@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from certrotd.cli.keys_adopt_app import keys_app
 from certrotd.cli.keys_app import Name, Reason, Version
 from certrotd.cli.options import ConfigOption, Json, end, path_of
 
-__all__ = ["keys_app"]
+destruction_app = typer.Typer()
 
 
-@keys_app.command("hold")
+@destruction_app.command("hold")
 def keys_hold(
     context: typer.Context,
     name: Name,
@@ -35,7 +34,7 @@ def keys_hold(
     end(carry_out(path, name, version, why=reason, until=until, as_json=as_json))
 
 
-@keys_app.command("release")
+@destruction_app.command("release")
 def keys_release(
     context: typer.Context,
     name: Name,
@@ -53,7 +52,7 @@ def keys_release(
     end(carry_out(path_of(context, config), name, version, why=reason, as_json=as_json))
 
 
-@keys_app.command("exposure")
+@destruction_app.command("exposure")
 def keys_exposure(
     context: typer.Context,
     name: Name,
@@ -72,7 +71,7 @@ def keys_exposure(
     end(carry_out(path_of(context, config), name, version, as_json=as_json))
 
 
-@keys_app.command("scan")
+@destruction_app.command("scan")
 def keys_scan(
     context: typer.Context,
     name: Name,
@@ -90,7 +89,7 @@ def keys_scan(
     end(carry_out(path_of(context, config), name, as_json=as_json))
 
 
-@keys_app.command("prove")
+@destruction_app.command("prove")
 def keys_prove(
     context: typer.Context,
     name: Name,
@@ -109,7 +108,7 @@ def keys_prove(
     end(carry_out(path_of(context, config), name, version, as_json=as_json))
 
 
-@keys_app.command("confirm")
+@destruction_app.command("confirm")
 def keys_confirm(
     context: typer.Context,
     name: Name,

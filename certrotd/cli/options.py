@@ -16,6 +16,9 @@ Names = Annotated[
     typer.Argument(metavar="NAME", help=f"{CERTIFICATES} (default: all).", autocompletion=subjects),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="List every rule tried, and why it matches or not.")
+]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="The configuration file.", metavar="FILE")
 ]

@@ -53,7 +53,7 @@ def rotate(
     with open_site(
         config, clock=stopping.clock, command=command, listen=say, dry=dry_run, writes=True
     ) as site:
-        chosen = site.inventory.chosen(names)
+        chosen = site.inventory.with_followers(site.inventory.chosen(names))
         if dry_run:
             return _dry_run(site, chosen, asked, as_json=as_json)
         site.prepare()

@@ -7,16 +7,17 @@ narrow pattern and a fixed length, noise is told reliably; of short UTF-8 text, 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Protocol
+
+from certrotd.codecs.patterns import WholePattern
 
 
 class Expectation(Protocol):
     """What every plaintext of a column has in common."""
 
     def holds(self, plaintext: bytes) -> bool:
-        """Whether ``plaintext`` is as expected."""
+        """Whether ``plaintext`` is as expected; raises CodecError if nobody can tell."""
         ...
 
 
@@ -58,12 +59,12 @@ class Json:
 class Matching:
     """Text in UTF-8, the whole of which a pattern matches."""
 
-    pattern: re.Pattern[str]
+    pattern: WholePattern
 
     def holds(self, plaintext: bytes) -> bool:
         """Whether the pattern matches all of it."""
         text = _text(plaintext)
-        return text is not None and self.pattern.fullmatch(text) is not None
+        return text is not None and self.pattern.matches(text)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from certrotd.config.base import refuse, shown
 from certrotd.errors import InvalidInput
 
 DNS_PORT = 53
+SSH_PORT = 22
 
 
 def _reader(*, default_port: int | None, only_ip: bool = False, any_port: bool = False) -> object:
@@ -44,6 +45,13 @@ ResolverAddress = Annotated[Address, _reader(default_port=DNS_PORT, only_ip=True
 
 EndpointAddress = Annotated[Address, _reader(default_port=None), _SCHEMA]
 """A TLS endpoint, by address or by name, with its port."""
+
+SshAddress = Annotated[
+    Address,
+    _reader(default_port=SSH_PORT),
+    WithJsonSchema({"type": "string", "examples": ["edge1.example.com", "192.0.2.7:2222"]}),
+]
+"""An SSH server, by address or by name; port 22 unless it says otherwise."""
 
 ListenAddress = Annotated[
     Address,

@@ -11,7 +11,6 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PlainValidator,
-    WithJsonSchema,
     model_validator,
 )
 
@@ -27,8 +26,10 @@ from certrotd.config.base import (
     shown,
 )
 from certrotd.config.durations import Duration
+from certrotd.config.hosts import DeliverEntry, Keep
 from certrotd.config.issuers import KeyTypeName
 from certrotd.config.looks import pem
+from certrotd.config.modes import CertificateMode, KeyMode, Mode
 from certrotd.config.probes import ProbeEntry
 from certrotd.config.secrets import SecretRef
 from certrotd.config.stores import StoreEntry
@@ -36,42 +37,8 @@ from certrotd.config.window import MaintenanceWindow
 
 MAX_NAMES = 1000
 INSTALLED = ("privkey", "cert", "chain", "fullchain", "combined", "pkcs12")
-_OCTAL = re.compile(r"0?[0-7]{3}", re.ASCII)
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,100}\$?", re.ASCII)
 _FRACTION = re.compile(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", re.ASCII)
-
-
-class Mode(int):
-    """The permission bits of a file, shown in octal as people write them."""
-
-    def __str__(self) -> str:
-        return f"{int(self):04o}"
-
-
-def _mode(value: object) -> Mode:
-    if isinstance(value, Mode):
-        return value
-    # A bare number is refused: 400 would be read as decimal, which is another mode.
-    if not isinstance(value, str) or not _OCTAL.fullmatch(value):
-        raise refuse(f'must be an octal mode in quotes, such as "0640", got {shown(value)}')
-    mode = Mode(value, 8)
-    if not mode & 0o400 or mode & 0o111:
-        raise refuse(f"must let the owner read and nobody execute, got {shown(value)}")
-    return mode
-
-
-def _key_mode(value: object) -> Mode:
-    mode = _mode(value)
-    if mode & 0o007:
-        raise refuse(f'lets everybody access a private key: use "0640" at most, got {shown(value)}')
-    return mode
-
-
-def _certificate_mode(value: object) -> Mode:
-    mode = _mode(value)
-    if mode & 0o002:
-        raise refuse(f'lets everybody write: use "0644", got {shown(value)}')
-    return mode
 
 
 def _account(value: object) -> str | int:
@@ -96,10 +63,6 @@ def share(value: object) -> float:
     return part
 
 
-Keep = Annotated[int, Field(ge=1, le=1000)]
-_OCTAL_SCHEMA = WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"})
-KeyMode = Annotated[Mode, PlainValidator(_key_mode), _OCTAL_SCHEMA]
-CertificateMode = Annotated[Mode, PlainValidator(_certificate_mode), _OCTAL_SCHEMA]
 SystemAccount = Annotated[str | int, PlainValidator(_account, json_schema_input_type=str | int)]
 Share = Annotated[float, PlainValidator(share, json_schema_input_type=str | float)]
 
@@ -335,6 +298,9 @@ class CertificateEntry(Entry):
     )
     install: Items[InstallEntry] = Field(
         default=(), description="Copies of the files at paths of your choice."
+    )
+    deliver: Items[DeliverEntry] = Field(
+        default=(), description="Other hosts that get the files over SSH, each by itself."
     )
     adopt: AdoptEntry | None = Field(
         default=None, description="An existing pair to begin with (null: order one)."

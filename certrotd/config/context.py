@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from certrotd.clock import Clock
-from certrotd.errors import NeedsOperator, ProofFailed
+from certrotd.clock import Clock, Deadline
+from certrotd.errors import NeedsOperator, ProofFailed, Transient
 
 if TYPE_CHECKING:
     from certrotd.config.probes import HandshakeEntry
@@ -60,6 +60,24 @@ def _unproven(
     raise ProofFailed(f"nothing here can prove that {host}:{port} serves {certificate.certificate}")
 
 
+class LookAt(Protocol):
+    """The fingerprint of the leaf that one handshake at a host and port shows; raises Transient."""
+
+    def __call__(
+        self, probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate, /
+    ) -> str: ...
+
+
+def _unseen(
+    probe: HandshakeEntry,  # noqa: ARG001
+    host: str,
+    port: int,
+    certificate: LiveCertificate,  # noqa: ARG001
+    /,
+) -> str:
+    raise Transient(f"nothing here can look at {host}:{port}")
+
+
 Connect = Callable[[Path | None, str | None], "Api"]
 """The API server of a kubeconfig and a context, without one the pod's; raises NeedsOperator.
 
@@ -76,8 +94,8 @@ def unconnected(kubeconfig: Path | None, context: str | None) -> Api:  # noqa: A
 class Context:
     """``name`` is the entry's; ``state_dir`` is certrotd's own directory, 0700.
 
-    A target that looks at places of its own does so by ``prove``, and has the API servers of
-    clusters by ``connect``. ``stores`` has the entries of
+    A target that looks at places of its own does so by ``prove`` and ``look``, and has the API
+    servers of clusters by ``connect``. ``stores`` has the entries of
     those of its certificates that are not kept in files.
     """
 
@@ -85,8 +103,21 @@ class Context:
     state_dir: Path
     clock: Clock
     prove: ProveAt = _unproven
+    look: LookAt = _unseen
     connect: Connect = unconnected
     stores: Mapping[str, StoreEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverContext(Context):
+    """What a solver is built with.
+
+    ``zone_of`` gives the zone that holds a name, within a deadline, by its SOA; ``folder`` is where
+    the solver keeps what has to stay for good.
+    """
+
+    zone_of: Callable[[str, Deadline], str]
+    folder: Folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,11 @@ from itertools import count
 from pathlib import Path
 
 from certrotd.address import Address
-from certrotd.config.base import Loc, shown
+from certrotd.config.base import MAX_NAME, Loc, is_safe_name, shown
 from certrotd.config.certificates import CertificateEntry, UseEntry
+from certrotd.config.docker import DockerEntry
 from certrotd.config.hostfile import HostFile
+from certrotd.config.hosts import delivery_name
 from certrotd.config.issuers import AcmeEntry, InternalEntry
 from certrotd.config.model import issuer_of, store_dir
 from certrotd.config.nearest import suggestion
@@ -70,7 +72,9 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _keys(checked)
     yield from _paths(checked)
     yield from _stores(checked)
+    yield from _deliveries(checked)
     yield from _mounted(checked)
+    yield from _copied(checked)
     yield from _listeners(checked)
     yield from _watches(checked)
 
@@ -278,6 +282,27 @@ def _stores(checked: Checked) -> Iterator[ConfigFinding]:
             yield ConfigFinding(loc, message, other=other)
 
 
+def _deliveries(checked: Checked) -> Iterator[ConfigFinding]:
+    """Deliveries to unknown hosts, and two of one name or into one directory."""
+    names: dict[str, Loc] = {}
+    places: dict[tuple[str, Path], Loc] = {}
+    for index, entry in checked.entries:
+        for position, each in enumerate(entry.deliver):
+            loc: Loc = ("certificates", index, "deliver", position)
+            yield from refers(checked, "hosts", each.host, (*loc, "host"))
+            name = delivery_name(entry.name, each)
+            if not is_safe_name(name):
+                long = f"is required: {shown(name)} has more than {MAX_NAME} characters"
+                yield ConfigFinding((*loc, "name"), long)
+            if (other := names.setdefault(name, loc)) != loc:
+                message = f"{shown(name)} is also the delivery in {{there}}: give each its own name"
+                yield ConfigFinding((*loc, "name"), message, other=other)
+            if (other := places.setdefault((each.host, each.directory), loc)) != loc:
+                message = f"{each.directory} of {each.host} is also that of {{there}}: "
+                message += "give each delivery its own"
+                yield ConfigFinding((*loc, "directory"), message, other=other)
+
+
 def _mounted(checked: Checked) -> Iterator[ConfigFinding]:
     """What a certificate's store must be for targets that look for, or change, who uses it."""
     everything = checked.file.targets.items()
@@ -298,6 +323,24 @@ def _mounted(checked: Checked) -> Iterator[ConfigFinding]:
                     "Secret of a generation has tls.crt and tls.key alone"
                 )
                 yield ConfigFinding((*loc, "keys"), message)
+
+
+def _copied(checked: Checked) -> Iterator[ConfigFinding]:
+    """Certificates that one target writes into the same folder of a container."""
+    everything = checked.file.targets.items()
+    copies = {name: each.copy_to for name, each in everything if isinstance(each, DockerEntry)}
+    alone = {name for name, copy in copies.items() if copy and not copy.separate}
+    first: dict[str, Loc] = {}
+    for index, entry in checked.entries if alone else ():
+        uses = checked.file.defaults.targets if entry.targets is None else entry.targets
+        loc: Loc = ("certificates", index, "targets")
+        for name in (use.target for use in uses if use.target in alone):
+            if (other := first.setdefault(name, loc)) != loc:
+                message = (
+                    f"{shown(name)} would write this certificate over that of {{there}}: have "
+                    "{certificate} in the folder of its copy_to"
+                )
+                yield ConfigFinding(loc, message, other=other)
 
 
 def _listeners(checked: Checked) -> Iterator[ConfigFinding]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from certrotd.config.acknowledgements import SOCKET, HeartbeatAcknowledgement
 from certrotd.config.base import Loc, shown
 from certrotd.config.codecs import SymmetricCodecEntry, algorithms_of, codec_name
 from certrotd.config.crosscheck import Checked, ConfigFinding, refers
@@ -10,12 +11,7 @@ from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.file import ConfigFile
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.keks import FileKekEntry, KekEntry
-from certrotd.config.keyrings import (
-    SOCKET,
-    HeartbeatAcknowledgement,
-    KeyringEntry,
-    SealedEntry,
-)
+from certrotd.config.keyrings import KeyringEntry, SealedEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.config.managed_keys import (
     SERVICES,
@@ -24,7 +20,8 @@ from certrotd.config.managed_keys import (
     refused_by_service,
 )
 from certrotd.config.model import store_dir
-from certrotd.config.outputs import DotenvEntry, KubernetesEncryptionEntry, SecretPlace
+from certrotd.config.output import SecretPlace
+from certrotd.config.outputs import DotenvEntry, KubernetesEncryptionEntry
 from certrotd.config.targets import KubernetesEntry
 
 FEW = 10

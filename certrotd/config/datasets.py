@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from itertools import chain, islice
 from typing import Annotated, Literal, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
@@ -27,6 +27,7 @@ from certrotd.config.codecs import (
     Wso2CodecEntry,
     codec_name,
 )
+from certrotd.config.databases import database
 from certrotd.config.durations import Duration
 from certrotd.config.expectations import ExpectationEntry, Pattern, check_expects
 from certrotd.config.file_datasets import Contains, FilesDatasetEntry
@@ -64,32 +65,6 @@ class CommandDatasetEntry(Entry):
         return program(self.census[0], ("census",))
 
 
-_MARIADB_OPTIONS = {"unix_socket", "ssl_ca", "ssl_capath", "ssl_cert", "ssl_key"}
-
-
-def _database(value: str) -> str:
-    parts = urlsplit(value)
-    options = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    if parts.scheme == "sqlite":
-        if parts.netloc or not parts.path.startswith("//") or parts.query:
-            raise refuse("must be sqlite:// and an absolute path, as in sqlite:////var/lib/app.db")
-        return value
-    known = parts.scheme in ("postgresql", "mariadb", "mysql")
-    if not known or (not parts.hostname and not parts.query):
-        raise refuse(
-            "must be an address such as postgresql://certrotd@db.example.com/shop, mariadb://… or "
-            f"sqlite:////var/lib/app.db, got {shown(parts.scheme or 'text')}"
-        )
-    if parts.password or {"password", "passwd"}.intersection(options):
-        raise refuse("has a password in it: give it under password")
-    if parts.scheme != "postgresql":
-        if strange := next((each for each in options if each not in _MARIADB_OPTIONS), None):
-            raise refuse(f"takes {', '.join(sorted(_MARIADB_OPTIONS))}, got {shown(strange)}")
-        if not parts.path.strip("/"):
-            raise refuse("names no database, as mariadb://certrotd@db.example.com/shop does")
-    return value
-
-
 def _path(value: str) -> str:
     try:
         return path_of(value).text
@@ -106,7 +81,7 @@ class SqlDatasetEntry(Entry):
     type: Literal["sql"] = Field(
         description="Columns of a table of PostgreSQL, MariaDB, MySQL or SQLite."
     )
-    url: Annotated[Text, AfterValidator(_database)] = Field(
+    url: Annotated[Text, AfterValidator(database)] = Field(
         description="The database, without a password: postgresql://USER@HOST/NAME, "
         "mariadb://USER@HOST/NAME or sqlite:////PATH."
     )
@@ -226,7 +201,7 @@ class SqlDatasetEntry(Entry):
         description="While a replica lacks what was written longer ago, in ms, it rests (null: "
         "replicas are not looked at).",
     )
-    replicas: Items[Annotated[Text, AfterValidator(_database)]] = Field(
+    replicas: Items[Annotated[Text, AfterValidator(database)]] = Field(
         default=(),
         max_length=100,
         description="The replicas, as url, with the same password (of PostgreSQL, none: those that "

@@ -1,8 +1,9 @@
 """Target ``docker``: containers of a Docker engine."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -19,6 +20,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.durations import Duration
 from certrotd.config.looks import library, readable
+from certrotd.config.probes import OwnProbeEntry
 from certrotd.config.target import TARGET_WAIT, BaseTargetEntry
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
@@ -96,10 +98,33 @@ class DockerCopyEntry(Entry):
     """Where a container has its own copy, because it mounts none."""
 
     folder: AbsolutePath = Field(
-        description="The folder in the container; fullchain.pem and privkey.pem are written there."
+        description="The folder in the container; fullchain.pem and privkey.pem are written there. "
+        "{certificate} in it stands for the certificate's name, where there are several."
     )
     owner: int = Field(
         default=0, ge=0, le=2**31 - 1, description="The user in the container who may read them."
+    )
+
+    @property
+    def separate(self) -> bool:
+        """Whether each certificate has a folder of its own."""
+        return "{certificate}" in str(self.folder)
+
+
+class ContainerProbeEntry(OwnProbeEntry):
+    """One port at which each container must serve the new certificate."""
+
+    where: ClassVar[str] = "each container"
+    port: int = Field(
+        ge=1,
+        le=65535,
+        description="The port in each container to connect to; the label certrotd.port names "
+        "another one for its container.",
+    )
+    via: Literal["address", "published"] = Field(
+        default="address",
+        description="At the container's own address, or at the port of the engine's machine that "
+        "is published for it. In the network of that machine, there in any case.",
     )
 
 
@@ -125,10 +150,11 @@ class DockerEntry(BaseTargetEntry, EngineEntry):
         description="Whether containers come last that mount the certificate's folder of this "
         "host, or one above it.",
     )
-    mode: Literal["signal", "exec", "restart"] = Field(
+    mode: Literal["signal", "exec", "restart", "recreate"] = Field(
         default="signal",
         description="How a container gets the new certificate: its first process gets signal, "
-        "command runs in it, or it is restarted.",
+        "command runs in it, or it is restarted. With recreate somebody else makes it anew: "
+        "certrotd says which ones, and what to run, until that is done.",
     )
     signal: Literal["HUP", "USR1", "USR2"] = Field(
         default="HUP", description="With mode signal: which one."
@@ -146,6 +172,12 @@ class DockerEntry(BaseTargetEntry, EngineEntry):
         description="Where certrotd writes the files in each container before it is told (null: "
         "they are mounted).",
     )
+    container_probe: Items[ContainerProbeEntry] = Field(
+        default=(),
+        max_length=10,
+        description="Ports at which each container must serve the new certificate before the next "
+        "one is told.",
+    )
     timeout: Duration = Field(
         default=timedelta(minutes=1),
         description="How long each container may take until it runs, and is healthy if it has a "
@@ -156,6 +188,16 @@ class DockerEntry(BaseTargetEntry, EngineEntry):
     def programs(self) -> bool:
         """As of others: what it runs, it runs in containers."""
         return False
+
+    @property
+    def own_probes(self) -> Sequence[OwnProbeEntry]:
+        """As of others: of each container."""
+        return self.container_probe
+
+    @property
+    def trails(self) -> bool:
+        """As of others: containers come and go."""
+        return True
 
     @property
     def lock_wait(self) -> float:
@@ -170,6 +212,13 @@ class DockerEntry(BaseTargetEntry, EngineEntry):
             raise refuse("needs mode: exec and command together: one is given without the other")
         if self.mode != "signal" and self.signal != "HUP":
             raise refuse("signal is for mode: signal")
+        if self.mode == "recreate":
+            for name in ("check", "copy_to", "container_probe", "probe"):
+                if getattr(self, name):
+                    raise refuse(
+                        f"{name} is not for mode: recreate: containers have the new certificate "
+                        "only once somebody has made them anew; watch: looks at what they serve"
+                    )
         return self
 
     def examine(self) -> EntryFindings:

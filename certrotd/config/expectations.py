@@ -77,10 +77,11 @@ ExpectationEntry = Annotated[
 def expectation_of(entry: ExpectationEntry) -> Expectation:
     """The same, to be asked."""
     from certrotd.codecs.expectation import Json, Length, Matching, Utf8
+    from certrotd.codecs.patterns import WholePattern
 
     match entry:
         case RegexExpectation(regex=regex):
-            return Matching(re.compile(regex, re.DOTALL))
+            return Matching(WholePattern(regex))
         case LengthExpectation(least=least, most=most):
             return Length(least, most)
         case "json":

@@ -2,6 +2,7 @@
 
 import string
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -9,7 +10,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from certrotd.config.base import AbsolutePath, Entry, EntryFindings, Items, Text, refuse, shown
 from certrotd.config.codecs import CODEC_ALGORITHMS
-from certrotd.config.looks import folder
+from certrotd.config.durations import Duration
+from certrotd.config.looks import folder, library, program
+from certrotd.config.secrets import Environment
 
 
 def _pattern(value: str) -> str:
@@ -32,6 +35,7 @@ FILE_ALGORITHMS: dict[str, frozenset[str]] = {
         f"aes-{bits}-{mode}" for bits in (128, 192, 256) for mode in ("cbc", "gcm")
     ),
     "ansible-vault": frozenset({"passphrase"}),
+    "sops": frozenset({"age-x25519"}),
 }
 """The algorithms of the keys that each codec of files takes."""
 Contains = Annotated[
@@ -42,6 +46,21 @@ Contains = Annotated[
         "could read them, such as passwords of SMTP relays.",
     ),
 ]
+
+
+class SopsEntry(Entry):
+    """How the program is run that re-encrypts files of SOPS."""
+
+    program: Text = Field(
+        default="sops", description="The program: its path, or a name that PATH finds."
+    )
+    timeout: Duration = Field(
+        default=timedelta(minutes=1), description="How long it may take for a file."
+    )
+    environment: Environment = Field(
+        default={},
+        description="More variables for it, such as AWS_PROFILE or GNUPGHOME for other recipients.",
+    )
 
 
 class FilesDatasetEntry(Entry):
@@ -58,11 +77,13 @@ class FilesDatasetEntry(Entry):
         '"**" for any directories.',
     )
     exclude: Patterns = Field(default=(), description="Which of those are left out.")
-    codec: Literal["stream", "tink", "fernet", "symmetric-encryption", "ansible-vault"] = Field(
-        default="stream",
-        description="What is in them: stream, certrotd's own format for files of any size; the "
-        "files of symmetric-encryption, a Ruby gem; one value of tink or fernet; or any text with "
-        "values of Ansible Vault. Of the last three, files of at most 16 MiB.",
+    codec: Literal["stream", "tink", "fernet", "symmetric-encryption", "ansible-vault", "sops"] = (
+        Field(
+            default="stream",
+            description="What is in them: stream, certrotd's own format for files of any size; the "
+            "files of symmetric-encryption, a Ruby gem; one value of tink or fernet; any text with "
+            "values of Ansible Vault; or files of SOPS. Of the last four, at most 16 MiB.",
+        )
     )
     associated_data: Text | None = Field(
         default=None,
@@ -84,6 +105,9 @@ class FilesDatasetEntry(Entry):
         default="keep",
         description="Of ansible-vault, the vault id of a value that is re-encrypted: keep leaves "
         "it as it is, key makes it the id of the key.",
+    )
+    sops: SopsEntry = Field(
+        default_factory=SopsEntry, description="Of sops: how the program is run."
     )
     content_cipher: Literal["cobblestone-256", "aes-256-gcm-hkdf"] = Field(
         default="cobblestone-256",
@@ -119,6 +143,10 @@ class FilesDatasetEntry(Entry):
             raise refuse(f"{self.codec} has no vault ids: leave vault_ids out")
         if self.codec == "ansible-vault" and self.plaintext != "refuse":
             raise refuse("in files with values of ansible-vault, plaintext stays: leave it out")
+        if self.codec == "sops" and self.plaintext == "encrypt":
+            raise refuse("rules of SOPS say what it encrypts of a file: use refuse or leave")
+        if self.codec != "sops" and "sops" in self.model_fields_set:
+            raise refuse(f"{self.codec} needs no program: leave sops out")
         if self.associated_data is not None:
             self._check_associated_data(self.associated_data)
         return self
@@ -132,6 +160,11 @@ class FilesDatasetEntry(Entry):
     def is_streamed(self) -> bool:
         """Whether files may be of any size."""
         return self.codec in ("stream", "symmetric-encryption")
+
+    @property
+    def batch(self) -> int:
+        """So many are re-encrypted between two looks at whether to stop."""
+        return 20 if self.codec == "sops" else 1000
 
     def _check_associated_data(self, template: str) -> None:
         if self.codec != "tink":
@@ -154,3 +187,8 @@ class FilesDatasetEntry(Entry):
         for number, root in enumerate(self.roots):
             for loc, finding in folder(root, ("roots", number)):
                 yield loc, replace(finding, fatal=False)  # it may be mounted later
+        if self.codec == "sops":
+            path = self.sops.environment.get("PATH")
+            found = path if isinstance(path, str) else None
+            yield from program(self.sops.program, ("sops", "program"), path=found)
+            yield from library("pyrage", ("codec",), extra="escrow")

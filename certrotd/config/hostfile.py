@@ -10,6 +10,7 @@ from certrotd.config.addresses import DNS_PORT, ResolverAddress
 from certrotd.config.base import AbsolutePath, Entry, EntryFindings, Items, SafeName, Text
 from certrotd.config.certificates import CertificateEntry, DefaultsEntry
 from certrotd.config.durations import Duration
+from certrotd.config.hosts import HostEntry
 from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import IssuerEntry
 from certrotd.config.logging import LogEntry
@@ -92,6 +93,10 @@ class HostFile(Entry):
     dns: DnsEntry = Field(default_factory=DnsEntry, description="How certrotd queries the DNS.")
     targets: dict[SafeName, TargetEntry] = Field(
         default={}, description="What serves the certificates, by a name of your choice."
+    )
+    hosts: dict[SafeName, HostEntry] = Field(
+        default={},
+        description="Other hosts that certificates are delivered to, by a name of your choice.",
     )
     notifications: dict[SafeName, Notification] = Field(
         default={}, description="Who gets alerts of certrotd run, by a name of your choice."

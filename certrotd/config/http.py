@@ -9,7 +9,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from certrotd.address import Address, parse
 from certrotd.config.base import DomainName, Entry, Items, absolute, refuse, shown
-from certrotd.config.certificates import Mode
+from certrotd.config.modes import Mode
 from certrotd.errors import InvalidInput
 
 UNIX = "unix:"

@@ -20,6 +20,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.durations import Duration, DurationOrZero, render
 from certrotd.config.looks import roots
+from certrotd.config.secrets import SecretRef
 from certrotd.pki.names import is_ip, is_wildcard
 
 KeyTypeName = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
@@ -100,6 +101,16 @@ class BudgetEntry(Entry):
         raise refuse(f"must be none or such as {{orders: 300, per: 3h}}, got {shown(value)}")
 
 
+class BindingEntry(Entry):
+    """The customer's account that a new ACME account is bound to (RFC 8555 §7.3.4)."""
+
+    key_id: Text = Field(description="What the CA calls the key (EAB kid).")
+    key: SecretRef = Field(description="The key (EAB HMAC key), in base64url as CAs show it.")
+    algorithm: Literal["HS256", "HS384", "HS512"] = Field(
+        default="HS256", description="How the binding is signed."
+    )
+
+
 class AcmeEntry(Entry):
     """A CA that speaks ACME (RFC 8555)."""
 
@@ -115,6 +126,9 @@ class AcmeEntry(Entry):
         description="Whether you agree to the CA's terms of service; otherwise orders fail, unless "
         "the CA has none.",
     )
+    eab: BindingEntry | None = Field(
+        default=None, description="The customer's account to bind to, where the CA wants one."
+    )
     ca_bundle: AbsolutePath | None = Field(
         default=None,
         description="PEM file of the roots that verify the CA's own TLS certificate (null: the "
@@ -124,6 +138,18 @@ class AcmeEntry(Entry):
         default=None,
         description="Which chain to choose if the CA offers several: the common name of the issuer "
         "at its top (null: the CA's default).",
+    )
+    profile: Text | None = Field(
+        default=None,
+        description="Which of the CA's profiles to order, such as shortlived (null: the CA's "
+        "default); without it where the CA does not offer it.",
+    )
+    require_profile: bool = Field(
+        default=False, description="Whether to order nothing where the CA does not offer profile."
+    )
+    renewal_info: bool = Field(
+        default=True,
+        description="Whether to renew when the CA suggests it (RFC 9773), if it does.",
     )
     account_key: KeyTypeName = Field(
         default="ecdsa-p256", description="Type of the account key, which is made on first use."
@@ -149,6 +175,12 @@ class AcmeEntry(Entry):
     def examine(self) -> EntryFindings:
         """The roots are there."""
         return roots(self.ca_bundle, ("ca_bundle",))
+
+    @model_validator(mode="after")
+    def _profile_named(self) -> Self:
+        if self.require_profile and self.profile is None:
+            raise refuse("require_profile needs a profile")
+        return self
 
     @model_validator(mode="after")
     def _timeouts_fit(self) -> Self:

@@ -13,15 +13,12 @@ from certrotd.config.crosscheck import Checked, ConfigFinding, crosscheck, unpro
 from certrotd.config.hostfile import HostFile
 from certrotd.config.merge import Merged
 from certrotd.config.model import Config, resolve
-from certrotd.config.schema import json_schema
 from certrotd.config.sources import Source, Unreadable, fragments, read
 from certrotd.errors import ConfigInvalid, ConfigProblem
 
-__all__ = ["Loaded", "check", "json_schema", "load"]
-
 Entries = list[tuple[int, CertificateEntry]]
 _LISTED = (
-    *("certificates", "issuers", "solvers", "targets", "notifications", "watch"),
+    *("certificates", "issuers", "solvers", "targets", "hosts", "notifications", "watch"),
     *("keks", "keyrings", "managed_keys"),
 )
 """Sections of which one entry may be wrong and the others still make sense."""

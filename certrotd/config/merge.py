@@ -9,7 +9,7 @@ from certrotd.config.sources import Source
 from certrotd.errors import ConfigProblem
 
 SECTIONS = (
-    *("issuers", "solvers", "dns", "targets", "notifications", "defaults"),
+    *("issuers", "solvers", "dns", "targets", "hosts", "notifications", "defaults"),
     *("keks", "keyrings", "managed_keys"),
 )
 """What several files may add keys to."""

@@ -15,6 +15,7 @@ from certrotd.config.certificates import (
     UseEntry,
 )
 from certrotd.config.hostfile import DnsEntry, HostFile
+from certrotd.config.hosts import DeliverEntry, HostEntry
 from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import IssuerEntry
 from certrotd.config.logging import LogEntry
@@ -58,6 +59,7 @@ class Certificate:
     bootstrap: str | None
     targets: tuple[UseEntry, ...]
     store: StoreEntry | None = None
+    deliver: tuple[DeliverEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Config:
     certificates: tuple[Certificate, ...]
     keys: "Keys"
     state: KubernetesStateEntry | None = None
+    hosts: Mapping[str, HostEntry] = field(default_factory=dict)
 
     def probes(self, use: UseEntry) -> tuple[ProbeEntry, ...]:
         """What proves a certificate at a target: its own endpoints, else the target's."""
@@ -127,6 +130,7 @@ def resolve(file: HostFile, entries: Sequence[CertificateEntry]) -> Config:
         certificates=tuple(_certificate(file, entry) for entry in entries),
         keys=_keys(file),
         state=file.state,
+        hosts=file.hosts,
     )
 
 
@@ -162,4 +166,5 @@ def _certificate(file: HostFile, entry: CertificateEntry) -> Certificate:
         bootstrap=entry.bootstrap,
         targets=defaults.targets if entry.targets is None else entry.targets,
         store=entry.store,
+        deliver=entry.deliver,
     )

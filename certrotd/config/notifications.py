@@ -49,6 +49,14 @@ def is_loopback(host: str) -> bool:
 
 def receiver_url(url: str) -> str:
     """An https URL without credentials; http leads only to this machine."""
+    parts = urlsplit(web_url(url))
+    if parts.scheme == "http" and not is_loopback(str(parts.hostname)):
+        raise refuse(f"must begin with https:// unless it is this machine, got {shown(url)}")
+    return url
+
+
+def web_url(url: str) -> str:
+    """An https or http URL without credentials."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -59,8 +67,6 @@ def receiver_url(url: str) -> str:
         raise refuse(f"must be a URL such as https://ops.example.com/hook, got {shown(url)}")
     if "@" in parts.netloc or parts.fragment:
         raise refuse("must be a URL without a user name, a password or a fragment")
-    if parts.scheme == "http" and not is_loopback(str(parts.hostname)):
-        raise refuse(f"must begin with https:// unless it is this machine, got {shown(url)}")
     return url
 
 

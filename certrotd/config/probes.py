@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
@@ -71,7 +71,16 @@ class ProbeEntry(HandshakeEntry):
     address: EndpointAddress = Field(description="Where to connect: host:port or [IPv6]:port.")
 
 
-class PodProbeEntry(HandshakeEntry):
+class OwnProbeEntry(HandshakeEntry):
+    """One port at which everything that a target tells must serve the new certificate."""
+
+    where: ClassVar[str]
+    """What has the port, in words."""
+    port: int
+
+
+class PodProbeEntry(OwnProbeEntry):
     """One port at which every pod must serve the new certificate, each at its own address."""
 
+    where: ClassVar[str] = "each pod"
     port: int = Field(ge=1, le=65535, description="The port of each pod to connect to.")

@@ -9,9 +9,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from certrotd.address import Address
 from certrotd.config.base import Loc
-from certrotd.config.certificates import Mode
 from certrotd.config.durations import render
 from certrotd.config.file import ConfigFile
+from certrotd.config.modes import Mode
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -6,46 +6,29 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from certrotd.config.addresses import ListenAddress, ResolverAddress, ServerAddress
-from certrotd.config.base import Argv, DomainName, Entry, EntryFindings, IpAddress, Items, refuse
+from certrotd.config.addresses import ListenAddress, ServerAddress
+from certrotd.config.base import (
+    Argv,
+    DomainName,
+    Entry,
+    EntryFindings,
+    IpAddress,
+    Items,
+    refuse,
+)
+from certrotd.config.dns_providers import (
+    AcmeDnsEntry,
+    CloudflareEntry,
+    LexiconEntry,
+    PowerdnsEntry,
+    Route53Entry,
+    WebhookSolverEntry,
+)
 from certrotd.config.durations import Duration
 from certrotd.config.looks import program
 from certrotd.config.secrets import Environment, SecretRef, formed
+from certrotd.config.solver import BaseSolverEntry
 from certrotd.errors import NeedsOperator
-
-
-class SolverPropagationEntry(Entry):
-    """How to wait for the records of one solver, instead of as ``dns.propagation`` says."""
-
-    timeout: Duration | None = Field(
-        default=None, description="How long to wait (null: as under dns)."
-    )
-    servers: Items[ResolverAddress] = Field(
-        default=(), description="Servers to ask (empty: as under dns)."
-    )
-    quorum: Annotated[int, Field(ge=1, le=64)] | None = Field(
-        default=None, description="How many servers must show them (null: as under dns)."
-    )
-
-
-class _SolverEntry(Entry):
-    """What every solver has."""
-
-    zones: Items[DomainName] = Field(
-        default=(),
-        description="Domains whose records this solver publishes, with their subdomains; the "
-        "longest match decides. Empty: any that no other solver has.",
-    )
-
-    follow_cname: bool = Field(
-        default=True,
-        description="Whether to follow a CNAME at the _acme-challenge name and publish the record "
-        "at its target. A CNAME that comes from a wildcard is never followed.",
-    )
-    propagation: SolverPropagationEntry = Field(
-        default_factory=lambda: SolverPropagationEntry(),
-        description="How to wait for its records, if not as under dns.",
-    )
 
 
 class TsigEntry(Entry):
@@ -77,7 +60,7 @@ def tsig_key(secret: bytes, what: str = "the TSIG key") -> bytes:
     return octets
 
 
-class Rfc2136Entry(_SolverEntry):
+class Rfc2136Entry(BaseSolverEntry):
     """Publishes by dynamic DNS update (RFC 2136) to a server such as BIND, Knot or PowerDNS."""
 
     type: Literal["rfc2136"] = Field(description="Dynamic DNS update (RFC 2136).")
@@ -100,7 +83,7 @@ class Rfc2136Entry(_SolverEntry):
     )
 
 
-class ExecEntry(_SolverEntry):
+class ExecEntry(BaseSolverEntry):
     """Publishes by running your own program."""
 
     type: Literal["exec"] = Field(description="Your own program.")
@@ -119,13 +102,18 @@ class ExecEntry(_SolverEntry):
         default=1, description="How many may run at a time, across all processes."
     )
 
+    @property
+    def act_time(self) -> timedelta:
+        """As that of every solver."""
+        return self.timeout
+
     def examine(self) -> EntryFindings:
         """The program is there, where its own PATH has it found."""
         own = self.environment.get("PATH")
         return program(self.command[0], ("command",), path=own if isinstance(own, str) else None)
 
 
-class ResponderEntry(_SolverEntry):
+class ResponderEntry(BaseSolverEntry):
     """Answers for a delegated zone itself, so that the host needs no DNS credentials."""
 
     type: Literal["responder"] = Field(description="A DNS server inside certrotd.")
@@ -157,5 +145,16 @@ class ResponderEntry(_SolverEntry):
         return self
 
 
-SolverEntry = Annotated[Rfc2136Entry | ExecEntry | ResponderEntry, Field(discriminator="type")]
+SolverEntry = Annotated[
+    Rfc2136Entry
+    | PowerdnsEntry
+    | Route53Entry
+    | CloudflareEntry
+    | AcmeDnsEntry
+    | WebhookSolverEntry
+    | LexiconEntry
+    | ExecEntry
+    | ResponderEntry,
+    Field(discriminator="type"),
+]
 """Every type of solver; a new one is added here."""

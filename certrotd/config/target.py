@@ -1,9 +1,11 @@
 """What every type of target has in the configuration."""
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from certrotd.config.base import Entry, Items
-from certrotd.config.probes import ProbeEntry
+from certrotd.config.probes import OwnProbeEntry, ProbeEntry
 
 TARGET_WAIT = 120.0
 
@@ -25,6 +27,16 @@ class BaseTargetEntry(Entry):
     def lock_wait(self) -> float:
         """For how many seconds a rotation waits while the target is told for another one."""
         return TARGET_WAIT
+
+    @property
+    def own_probes(self) -> Sequence[OwnProbeEntry]:
+        """Where it proves the certificate itself, at addresses that only it knows."""
+        return ()
+
+    @property
+    def trails(self) -> bool:
+        """Whether what it tells comes and goes, so that something may have an older copy."""
+        return False
 
     @property
     def programs(self) -> bool:

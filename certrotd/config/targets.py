@@ -1,6 +1,7 @@
 """What serves the certificates: one class per type of target, and the line that lists them."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -26,8 +27,17 @@ from certrotd.config.cluster import ClusterEntry
 from certrotd.config.docker import DockerEntry
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.looks import folder, program, readable
-from certrotd.config.probes import PodProbeEntry
+from certrotd.config.probes import OwnProbeEntry, PodProbeEntry
 from certrotd.config.secrets import Environment
+from certrotd.config.services import (
+    ApacheEntry,
+    DovecotEntry,
+    HaproxyEntry,
+    HttpTargetEntry,
+    NoneEntry,
+    PostfixEntry,
+    PostgresqlEntry,
+)
 from certrotd.config.target import TARGET_WAIT, BaseTargetEntry
 
 MAX_UNIT = 255
@@ -304,6 +314,11 @@ class KubernetesEntry(BaseTargetEntry, ClusterEntry):
     )
 
     @property
+    def own_probes(self) -> Sequence[OwnProbeEntry]:
+        """As of others: of each pod."""
+        return self.pod_probe
+
+    @property
     def programs(self) -> bool:
         """As of others: what it runs, it runs in pods."""
         return False
@@ -352,7 +367,19 @@ class KubernetesEntry(BaseTargetEntry, ClusterEntry):
 
 
 TargetEntry = Annotated[
-    NginxEntry | CommandEntry | SystemdEntry | SignalEntry | KubernetesEntry | DockerEntry,
+    NginxEntry
+    | CommandEntry
+    | SystemdEntry
+    | SignalEntry
+    | KubernetesEntry
+    | DockerEntry
+    | HaproxyEntry
+    | PostgresqlEntry
+    | PostfixEntry
+    | DovecotEntry
+    | ApacheEntry
+    | HttpTargetEntry
+    | NoneEntry,
     Field(discriminator="type"),
 ]
 """Every type of target; a new one is added here."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from certrotd.clock import Clock, Deadline
+from certrotd.config.acknowledgements import CommandAcknowledgement
 from certrotd.config.environment import reveal
-from certrotd.config.keyrings import CommandAcknowledgement
 from certrotd.consumers.port import Answer, Expected
 from certrotd.errors import Transient
 from certrotd.process import environment, run

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certrotd.clock import Clock
-from certrotd.config.keyrings import FileAcknowledgement
+from certrotd.config.acknowledgements import FileAcknowledgement
 from certrotd.consumers import hashes
 from certrotd.consumers.port import Answer, Expected
 from certrotd.errors import InvalidInput

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from certrotd.clock import Clock
-from certrotd.config.keyrings import HeartbeatAcknowledgement
+from certrotd.config.acknowledgements import HeartbeatAcknowledgement
 from certrotd.consumers.port import Answer, Expected
 from certrotd.errors import listed
 from certrotd.files.disktrouble import DiskTrouble

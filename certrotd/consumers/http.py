@@ -6,17 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import certrotd
+from certrotd.asking import Asked
 from certrotd.clock import Clock, Deadline
-from certrotd.config.keyrings import HttpAcknowledgement
-from certrotd.config.notifications import is_loopback
+from certrotd.config.acknowledgements import HttpAcknowledgement
 from certrotd.consumers import hashes
 from certrotd.consumers.port import Answer, Expected
-from certrotd.dial import Timeout
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.https.client import HttpsClient
 from certrotd.https.http1 import Answer as HttpReply
-from certrotd.pki.roots import trust
 
 
 @dataclass(frozen=True)
@@ -43,19 +39,10 @@ def asked(
     address: str, roots: Path | None, seconds: float, clock: Clock, *, accept: str
 ) -> HttpReply:
     """What an application answers to GET; raises Transient or NeedsOperator."""
-    url, context = urlsplit(address), None
-    if url.scheme == "https":
-        hint = "they are the roots of the consumer"
-        context = trust(roots, what=f"the roots of {url.hostname}", hint=hint)
-    client = HttpsClient(
-        context,
-        whom="the consumer at ",
-        agent=f"certrotd/{certrotd.__version__}",
-        direct=is_loopback(str(url.hostname)),
-    )
-    headers = {"Accept": accept, "Connection": "close"}
-    timeout = Timeout(Deadline(clock, seconds))
-    return client.exchange("GET", address, body=None, headers=headers, timeout=timeout)
+    host = urlsplit(address).hostname
+    hint = "they are the roots of the consumer"
+    consumer = Asked(address, "the consumer at ", roots, f"the roots of {host}", hint)
+    return consumer.ask("GET", headers={"Accept": accept}, deadline=Deadline(clock, seconds))
 
 
 def build(entry: HttpAcknowledgement, clock: Clock) -> HttpAnswer:

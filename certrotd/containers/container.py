@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import base64
+import binascii
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from certrotd.errors import InvalidInput
+
 LABEL = "certrotd.certificate"
 """A container with this label has the certificates that its value names, with commas between."""
+PORT = "certrotd.port"
+"""A container with this label is looked at there, whatever port the target says."""
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
+FOLDER = "com.docker.compose.project.working_dir"
+SWARM = "com.docker.swarm.service.name"
+_BEGIN = "-----BEGIN CERTIFICATE-----"
+_BEGIN_IN_BASE64 = "LS0tLS1CRUdJTi"
 
 
 @dataclass(frozen=True)
@@ -21,12 +33,34 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """A certificate that a container was made with: ``place`` in words, leaf and its names."""
+
+    place: str
+    fingerprint: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where a container is reached: in the ``host``'s own network, at addresses, at ``published``.
+
+    The last are by port of the container, an address and port of the engine's machine each.
+    """
+
+    host: bool = False
+    addresses: tuple[str, ...] = ()
+    published: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Container:
     """As it was a moment ago.
 
     ``status`` is one of created, running, paused, restarting, removing, exited, dead; ``health`` is
     starting, healthy or unhealthy, empty where nothing checks it. ``started`` tells one run from
-    the next, ``restarts`` counts those that the restart policy has made.
+    the next, ``restarts`` counts those that the restart policy has made. ``made`` is in seconds
+    since the epoch, 0 if that is not known; ``embedded`` are in its environment and labels.
     """
 
     name: str
@@ -37,6 +71,9 @@ class Container:
     exit_code: int = 0
     labels: Mapping[str, str] | None = None
     mounts: Sequence[Mount] = ()
+    made: float = 0.0
+    embedded: tuple[Embedded, ...] = ()
+    network: Network = Network()
 
     @property
     def is_running(self) -> bool:
@@ -62,7 +99,7 @@ class Container:
 
 def container(found: Mapping[str, Any]) -> Container:
     """That of an answer to "inspect a container" (Docker Engine API)."""
-    state = found.get("State") or {}
+    state, config = found.get("State") or {}, found.get("Config") or {}
     mounts = (found.get("Mounts") or ()) if isinstance(found.get("Mounts"), list) else ()
     return Container(
         name=str(found.get("Name", "")).removeprefix("/"),
@@ -71,13 +108,45 @@ def container(found: Mapping[str, Any]) -> Container:
         started=str(state.get("StartedAt", "")),
         restarts=int(found.get("RestartCount") or 0),
         exit_code=int(state.get("ExitCode") or 0),
-        labels=dict((found.get("Config") or {}).get("Labels") or {}),
+        labels=dict(config.get("Labels") or {}),
         mounts=tuple(
             Mount(str(each.get("Source", "")), str(each.get("Destination", "")))
             for each in mounts
             if each.get("Source")
         ),
+        made=_moment(str(found.get("Created", ""))),
+        embedded=tuple(_embedded(config)),
+        network=_network(found),
     )
+
+
+def recreation(found: Container) -> str:
+    """What to run so that it is made anew, with what it is made with as it is by then."""
+    labels = found.labels or {}
+    if service := labels.get(SWARM):
+        return f"docker service update --force {service}"
+    if PROJECT in labels and SERVICE in labels:
+        folder = labels.get(FOLDER)
+        where = f"in {folder}: " if folder else ""
+        project, service = labels[PROJECT], labels[SERVICE]
+        return f"{where}docker compose -p {project} up -d --no-deps --force-recreate {service}"
+    return f"docker rm --force {found.name}, and docker run as it was made"
+
+
+def address(found: Container, port: int, host: str, *, published: bool) -> tuple[str, int] | None:
+    """Where to connect to a port of it, on the engine's machine ``host``; None if nowhere.
+
+    Its label may name another port; ``published``: at the port that the engine publishes for it.
+    """
+    named = (found.labels or {}).get(PORT, "")
+    wanted = int(named) if named.isdecimal() and 0 < int(named) < 2**16 else port
+    network = found.network
+    if network.host:
+        return host, wanted
+    if published:
+        at, mapped = network.published.get(wanted, ("", 0))
+        return (host if at in ("", "0.0.0.0", "::") else at, mapped) if mapped else None  # noqa: S104
+    return (network.addresses[0], wanted) if network.addresses else None
 
 
 def crash(before: Container, now: Container) -> str | None:
@@ -93,3 +162,48 @@ def crash(before: Container, now: Container) -> str | None:
 
 def _is_within(path: str, folder: str) -> bool:
     return PurePosixPath(path).is_relative_to(folder)
+
+
+def _moment(text: str) -> float:
+    with suppress(ValueError):
+        return datetime.fromisoformat(text).timestamp()
+    return 0.0
+
+
+def _network(found: Mapping[str, Any]) -> Network:
+    settings = found.get("NetworkSettings") or {}
+    networks = (settings.get("Networks") or {}).values()
+    published = {}
+    for port, bindings in (settings.get("Ports") or {}).items():
+        number, _, protocol = str(port).partition("/")
+        if bindings and protocol == "tcp":
+            at, mapped = str(bindings[0].get("HostIp") or ""), bindings[0].get("HostPort") or 0
+            published[int(number)] = (at, int(mapped))
+    return Network(
+        (found.get("HostConfig") or {}).get("NetworkMode") == "host",
+        tuple(str(each["IPAddress"]) for each in networks if each.get("IPAddress")),
+        published,
+    )
+
+
+def _embedded(config: Mapping[str, Any]) -> Iterator[Embedded]:
+    """The certificates in its environment and labels; nothing else of those is kept."""
+    for entry in config.get("Env") or ():
+        name, _, value = str(entry).partition("=")
+        yield from _certificate(f"its variable {name}", value)
+    for name, value in (config.get("Labels") or {}).items():
+        yield from _certificate(f"its label {name}", str(value))
+
+
+def _certificate(place: str, value: str) -> Iterator[Embedded]:
+    if value.startswith(_BEGIN_IN_BASE64):
+        with suppress(ValueError, binascii.Error):
+            value = base64.b64decode(value).decode("utf-8", "replace")
+    if _BEGIN not in value:
+        return
+    from certrotd.pki.facts import facts_of, parse_certificates
+
+    text = value.replace("\\n", "\n")  # as files of variables have it in one line
+    with suppress(InvalidInput):
+        leaf = facts_of(parse_certificates(text.encode(), what=place)[0])
+        yield Embedded(place, leaf.fingerprint, leaf.names)

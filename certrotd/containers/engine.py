@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import json
 import socket
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 MAX_OUTPUT = 65_536
 """So many bytes of a program's output are kept, of its end."""
+MAX_PARTS = 8
+"""So many parts, of 2 MiB each, of a file are read."""
+SILENCE = 30.0
+"""After so many seconds without an event an engine is asked anew: a dead connection is silent."""
 _PAUSE = 0.1
 _HEADER = 8  # bytes before each part of the output: its stream and its length
 
@@ -77,8 +83,25 @@ class Engine(Protocol):
         """Write files into a folder in it, 0600 and that user's."""
         ...
 
+    def read(self, name: str, path: str) -> bytes | None:
+        """The file at a path in it, also while it does not run; None if there is none."""
+        ...
+
     def logs(self, name: str) -> str:
         """The last line that it printed."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Where it is: its URL."""
+        ...
+
+    def starts(self) -> Iterator[str]:
+        """The names of containers that start, one after the other, for as long as it tells.
+
+        It begins with an empty one, when it listens, and gives another whenever nothing has
+        started for a while. Without end, but for what it raises.
+        """
         ...
 
 
@@ -100,7 +123,7 @@ class DockerEngine:
     """The engine at ``host``, a URL; ``timeout`` is in seconds for each request."""
 
     def __init__(self, host: str, tls: Tls | None = None, timeout: float = 60.0) -> None:
-        self._host = host
+        self.host = host
         self._tls = tls
         self._timeout = timeout
         self._made: APIClient | None = None
@@ -163,6 +186,29 @@ class DockerEngine:
         with self._asking(f"write into {folder} in {name}", name) as client:
             client.put_archive(name, folder, packed.getvalue())
 
+    def read(self, name: str, path: str) -> bytes | None:
+        from docker import errors
+
+        with self._asking(f"read {path} in {name}", name) as client:
+            try:
+                parts, _stat = client.get_archive(name, path)
+            except errors.NotFound as error:
+                if "no such container" in str(error.explanation).lower():
+                    raise
+                return None
+            packed = b"".join(itertools.islice(parts, MAX_PARTS))
+            return _only_file(packed)
+
+    def starts(self) -> Iterator[str]:
+        since = 0  # of the engine's time, in nanoseconds: nothing is missed in between, or repeated
+        while True:
+            with self._asking("say what starts") as client, _events(client, since) as events:
+                yield ""
+                for name, at in events:
+                    if at > since:
+                        since = at
+                        yield name
+
     def logs(self, name: str) -> str:
         with self._asking(f"show what {name} printed", name) as client:
             said = client.logs(name, tail=5)
@@ -181,18 +227,18 @@ class DockerEngine:
             words = error.explanation or "it is not there"
             if "container" in str(words).lower():
                 raise Gone(
-                    f"there is no container {name} at {self._host}",
+                    f"there is no container {name} at {self.host}",
                     hint="correct its name, or take it out of the target",
                 ) from None
-            raise NeedsOperator(f"{self._host} cannot {what}: {one_line(str(words))}") from None
+            raise NeedsOperator(f"{self.host} cannot {what}: {one_line(str(words))}") from None
         except errors.APIError as error:
             kind = Transient if error.is_server_error() else NeedsOperator
             words = one_line(str(error.explanation or error))
-            raise kind(f"{self._host} cannot {what}: {words}") from None
+            raise kind(f"{self.host} cannot {what}: {words}") from None
         except errors.TLSParameterError as error:
-            raise NeedsOperator(f"{self._host} cannot {what}: {one_line(str(error))}") from None
+            raise NeedsOperator(f"{self.host} cannot {what}: {one_line(str(error))}") from None
         except (RequestException, errors.DockerException, OSError) as error:
-            raise _away(self._host, what, error) from None
+            raise _away(self.host, what, error) from None
 
     def _client(self) -> APIClient:
         if self._made is None:
@@ -212,7 +258,7 @@ class DockerEngine:
             if self._tls is not None:
                 pair = (self._tls.certificate, self._tls.key)
                 tls = TLSConfig(client_cert=pair, ca_cert=self._tls.ca, verify=True)
-            self._made = Client(self._host, tls=tls, timeout=self._timeout, user_agent="certrotd")
+            self._made = Client(self.host, tls=tls, timeout=self._timeout, user_agent="certrotd")
         return self._made
 
 
@@ -228,6 +274,56 @@ def _away(host: str, what: str, error: Exception) -> NeedsOperator | Transient:
     if isinstance(error, TimeoutError):
         return Transient(f"{host} cannot {what}: it does not answer")
     return Transient(f"{host} cannot {what}: {words}", hint="does dockerd run there?")
+
+
+def _only_file(packed: bytes) -> bytes | None:
+    """The regular file in an archive of one path; None where it is something else, or too large."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+            members = [member for member in tar if member.isfile()]
+            found = tar.extractfile(members[0]) if len(members) == 1 else None
+            return found.read(MAX_OUTPUT + 1) if found else None
+    except tarfile.TarError:
+        return None
+
+
+@contextmanager
+def _events(client: APIClient, since: int) -> Iterator[Iterator[tuple[str, int]]]:
+    """Which containers start, and when (nanoseconds), until nothing did for a while.
+
+    Docker Engine API, GET /events; the library's own method cannot be bounded in time.
+    """
+    filters = json.dumps({"type": ["container"], "event": ["start"]})
+    wanted = {"filters": filters}
+    if since:
+        wanted["since"] = f"{since // 10**9}.{since % 10**9:09d}"
+    url = f"{client.base_url}/v{client.api_version}/events"
+    answer = client.get(url, params=wanted, stream=True, timeout=SILENCE)
+    try:
+        if 400 <= answer.status_code < 500:
+            raise NeedsOperator(
+                f"it answers {answer.status_code} to GET /events",
+                hint="have the socket proxy allow that",
+            )
+        answer.raise_for_status()
+        yield _started(answer)
+    finally:
+        answer.close()
+
+
+def _started(answer: Any) -> Iterator[tuple[str, int]]:
+    from requests.exceptions import ConnectionError as Broken
+    from urllib3.exceptions import ReadTimeoutError
+
+    try:
+        for line in answer.iter_lines(chunk_size=None):
+            event = json.loads(line) if line else {}
+            name = ((event.get("Actor") or {}).get("Attributes") or {}).get("name")
+            if name:
+                yield str(name), int(event.get("timeNano") or 0)
+    except Broken as error:
+        if not any(isinstance(each, ReadTimeoutError) for each in error.args):
+            raise
 
 
 def exit_code(inspect: Callable[[], Mapping[str, Any]], deadline: Deadline) -> int:

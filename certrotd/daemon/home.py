@@ -17,7 +17,7 @@ from certrotd.daemon.leading import Leading, Led
 from certrotd.errors import Failure, LockHeld
 from certrotd.id import Id
 from certrotd.kube.patience import Patience
-from certrotd.rotation.engine import Stopped
+from certrotd.rotation.outcome import Stopped
 from certrotd.state.directory import DAEMON_LOCK, StateDirectory
 from certrotd.state.ports import Document, State
 from certrotd.state.shard import ALL

@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from certrotd.errors import LockHeld, NeedsOperator
-from certrotd.observers import Observer
 from certrotd.state.directory import DAEMON_LOCK
 from certrotd.state.ports import Lease, State
 from certrotd.state.shard import ALL, Shard
 from certrotd.state.typed import TypedDocument
+
+if TYPE_CHECKING:  # a command has none
+    from certrotd.observers import Observer
 
 WHAT = "the state in the cluster"
 

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from certrotd.config.model import Config
 from certrotd.lifecycle.wing import Premises, Wing
 
-MODULES = ["certrotd.certs.wing", "certrotd.keys.wing", "certrotd.managed_keys.wing"]
+MODULES = [
+    *("certrotd.certs.wing", "certrotd.deliveries.wing"),
+    *("certrotd.keys.wing", "certrotd.managed_keys.wing"),
+]
 """In the order of listings; each is lifecycle.wing.Build by its name ``build``."""
 
 

@@ -10,6 +10,7 @@ from certrotd.daemon.wiring import Site
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id, id_in
 from certrotd.lifecycle.runner import Runner
+from certrotd.lifecycle.subject import followers
 from certrotd.lifecycle.wing import Terms
 from certrotd.scheduling.workload import Workload
 from certrotd.state.ports import Changes
@@ -25,8 +26,10 @@ def workload_of(
 ) -> Workload:
     """The workload of a site, of its shard; ``changes`` are those of the state by kind."""
     wings, shard = site.wings, site.home.shard
+    subjects = {each.id: each for each in site.inventory.subjects if shard.has(str(each.id))}
+    following = followers(subjects.values())
     return Workload(
-        subjects={each.id: each for each in site.inventory.subjects if shard.has(str(each.id))},
+        subjects=subjects,
         slots={wing.kind: wing.slots for wing in wings},
         rotate=partial(site.inventory.rotate_one, runner=runner),
         in_flight=site.flying,
@@ -39,6 +42,7 @@ def workload_of(
         left_out=left_out,
         directories=lambda: mount_guard.trouble() or site.unwritable(),
         full=site.full,
+        followers={leader: [each.id for each in of] for leader, of in following.items()},
         journals=site.unlisted,
         changed=lambda: _ids(each.subjects for each in changes.values()),
         woken=lambda: _ids(each.woken for each in changes.values()),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from certrotd.clock import Clock
+from certrotd.clock import Clock, SystemClock
 from certrotd.codecs import ansible_vault, symmetric_header
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.node_json import NodeJson
+from certrotd.codecs.patterns import WholePattern
 from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
@@ -28,6 +29,7 @@ from certrotd.config.codecs import (
 )
 from certrotd.config.context import Connect
 from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
+from certrotd.config.environment import reveal
 from certrotd.config.expectations import expectation_of
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
@@ -68,13 +70,20 @@ MARKS = {"symmetric-encryption": symmetric_header.MAGIC, "ansible-vault": ansibl
 """How files begin, or values in them, of forms that only files have."""
 
 
+_ROWS = {"schema_name", "table", "key", "columns", "where", "json_paths", "lists", "searchable"}
+_ROWS |= {"codec", "associated_data", "plaintext", "others"}
+"""What of a table's entry says which rows there are, and what is made of them."""
 OBJECTS = 20
 """So many objects of a cluster are written between two looks at whether to stop."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A dataset that can be read and written, and what the configuration says of it."""
+    """A dataset that can be read and written, and what the configuration says of it.
+
+    ``order`` tells its rows, their order and what they hold from any other: a position in it is
+    none in another.
+    """
 
     dataset: Dataset
     form: Form
@@ -83,10 +92,12 @@ class Opened:
     searched: Searched = NOT_SEARCHED
     division: Division = field(default_factory=Division)
     replicas: ReplicaLag | None = None
+    order: str = ""
 
     def findings(self, *, staged: bool) -> Sequence[PreflightFinding]:
         """What is seen before anything is written; ``staged``: while the application runs."""
-        return [*self.searched.findings(staged=staged), *self.dataset.findings()]
+        searched = self.searched.findings(staged=staged)
+        return [*searched, *self.form.findings(), *self.dataset.findings()]
 
     def tally(self, keys: KeySet) -> Tally:
         """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
@@ -140,43 +151,7 @@ def opened(
         yield from _opened_files(name, entry, exposure)
         return
     check_libraries(name, entry)
-    from certrotd.datasets.connecting import engine_of
-
-    def password() -> bytes | None:
-        return entry.password.resolve().reveal() if entry.password is not None else None
-
-    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
-        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
-
-    with ExitStack() as stack:
-        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
-        from certrotd.datasets.sql import SqlDataset, TableSpec
-        from certrotd.datasets.sql_replicas import replication
-
-        form = _form(entry)
-        spec = TableSpec(
-            entry.table,
-            entry.key,
-            entry.columns,
-            entry.schema_name,
-            entry.where,
-            entry.keep,
-            form.codec.traits.text,
-            {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
-        )
-        dataset = SqlDataset(name, primary, spec, dialect)
-        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
-        pace = Pace(
-            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
-        )
-        lag = None
-        if entry.replica_lag_ms is not None:
-            names = {url: host_of(url) for url in entry.replicas}
-            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
-            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
-        searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
-        division = Division(entry.checkpoints == "table", entry.shards)
-        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag)
+    yield from _opened_table(name, entry)
 
 
 def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
@@ -187,6 +162,12 @@ def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
                 words = f"the dataset {name} needs the Python module {module}"
                 hint = how_to_install(extra)
                 raise NeedsOperator(f"{words}, which is not installed", hint=hint)
+
+
+def _digest(entry: OwnDatasetEntry, options: set[str]) -> str:
+    """Of some options of an entry."""
+    told = entry.model_dump_json(include=options, fallback=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def host_of(url: str) -> str:
@@ -261,7 +242,8 @@ def _opened_objects(name: str, entry: KubernetesDatasetEntry, clusters: Clusters
         etcd = etcd_of(told.endpoint, told.ca, pair, told.prefix, clusters.clock)
     pace = Pace(batch=OBJECTS, rows_per_second=entry.objects_per_second)
     dataset = KubernetesDataset(name, api, collections, kept, etcd)
-    return Opened(dataset, ObjectsForm(), pace, entry.may_be_empty)
+    order = _digest(entry, {"resources", "namespaces"})
+    return Opened(dataset, ObjectsForm(), pace, entry.may_be_empty, order=order)
 
 
 def _opened_files(
@@ -273,8 +255,50 @@ def _opened_files(
     tree = FileTree(entry.roots, entry.include, entry.exclude, entry.may_be_empty)
     form = _form_of_files(entry, exposure)
     with closing(FilesDataset(name, tree, streamed=entry.is_streamed)) as dataset:
-        pace = Pace(rows_per_second=entry.files_per_second)
-        yield Opened(dataset, form, pace, entry.may_be_empty)
+        pace = Pace(entry.batch, entry.files_per_second)
+        order = _digest(entry, {"roots", "include", "exclude", "codec", "associated_data"})
+        yield Opened(dataset, form, pace, entry.may_be_empty, order=order)
+
+
+def _opened_table(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
+    from certrotd.datasets.connecting import engine_of
+
+    def password() -> bytes | None:
+        return entry.password.resolve().reveal() if entry.password is not None else None
+
+    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
+        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
+
+    with ExitStack() as stack:
+        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
+        from certrotd.datasets.sql import SqlDataset, TableSpec
+        from certrotd.datasets.sql_replicas import replication
+
+        form = _form(entry)
+        spec = TableSpec(
+            entry.table,
+            entry.key,
+            entry.columns,
+            entry.schema_name,
+            entry.where,
+            entry.keep,
+            form.codec.traits.text,
+            {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
+        )
+        dataset = SqlDataset(name, primary, spec, dialect)
+        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
+        pace = Pace(
+            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
+        )
+        lag = None
+        if entry.replica_lag_ms is not None:
+            names = {url: host_of(url) for url in entry.replicas}
+            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
+            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
+        searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
+        division = Division(entry.checkpoints == "table", entry.shards)
+        order = _digest(entry, _ROWS)
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag, order)
 
 
 def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -> Form:
@@ -299,10 +323,24 @@ def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -
 
             codec = ansible_vault.AnsibleVault(key_ids=entry.vault_ids == "key")
             return Form(codec, documents={0: VaultDocument()})
+        case "sops":
+            return _sops(entry)
         case "tink" | "fernet" as named:
             return Form(
                 CODECS[named], lambda key, _: os.fsencode(entry.bound(str(key[1]))), plaintext
             )
+
+
+def _sops(entry: FilesDatasetEntry) -> Form:
+    from certrotd.datasets.sops_files import STANZAS, SopsForm
+    from certrotd.datasets.sops_program import SopsProgram
+
+    def variables() -> Mapping[str, str]:
+        return reveal(entry.sops.environment)
+
+    seconds = entry.sops.timeout.total_seconds()
+    program = SopsProgram(entry.sops.program, seconds, variables, SystemClock())
+    return SopsForm(STANZAS, plaintext=Leftover(entry.plaintext), program=program)
 
 
 def _form(entry: SqlDatasetEntry) -> Form:
@@ -327,7 +365,7 @@ def _form(entry: SqlDatasetEntry) -> Form:
     expects = {
         entry.columns.index(column): expectation_of(each) for column, each in entry.expects.items()
     }
-    others = re.compile(entry.others.encode(), re.DOTALL) if entry.others is not None else None
+    others = WholePattern(entry.others.encode()) if entry.others is not None else None
     form = Form(
         codec,
         plaintext=plaintext,

@@ -99,8 +99,8 @@ def _postgresql(url: URL, password: bytes | None, timeout: float) -> tuple[Engin
     from psycopg.types.array import ListBinaryDumper
 
     from certrotd.datasets.postgresql_arrays import register
-    from certrotd.datasets.postgresql_driver import PatientConnection
     from certrotd.datasets.sql_postgresql import IN_BINARY, PostgreSQL
+    from certrotd.postgresql_driver import PatientConnection
 
     url = url.set(drivername="postgresql+psycopg")
     if password is not None:
@@ -117,6 +117,11 @@ def _postgresql(url: URL, password: bytes | None, timeout: float) -> tuple[Engin
     def _connected(_dialect: object, _record: object, told: Any, named: Any) -> PatientConnection:
         connection = PatientConnection.connect(*told, **named)
         connection.seconds = timeout + GRACE
+        if (
+            connection.info.parameter_status("client_encoding") == "SQL_ASCII"
+        ):  # it is whatever it is
+            connection.execute("set client_encoding to 'UTF8'")
+            connection.commit()
         return connection
 
     @sa.event.listens_for(engine, "connect")

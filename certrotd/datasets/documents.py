@@ -53,8 +53,7 @@ class ListDocument:
         """As Document.places: every member."""
         found, at = [], 0
         for number, each in enumerate(document.split(self.separator)):
-            text = each.decode("utf-8", "surrogateescape")
-            found.append(Place(f"[{number}]", at, at + len(each), text))
+            found.append(Place(f"[{number}]", at, at + len(each), _text(each)))
             at += len(each) + len(self.separator)
         return found
 
@@ -65,6 +64,14 @@ class ListDocument:
             parts += [document[last : place.start], value]
             last = place.end
         return b"".join([*parts, document[last:]])
+
+
+def _text(member: bytes) -> str | None:
+    """None if it is no text: no other bytes are taken for it."""
+    try:
+        return member.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _decoded(document: bytes) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.clock import Clock, Deadline
+from certrotd.datasets.port import CutShort
 from certrotd.dial import Timeout
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.https.client import HttpsClient
@@ -22,6 +23,8 @@ from certrotd.pki.roots import load_roots
 
 PAGE = 20
 """So many values at most in one answer: each may be of 1.5 MiB."""
+MOST = 10_000_000
+"""So many values at most are read below one folder: an etcd of 8 GiB has fewer."""
 MAX_ANSWER = 64 * 1024 * 1024
 BEGINNING = 256
 """So many bytes of a value are kept."""
@@ -40,7 +43,7 @@ class Etcd:
         """What each value below a folder begins with, by its key; raises Failure."""
         whole = f"{self.prefix}/{folder}/".encode()
         start, end = whole, whole[:-1] + b"0"  # "0" is next after "/"
-        more = True
+        more, seen = True, 0
         while more:
             asked = {"key": _text(start), "range_end": _text(end), "limit": PAGE}
             page = self.ask("/v3/kv/range", asked)
@@ -48,6 +51,8 @@ class Etcd:
             for key, value in there:
                 if not start <= key < end:
                     raise Transient("etcd answers with keys that were not asked for")
+                if (seen := seen + 1) > MOST:
+                    raise CutShort(f"etcd has more than {MOST:,} {folder}, or never ends")
                 yield key[len(whole) :].decode(errors="replace"), value
                 start = key + b"\0"
             more = bool(page.get("more")) and bool(there)

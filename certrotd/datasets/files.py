@@ -123,8 +123,8 @@ class FilesDataset:
     def sweep(self) -> None:
         """As Sweeping.sweep."""
         for found in self._tree.temporaries():
-            with explained(f"remove {_words(found.key)}"):
-                sweep(found.folder, found.name)
+            with explained(f"remove {_words(found.key)}"), suppress(PermissionError):
+                sweep(found.folder, found.name)  # of another user it is none of certrotd's
 
     def close(self) -> None:
         """Let go of the directories that a walk is in."""

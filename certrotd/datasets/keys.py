@@ -69,6 +69,11 @@ def _words(value: Place) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
+def _encoded(text: str) -> bytes:
+    """As the database has it, also where its text is not UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 @dataclass(frozen=True)
 class AssociatedData:
     """What binds a value to its place, by a template such as "{table}/{column}/{pk}".
@@ -85,9 +90,9 @@ class AssociatedData:
         """The associated data of one value."""
         if len(key) == 1:
             place = _words(key[0])
-            return self._formats[field].format(place, place).encode()
+            return _encoded(self._formats[field].format(place, place))
         places = list(map(_words, key))
-        return self._formats[field].format(*places, "/".join(places)).encode()
+        return _encoded(self._formats[field].format(*places, "/".join(places)))
 
     @cached_property
     def _formats(self) -> Sequence[str]:

@@ -12,7 +12,7 @@ from itertools import islice
 
 from certrotd.codecs.kubernetes_etcd import BEGINNING, StoredByApiServer
 from certrotd.datasets import rewritings
-from certrotd.datasets.census import Tally
+from certrotd.datasets.census import MOST_LISTED, Tally
 from certrotd.datasets.etcd import Etcd
 from certrotd.datasets.file_values import batch_of
 from certrotd.datasets.port import (
@@ -174,7 +174,7 @@ class KubernetesDataset:
         assert self._etcd is not None, "it is there"
         codec, by_version = StoredByApiServer(), dict.fromkeys(sorted(keys.keys), 0)
         versions = {codec.key_id_for(key): key.version for key in keys}
-        plaintext, strange = 0, list[Quarantined]()
+        plaintext, unopened, strange = 0, 0, list[Quarantined]()
         for collection in self._collections.values():
             there = 0
             for place, value in self._etcd.stored(_folder(collection)):
@@ -185,12 +185,14 @@ class KubernetesDataset:
                 elif key_id in versions:
                     by_version[versions[key_id]] += 1
                 else:
+                    unopened += 1
                     why = f"it is under a key of the name {key_id}" if key_id else "unknown form"
-                    strange.append(Quarantined((collection.name, place), 0, why))
+                    some = [Quarantined((collection.name, place), 0, why)]
+                    strange += some if len(strange) < MOST_LISTED else []
             if not there and next(listed(self._api, collection), None) is not None:
                 hint = "is that the etcd of this cluster, and its prefix?"
                 raise CutShort(f"etcd has no {collection.name}, the API server does", hint=hint)
-        return Tally(by_version, plaintext, len(strange), tuple(strange[:100]), BY_ETCD)
+        return Tally(by_version, plaintext, unopened, tuple(strange), BY_ETCD)
 
     def _rows(self, after: Key | None) -> Iterator[Row]:
         names = list(self._collections)

@@ -13,8 +13,9 @@ from certrotd.codecs.errors import CodecError
 from certrotd.codecs.port import Codec, KeyIds
 from certrotd.codecs.stream_header import MAGIC
 from certrotd.errors import Failure
+from certrotd.keyring.age_keys import recipient_of
 from certrotd.keyring.keyring import Keyring
-from certrotd.keyring.material import DataKey
+from certrotd.keyring.material import Algorithm, DataKey
 
 SHORTEST = 3
 """A beginning of fewer bytes is that of much else."""
@@ -81,7 +82,7 @@ class Signatures:
             if len(begins := codec.traits.beginning) >= SHORTEST_ALIKE
         ]
         marked = [Signature(mark, name) for name, mark in {**_STREAM, **marks}.items()]
-        self.all: Sequence[Signature] = (*named, *alike, *marked)
+        self.all: Sequence[Signature] = (*named, *alike, *marked, *_recipients(keyring, self._keys))
 
     @property
     def beginnings(self) -> Sequence[bytes]:
@@ -101,6 +102,8 @@ class Signatures:
         if not value.startswith(signature.beginning):
             return ""
         if (codec := signature.codec) is None:
+            if signature.version is not None:
+                return f"it names the {signature.name} of version {signature.version}"
             return f"it begins as {signature.name} does"
         if len(value) < MOST_BYTES:  # what is longer was cut off
             try:
@@ -128,6 +131,14 @@ def _naming_keys(keyring: Keyring, name: str, codec: Codec) -> Iterator[Signatur
         for each in beginnings:
             if len(each) >= SHORTEST:
                 yield Signature(each, name, codec, number)
+
+
+def _recipients(keyring: Keyring, keys: Iterable[DataKey]) -> Iterator[Signature]:
+    """Of age: who encrypts to one of an old key needs that key; those of files of SOPS, too."""
+    active = keyring.versions.active
+    for key in keys:
+        if key.algorithm is Algorithm.AGE_X25519 and (not active or key.version != active.number):
+            yield Signature(recipient_of(key).encode(), "age recipient", None, key.version)
 
 
 def _opens(codec: Codec, value: bytes, key: DataKey) -> bool:

@@ -101,6 +101,13 @@ class SqlDataset:
             names, hint = ", ".join(missing), suggestion(missing[0], types)
             why = f"the dataset {self.name}: {spec.words} has no column {names}"
             raise NeedsOperator(why, hint=hint)
+        if bad := next((e for e in spec.key if not self.dialect.walks(types[e])), None):
+            raise NeedsOperator(
+                f"the dataset {self.name}: rows cannot be read in the order of {bad}, a key column "
+                "whose values do not compare as they sort",
+                hint="key columns are numbers, text (no enumeration, no citext), bytes, UUIDs, "
+                "decimals, dates or times: name other unique columns under key",
+            )
         columns = [sa.column(each, types[each]) for each in wanted]
         columns += [sa.column(each) for each in more if each not in wanted]
         return sa.table(spec.table, *columns, schema=spec.schema)

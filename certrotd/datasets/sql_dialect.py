@@ -27,6 +27,10 @@ class Mark(NamedTuple):
         return "<mark>"
 
 
+class Unordered:
+    """With the type of a column: it does not sort as its values compare with parameters."""
+
+
 class Dialect(Protocol):
     """One kind of database; ``serves_many``: reading and writing go on at once."""
 
@@ -37,6 +41,13 @@ class Dialect(Protocol):
         self, connection: Connection, table: str, schema: str | None
     ) -> Mapping[str, Any] | None:
         """The type of every column, as values are to be read; None without such a table."""
+        ...
+
+    def walks(self, type_: Any) -> bool:
+        """Whether rows can be read in the order of such a column, behind any of its values.
+
+        Else some would be left out, or come again for ever.
+        """
         ...
 
     def more_columns(self, connection: Connection, table: str, schema: str | None) -> Sequence[str]:
@@ -114,6 +125,10 @@ class Sqlite:
         columns = inspector.get_columns(table, schema)
         return {each["name"]: sa.types.NullType() for each in columns}
 
+    def walks(self, type_: Any) -> bool:  # noqa: ARG002
+        """As Dialect.walks: any value compares with any other."""
+        return True
+
     def more_columns(
         self,
         connection: Connection,  # noqa: ARG002
@@ -129,7 +144,8 @@ class Sqlite:
 
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
         """As Dialect.is_filled."""
-        return sa.func.coalesce(sa.func.length(column), 0) > 0
+        size = sa.func.length(sa.cast(column, sa.LargeBinary))  # of text, length() ends at a NUL
+        return sa.func.coalesce(size, 0) > 0
 
     def begins(self, column: Column, beginning: bytes) -> sa.ColumnElement[bool]:
         """As Dialect.begins."""
@@ -138,7 +154,7 @@ class Sqlite:
 
     def behind(self, keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
         """As Dialect.behind."""
-        return tuple_behind(keys, after)
+        return tuple_behind(keys, tuple(map(_sent, after)))
 
     def mark(self, table: sa.TableClause) -> sa.ColumnElement[Any]:  # noqa: ARG002
         """None: the old values are compared."""
@@ -153,7 +169,8 @@ class Sqlite:
     ) -> sa.Select[Any]:
         """As Dialect.of_keys."""
         each = (
-            sa.and_(*(key == place for key, place in zip(keys, row, strict=True))) for row in wanted
+            sa.and_(*(key == _sent(place) for key, place in zip(keys, row, strict=True)))
+            for row in wanted
         )
         return query.where(sa.or_(sa.false(), *each))
 
@@ -180,30 +197,56 @@ class Sqlite:
         changes: Sequence[Change],
     ) -> int:
         """As Dialect.replace."""
-        same = [key == sa.bindparam(f"k{n}") for n, key in enumerate(keys)]
-        # IS compares NULL, too; a collation may call two ciphertexts the same
-        same += [
-            column.collate("BINARY").is_not_distinct_from(sa.bindparam(f"o{n}"))
-            for n, column in enumerate(columns)
-        ]
-        new: dict[Any, Any] = {c.name: sa.bindparam(f"n{n}") for n, c in enumerate(columns)}
-        rows = []
+        rows, odd = [], 0
         for change in changes:
-            row = {f"k{n}": place for n, place in enumerate(change.row.key)}
-            row |= {f"o{n}": before for n, before in enumerate(change.row.read.values)}
-            row |= {f"n{n}": stored(change, n) for n in range(len(columns))}
-            rows.append(row)
-        return connection.execute(sa.update(table).where(*same).values(new), rows).rowcount
+            row = {f"k{n}": _sent(place) for n, place in enumerate(change.row.key)}
+            row |= {f"o{n}": _sent(before) for n, before in enumerate(change.row.read.values)}
+            row |= {f"n{n}": _sent(stored(change, n)) for n in range(len(columns))}
+            if any(isinstance(each, sa.Cast) for each in row.values()):
+                odd += connection.execute(_update(table, keys, columns, row)).rowcount
+            else:
+                rows.append(row)
+        if not rows:
+            return odd
+        named: dict[str, Any] = {each: sa.bindparam(each) for each in rows[0]}
+        return odd + connection.execute(_update(table, keys, columns, named), rows).rowcount
 
     def advice(self, connection: Connection, table: str, schema: str | None) -> None:
         """None: what was replaced leaves its room to what replaces it."""
+
+
+def _update(
+    table: sa.TableClause, keys: Sequence[Column], columns: Sequence[Column], row: Mapping[str, Any]
+) -> sa.Update:
+    """What writes a row that is as it was read, in SQLite."""
+    same = [key == row[f"k{n}"] for n, key in enumerate(keys)]
+    # IS compares NULL, too; a collation may call two ciphertexts the same
+    same += [
+        column.collate("BINARY").is_not_distinct_from(row[f"o{n}"])
+        for n, column in enumerate(columns)
+    ]
+    new = {column.name: row[f"n{n}"] for n, column in enumerate(columns)}
+    return sa.update(table).where(*same).values(new)
+
+
+def _sent(value: Any) -> Any:
+    """A value as SQLite is to get it: text that is not UTF-8 goes as bytes, and is text there."""
+    if isinstance(value, str) and not value.isascii():
+        data = value.encode("utf-8", "surrogateescape")
+        if data != value.encode("utf-8", "replace"):
+            return sa.cast(sa.literal(data, sa.LargeBinary), sa.Text)
+    return value
 
 
 def tuple_behind(keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
     """As Dialect.behind, by comparing tuples."""
     if len(keys) == 1:
         return keys[0] > after[0]
-    values = [sa.literal(each, key.type) for key, each in zip(keys, after, strict=True)]
+    told: Sequence[Any] = after  # an expression, where SQLite is to get it as one
+    values = [
+        each if isinstance(each, sa.Cast) else sa.literal(each, key.type)
+        for key, each in zip(keys, told, strict=True)
+    ]
     return sa.tuple_(*keys) > sa.tuple_(*values)
 
 

@@ -7,15 +7,16 @@ index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection
 
-from certrotd.datasets.port import Change, Key
-from certrotd.datasets.sql_dialect import Column, stored
+from certrotd.datasets.port import Change, Key, Refused
+from certrotd.datasets.sql_dialect import Column, Unordered, stored
 
 MOST_BYTES = 1 << 20
 """So much of values is in one list: servers take no more than max_allowed_packet."""
@@ -24,7 +25,10 @@ LONG = 4096
 
 In a list of values, MariaDB cuts those of 64 KiB, or crashes (10.11).
 """
+ROOM = 64 * 1024
+"""So many bytes of a statement are no values, at most."""
 _BINARY = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
+_UNORDERED = {"enum", "set", "bit", "float", "double", "time"}
 _TYPES = {"date": sa.Date(), "datetime": sa.DateTime(), "timestamp": sa.DateTime()}
 _COLUMNS = """
 select table_name, column_name, data_type, character_set_name, collation_name, extra
@@ -45,6 +49,10 @@ class MariaDB:
         """As Dialect.types."""
         rows = _columns(connection, table, schema)
         return {name: _type(*rest) for name, *rest, _ in rows} or None
+
+    def walks(self, type_: Any) -> bool:
+        """As Dialect.walks."""
+        return not isinstance(type_, Unordered)
 
     def more_columns(self, connection: Connection, table: str, schema: str | None) -> Sequence[str]:
         """Those that change at every UPDATE, unless they are written, too."""
@@ -155,24 +163,42 @@ class _Update:
         return self._execute(tables, sets, tuple(told))
 
     def alone(self, change: Change) -> int:
-        """Write one row; 1 if it was found."""
-        same, sets = self._conditions("%({})s")
+        """Write one row; 1 if it was found. Raises Refused if it is too long for a statement."""
         told = dict(zip(self._names, self._values(change), strict=True))
+        long = {n for n, _ in enumerate(self._columns) if _length(told[f"o{n}"]) > MOST_BYTES}
+        told |= {f"o{n}": _digest(told[f"o{n}"]) for n in long}
+        same, sets = self._conditions("%({})s", long)
+        if _size(change) > MOST_BYTES:
+            self._check_room(told)
         return self._execute(self._table, f"{sets} where {same}", told)
+
+    def _check_room(self, told: Mapping[str, Any]) -> None:
+        """Else the server closes the connection, and says no more."""
+        cursor = self._connection.connection.cursor()
+        most = self._connection.exec_driver_sql("select @@max_allowed_packet").scalar_one()
+        if sum(len(cursor.mogrify("%s", (each,))) for each in told.values()) + ROOM > most:
+            raise Refused(f"it is longer than max_allowed_packet of the server, {most:,} bytes")
 
     def _execute(self, tables: str, sets: str, told: Any) -> int:
         statement = f"update {tables} set {sets}"  # noqa: S608  # only names, which are quoted
         return self._connection.exec_driver_sql(statement, told).rowcount
 
-    def _conditions(self, value: str) -> tuple[str, str]:
-        """What a row is to be the same in, and what is set; ``value`` makes one of a name."""
+    def _conditions(self, value: str, long: Collection[int] = ()) -> tuple[str, str]:
+        """What a row is to be the same in, and what is set; ``value`` makes one of a name.
+
+        Of the ``long`` ones it is the digest of the old value.
+        """
         same: list[str] = []
         sets: list[str] = []
         for n, key in enumerate(self._keys):
             same += _same_key(self._name(key), value.format(f"k{n}"), key.type)
         for n, column in enumerate(self._columns):
             name, old = self._name(column), _as(value.format(f"o{n}"), column.type)
-            same.append(f"{_exact(name)} <=> {_exact(old)}")
+            if n in long:
+                text = f"convert({name} using utf8mb4)" if _is_text(column) else name
+                same.append(f"sha2({_exact(text)}, 256) = {value.format(f'o{n}')}")
+            else:
+                same.append(f"{_exact(name)} <=> {_exact(old)}")
             sets.append(f"{name} = {value.format(f'n{n}')}")
         # written, so that they do not write themselves (ON UPDATE CURRENT_TIMESTAMP)
         sets += [f"{self._name(each)} = {self._name(each)}" for each in self._kept]
@@ -195,7 +221,17 @@ def _columns(connection: Connection, table: str, schema: str | None) -> list[tup
     return [tuple(each[1:]) for each in exact or rows]
 
 
+class _UnorderedText(Unordered, mysql.TEXT):
+    """Of an enumeration or a set, which sort by number."""
+
+
+class _Unordered(Unordered, sa.types.NullType):
+    """Bits compare as what bytes say in digits, times and floats not at all."""
+
+
 def _type(kind: str, charset: str | None, collation: str | None) -> Any:
+    if kind.lower() in _UNORDERED:
+        return _UnorderedText(charset=charset, collation=collation) if charset else _Unordered()
     if charset is not None:
         return mysql.TEXT(charset=charset, collation=collation)
     if kind.lower() in _BINARY:
@@ -223,6 +259,19 @@ def _as(value: str, type_: Any) -> str:
 
 def _exact(value: str) -> str:
     return f"cast({value} as binary)"
+
+
+def _is_text(column: Column) -> bool:
+    return isinstance(column.type, mysql.TEXT)
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, str | bytes) else 0
+
+
+def _digest(value: str | bytes) -> str:
+    """As sha2() of the server: so a long value is sent once, and not twice."""
+    return hashlib.sha256(value.encode() if isinstance(value, str) else value).hexdigest()
 
 
 def _size(change: Change) -> int:

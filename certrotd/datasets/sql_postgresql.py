@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, CITEXT, DOMAIN, OID
 from sqlalchemy.engine import Connection
 
 from certrotd.datasets.port import Change, Key
-from certrotd.datasets.sql_dialect import Column, stored, tuple_behind
+from certrotd.datasets.sql_dialect import Column, Unordered, stored, tuple_behind
 
+warnings.filterwarnings("ignore", "Did not recognize type", sa.exc.SAWarning)
+"""Of columns that are none of ours; of ours it is told in words."""
 LONG = 256
 """Above so many bytes, PostgreSQL compares the row's version (xmin) instead of the old value."""
 
@@ -22,9 +25,14 @@ where c.relname = :table and n_dead_tup > 0
 and case when cast(:schema as text) is null then pg_table_is_visible(c.oid)
     else s.schemaname = :schema end
 """
+_WALKED = (sa.Integer, sa.Numeric, sa.Text, sa.LargeBinary, sa.Uuid, sa.DateTime, sa.Date, OID)
 _BINARY = (sa.Integer, sa.LargeBinary, sa.Text, sa.Uuid)
 IN_BINARY = "in_binary"
 """The option of a statement whose results PostgreSQL is to send in binary."""
+
+
+class _UnorderedText(Unordered, sa.Text):
+    """Of an enumeration, or text without case: a parameter compares as text."""
 
 
 class PostgreSQL:
@@ -42,6 +50,15 @@ class PostgreSQL:
         except sa.exc.NoSuchTableError:
             return None
         return {each["name"]: _plain(each["type"]) for each in columns}
+
+    def walks(self, type_: Any) -> bool:
+        """As Dialect.walks."""
+        return isinstance(type_, _WALKED) and not isinstance(type_, Unordered | sa.Float)
+
+    def holds(self, type_: Any) -> bool:
+        """Whether ciphertext can be written into such a column."""
+        plain = _plain(type_)
+        return isinstance(plain, sa.LargeBinary | sa.JSON | sa.Text) and not _is_enum(type_)
 
     def more_columns(
         self,
@@ -198,8 +215,16 @@ def _exact(column: Any) -> Any:
     return sa.cast(column, sa.Text).collate("C")
 
 
+def _is_enum(type_: Any) -> bool:
+    return isinstance(type_.data_type if isinstance(type_, DOMAIN) else type_, sa.Enum)
+
+
 def _plain(type_: Any) -> Any:
     """The type of a column without what would change its values on their way."""
+    if isinstance(type_, DOMAIN):
+        return _plain(type_.data_type)
+    if isinstance(type_, sa.Enum | CITEXT):
+        return _UnorderedText()
     if isinstance(type_, sa.Text | sa.String):
         return sa.Text()
     return type_

@@ -29,7 +29,7 @@ def findings_of(
     yield from _key(inspector, spec, columns)
     yield from _unique(inspector, spec)
     if not isinstance(dialect, Sqlite):  # a column of which takes anything
-        yield from _types(spec, columns)
+        yield from _types(spec, columns, dialect)
     yield from _full(connection, spec, dialect)
     if isinstance(dialect, PostgreSQL):
         yield from _postgresql(connection, spec)
@@ -79,9 +79,12 @@ def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]
         yield PreflightFinding("unique", words)
 
 
-def _types(spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:
+def _types(spec: TableSpec, columns: Any, dialect: Dialect) -> Iterator[PreflightFinding]:
     told = {**dict.fromkeys(spec.columns, spec.text), **spec.indexes}
     for name, text in told.items():
+        if isinstance(dialect, PostgreSQL) and not dialect.holds(columns[name]["type"]):
+            words = f"{name} is neither text nor bytea, and certrotd writes ciphertext in no other"
+            yield PreflightFinding("type", words, fatal=True)
         if not text and isinstance(columns[name]["type"], sa.String | sa.JSON):
             what = "its blind index" if name in spec.indexes else "ciphertext of its codec"
             words = f"{name} holds text, and {what} is bytes"

@@ -7,7 +7,6 @@ key that is not at hand, altered, or something else.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as option
@@ -16,17 +15,16 @@ from typing import NamedTuple, Protocol
 
 from certrotd.codecs.errors import CodecError, Damaged
 from certrotd.codecs.expectation import Expectation, Length
+from certrotd.codecs.patterns import WholePattern
 from certrotd.codecs.port import Codec, KeyIds, Marking
 from certrotd.codecs.selection import Opened, by_construction, named_by, opened_by
 from certrotd.datasets.blind_indexes import OWN, BlindIndexes, IndexField
 from certrotd.datasets.documents import Document
 from certrotd.datasets.keys import key_words
-from certrotd.datasets.port import Change, Key, Row
+from certrotd.datasets.plaintext import is_plaintext, mark_of
+from certrotd.datasets.port import Change, Key, PreflightFinding, Row
 from certrotd.jsonscan import Place
 from certrotd.keyring.material import DataKey, KeySet
-
-MARK = 4
-"""By so many of its first bytes a value that was meant to be ciphertext is known, at most."""
 
 
 class Leftover(StrEnum):
@@ -59,7 +57,7 @@ class Form:
     documents: Mapping[int, Document] = option(default_factory=dict)
     indexes: Mapping[int, IndexField] = option(default_factory=dict)
     expects: Mapping[int, Expectation] = option(default_factory=dict)
-    others: re.Pattern[bytes] | None = None
+    others: WholePattern | None = None
     marks_all: bool = False
     travels: bool = False
 
@@ -74,8 +72,8 @@ class Form:
         return not self.codec.traits.authenticated and self.codec.traits.key_id is KeyIds.NONE
 
     def concerns(self, value: bytes) -> bool:
-        """Whether it is under keys of the keyring, or should be."""
-        return self.others is None or self.others.fullmatch(value) is None
+        """Whether it is under keys of the keyring, or should be; raises CodecError."""
+        return self.others is None or not self.others.matches(value)
 
     def parts(self, row: Row) -> Iterator[bytes]:
         """The values of a row that are not empty, also those in documents; raises CodecError."""
@@ -92,6 +90,10 @@ class Form:
     def values(self, keys: KeySet) -> RowValues:
         """What tells of rows what they are, and what they are to be."""
         return Values(self, keys)
+
+    def findings(self) -> Sequence[PreflightFinding]:
+        """What is seen before anything is re-encrypted."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class Values:
         self._names_keys = codec.traits.key_id is KeyIds.STRICT
         self._by_construction = form.by_construction
         self._beginning = codec.traits.beginning
-        self._mark = self._beginning[:MARK]
+        self._mark = mark_of(self._beginning)
         self._named: dict[str | None, tuple[DataKey, ...]] = {}
         self._indexes = BlindIndexes(form.indexes, keys)
         self._messages = self._size = 0
@@ -196,13 +198,13 @@ class Values:
             for field, value in enumerate(row.values):
                 if not value or field in apart:
                     continue
-                if field not in documents and not self.form.concerns(value):
-                    continue
                 try:
                     if field in documents:
                         new = self._document(row.key, field, value, quarantined)
-                    else:
+                    elif self.form.concerns(value):
                         new = self._renewed(value, binds(row.key, field), field)
+                    else:
+                        continue
                 except CodecError as error:
                     quarantined.append(Quarantined(row.key, field, error.message))
                     continue
@@ -260,10 +262,9 @@ class Values:
             if field in self.form.documents:
                 yield from self._looked_into(row.key, field, value)
                 continue
-            if not self.form.concerns(value):
-                continue
             try:
-                yield self._seen(value, self.form.binds(row.key, field), field)
+                if self.form.concerns(value):
+                    yield self._seen(value, self.form.binds(row.key, field), field)
             except CodecError as error:
                 yield Quarantined(row.key, field, error.message)
 
@@ -372,7 +373,7 @@ class Values:
                 return Seen(active.version)
             plaintext, key = self._opened(value, key_id, associated)
         except Damaged:
-            if self.form.plaintext is not Leftover.REFUSE and self._is_plaintext(value):
+            if self.form.plaintext is not Leftover.REFUSE and is_plaintext(value, self._mark):
                 return Seen(None, value)
             raise
         expected = self.form.expects.get(field)
@@ -400,19 +401,6 @@ class Values:
         except CodecError:
             return False
         return True
-
-    def _is_plaintext(self, value: bytes) -> bool:
-        """Whether it is text, and was not meant to be ciphertext: what is damaged is neither.
-
-        Where ciphertext has no beginning of its own, nothing is known to be plaintext.
-        """
-        if not self._mark or value.startswith(self._mark):
-            return False
-        try:
-            text = value.decode()
-        except UnicodeDecodeError:
-            return False
-        return all(each.isprintable() or each in "\n\r\t" for each in text)
 
 
 def _text(place: Place) -> bytes:

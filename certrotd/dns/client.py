@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from certrotd.clock import Deadline
 from certrotd.config.hostfile import DnsEntry
-from certrotd.config.solvers import SolverPropagationEntry
+from certrotd.config.solver import SolverPropagationEntry
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import NeedsOperator
 
@@ -68,6 +68,11 @@ class DnsClient:
             return
         self._serve()
         self._resolver.zone_of(name, deadline=deadline, ahead=True)
+
+    def zone_of(self, name: str, deadline: Deadline) -> str:
+        """The zone that holds ``name``, by its SOA; raises as Resolver.zone_of."""
+        self._serve()
+        return self._resolver.zone_of(name, deadline=deadline, ahead=True)
 
     def wait(self, records: Sequence[TxtRecord], *, solver: str, deadline: Deadline) -> str:
         """As Dns.wait; returns at once where the configuration says to skip it."""

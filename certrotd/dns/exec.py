@@ -19,20 +19,18 @@ needs an operator. What it prints is shown when it fails.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 
-from certrotd.clock import Clock, Deadline
+from certrotd.clock import Deadline
 from certrotd.config.context import Context
 from certrotd.config.environment import reveal
 from certrotd.config.solvers import ExecEntry
 from certrotd.dns.names import fqdn, longest_zone
 from certrotd.dns.records import TxtRecord
+from certrotd.dns.turns import Turn, turns, unlimited
 from certrotd.process import environment, require, succeed
-from certrotd.state.lock import hold_any
 
 _EX_TEMPFAIL = 75
-_QUEUE = 1800.0
 
 
 class Exec:
@@ -51,7 +49,7 @@ class Exec:
         environment: tuple[str, ...] = (),
         zones: tuple[str, ...] = (),
         inherited: Mapping[str, str] = os.environ,
-        slot: Callable[[Clock], AbstractContextManager[None]] = lambda _clock: nullcontext(),
+        slot: Turn = unlimited,
     ) -> None:
         self._command = command
         self._timeout = timeout
@@ -103,24 +101,11 @@ class Exec:
 def build(entry: ExecEntry, context: Context) -> Exec:
     """The solver of a configuration entry; its secrets are read here, when it is first used."""
     variables = reveal(entry.environment)
-    # no certificate's name begins like this, so no certificate's lock is meant
-    locks = context.state_dir / "locks"
-    paths = [locks / f"_solver-{context.name}-{n}.lock" for n in range(entry.concurrency)]
-
-    def slot(clock: Clock) -> AbstractContextManager[None]:
-        return hold_any(
-            paths,
-            what=f"the DNS command of solver {context.name}",
-            command="certrotd",
-            now=clock.now(),
-            wait=Deadline(clock, _QUEUE),
-        )
-
     return Exec(
         entry.command,
         timeout=entry.timeout.total_seconds(),
         environment=tuple(variables),
         zones=entry.zones,
         inherited={**os.environ, **variables},
-        slot=slot,
+        slot=turns(context, f"the DNS command of solver {context.name}", at_once=entry.concurrency),
     )

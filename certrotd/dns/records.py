@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from certrotd.clock import Deadline
@@ -16,6 +16,7 @@ from certrotd.dns.names import check
 from certrotd.dns.words import shown
 from certrotd.errors import InvalidInput, NeedsOperator
 
+_KEY_AUTHORIZATION = re.compile(r"(?:[A-Za-z0-9_-]{1,400}\.[A-Za-z0-9_-]{1,100})?")
 _VALUE = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
@@ -26,10 +27,13 @@ class TxtRecord:
     ``name`` is the lower-case FQDN without a trailing dot, after following CNAMEs; ``value`` is
     the base64url digest of the key authorization (RFC 8555 §8.4), one character-string of at most
     255 octets. Raises InvalidInput for anything else: both come from the CA and from DNS.
+    ``key_authorization`` is what ``value`` is of, where that is known (RFC 8555 §8.1); it makes no
+    other record.
     """
 
     name: str
     value: str
+    key_authorization: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check(self.name)
@@ -38,20 +42,25 @@ class TxtRecord:
                 f"TXT value {shown(self.value)} for {self.name} is not base64url of at most 255"
                 " characters"
             )
+        if not _KEY_AUTHORIZATION.fullmatch(self.key_authorization):
+            raise InvalidInput(
+                f"the key authorization {shown(self.key_authorization)} is not one of RFC 8555 §8.1"
+            )
 
     def to_json(self) -> dict[str, str]:
         """What the journal keeps of it."""
-        return {"name": self.name, "value": self.value}
+        known = {"key_authorization": self.key_authorization} if self.key_authorization else {}
+        return {"name": self.name, "value": self.value, **known}
 
     @classmethod
     def from_json(cls, data: object) -> TxtRecord:
         """Read :meth:`to_json` back; raises InvalidInput for anything else."""
-        if not isinstance(data, Mapping) or set(data) != {"name", "value"}:
+        if not isinstance(data, Mapping) or set(data) - {"key_authorization"} != {"name", "value"}:
             raise InvalidInput("a TXT record has the keys 'name' and 'value', and only those")
-        name, value = data["name"], data["value"]
-        if not (isinstance(name, str) and isinstance(value, str)):
+        name, value, known = data["name"], data["value"], data.get("key_authorization", "")
+        if not (isinstance(name, str) and isinstance(value, str) and isinstance(known, str)):
             raise InvalidInput("the name and the value of a TXT record are strings")
-        return cls(name, value)
+        return cls(name, value, known)
 
 
 class Unpublished(NeedsOperator):
@@ -89,6 +98,6 @@ class Preflight(Protocol):
 class Coverage(Protocol):
     """The power to say, before an order is spent, where nothing could be published."""
 
-    def covers(self, name: str, *, deadline: Deadline) -> None:
-        """Raise a Failure if the server has no zone for a record at ``name``."""
+    def covers(self, name: str, *, deadline: Deadline, dry: bool = False) -> None:
+        """Raise a Failure if nothing can be published at ``name``; ``dry`` as of preflight."""
         ...

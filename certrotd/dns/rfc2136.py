@@ -127,7 +127,7 @@ class Rfc2136:
         ):
             raise _no_zone(self._server, zone, answer)
 
-    def covers(self, name: str, *, deadline: Deadline) -> None:
+    def covers(self, name: str, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
         """As Coverage.covers; raises as :meth:`withdraw` does."""
         self._zone_for(name, deadline)
 

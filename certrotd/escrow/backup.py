@@ -23,10 +23,10 @@ from certrotd.escrow.errors import BackupUnreadable, damaged
 from certrotd.escrow.header import Header
 from certrotd.escrow.header import read as header_in
 from certrotd.jsontext import parsed
-from certrotd.keyring.document import version_json, version_read
 from certrotd.keyring.keyring import Entry, Keyring, Wrapped, fingerprint
 from certrotd.keyring.material import Material
 from certrotd.keyring.states import Version, Versions
+from certrotd.keyring.version_json import version_json, version_read
 
 FORMAT = 1
 MAX_BACKUP = 32 * 1024 * 1024

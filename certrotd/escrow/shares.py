@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from certrotd import bech32
 from certrotd.config.secrets import Secret
 from certrotd.errors import InvalidInput
-from certrotd.escrow import bech32
 from certrotd.escrow.errors import LibraryMissing, NotOpened
 from certrotd.extras import how_to_install
 

@@ -23,6 +23,8 @@ from certrotd.files.ownership import give
 from certrotd.files.writing import TEMPORARY
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY) + r"\Z")
+_NOT_OURS = {errno.ELOOP, errno.EISDIR, errno.EACCES, errno.EPERM}
+"""A link, a directory, or a file of somebody else stands where a temporary file would."""
 _NO_ATTRIBUTES = {errno.ENOTSUP, errno.ENOSYS}
 OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -105,14 +107,16 @@ def create(
 ) -> None:
     """A new file of what ``fill`` writes, given a handle of it, with ``times`` of another.
 
-    It belongs to the owner of the directory where root writes. Raises OSError, which is
-    FileExistsError, before ``fill``, for a name that is taken unless it may ``overwrite``; and what
-    ``fill`` raises.
+    It belongs to the owner of the directory where root writes. Before ``fill``, it raises
+    FileExistsError for a name that is taken unless it may ``overwrite``, and NotKept for a device
+    or a directory; and OSError, and what ``fill`` raises.
     """
-    if not overwrite:
-        with contextlib.suppress(FileNotFoundError):
-            os.stat(name, dir_fd=folder, follow_symlinks=False)
+    with contextlib.suppress(FileNotFoundError):
+        kind = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if not overwrite:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+            raise NotKept(f"{name} is there, and no regular file: it is not replaced")
     temporary = _temporary_of(name)
     with _new(folder, temporary) as new:
         give(new, folder)
@@ -163,7 +167,12 @@ def sweep(folder: int, name: str) -> None:
 def _new(folder: int, name: str) -> Iterator[int]:
     """A new file, locked for as long as it is written, and gone unless it was renamed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-    sweep(folder, name)  # a crash left it
+    try:
+        sweep(folder, name)  # a crash left it
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        raise NotKept(f"{name} is in its way, and certrotd did not write it") from None
     try:
         handle = os.open(name, flags | OPEN, 0o600, dir_fd=folder)
     except FileExistsError:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +16,16 @@ from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 from urllib3.connection import HTTPSConnection
 from urllib3.util import make_headers
 
-from certrotd.dial import RESOLVER, SLICE, NotLookedUp, Timeout, connect, look_up, ready
+from certrotd.dial import (
+    RESOLVER,
+    SLICE,
+    NotLookedUp,
+    Timeout,
+    connect,
+    connect_path,
+    look_up,
+    ready,
+)
 from certrotd.errors import NeedsOperator, Transient, one_line
 from certrotd.https.connect import receive, secured, send
 from certrotd.https.http1 import Answer, ContentTooLarge, Exchange, Malformed
@@ -45,7 +55,8 @@ class HttpsClient:
 
     Without a context it speaks plain HTTP, to this machine. ``whom`` and the host name the other
     side in messages, ``cure`` is what to do if that is not trusted; ``limit`` is how many bytes an
-    answer may have. Connections through a proxy
+    answer may have. With a ``socket_path`` whoever listens there is asked, whatever the host is.
+    Connections through a proxy
     (of the environment: HTTPS_PROXY, NO_PROXY; unless ``direct``) are made by urllib3; what goes
     over them is our own: a requests session would add the machine's REQUESTS_CA_BUNDLE, ~/.netrc
     and cookies, and twice the processor time.
@@ -61,6 +72,7 @@ class HttpsClient:
         direct: bool = False,
         limit: int = MAX_RESPONSE,
         cure: str = "a private CA's root goes into ca_bundle",
+        socket_path: Path | None = None,
     ) -> None:
         self._context = context
         self._cure = cure
@@ -70,7 +82,8 @@ class HttpsClient:
         self._connections: dict[str, Any] = {}
         weakref.finalize(self, _close, self._connections)
         self._proxies: dict[str, str | None] = {}
-        self._direct = direct or context is None
+        self._direct = direct or context is None or socket_path is not None
+        self._socket_path = socket_path
         self._limit = limit
 
     def exchange(
@@ -164,7 +177,10 @@ class HttpsClient:
             if self._permit is not None:
                 self._permit(name, found, addresses)
 
-        raw = connect(name, port, timeout=timeout, permit=permit)
+        if self._socket_path is not None:
+            raw = connect_path(self._socket_path, timeout=timeout)
+        else:
+            raw = connect(name, port, timeout=timeout, permit=permit)
         if self._context is not None:
             return secured(raw, name, self._context, timeout)
         raw.settimeout(SLICE)

@@ -66,7 +66,13 @@ class InternalIssuer:
         else:
             self._refuse_if_lost()
 
-    def order(self, names: Sequence[str], *, deadline: Deadline) -> InternalOrder:
+    def order(
+        self,
+        names: Sequence[str],
+        *,
+        deadline: Deadline,
+        replaces: str = "",  # noqa: ARG002
+    ) -> InternalOrder:
         """An order for ``names``, which the root's constraints must permit.
 
         Raises NeedsOperator, LockHeld, DiskTrouble.

@@ -1,26 +1,15 @@
-"""What the answers of key services have in common: waits, Base64, and what is no answer."""
+"""What the answers of key services have in common: Base64, and what is no answer."""
 
 from __future__ import annotations
 
 import binascii
-import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TypeVar
 
 from certrotd.kek.port import KekUnavailable
 
-LONGEST = timedelta(days=1)
-_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 T = TypeVar("T")
-
-
-def asked_wait(retry_after: object) -> timedelta | None:
-    """What a Retry-After header asks for in seconds, a day at most; None if it is not a number."""
-    if not isinstance(retry_after, str) or not _SECONDS.fullmatch(retry_after.strip()):
-        return None
-    return min(timedelta(seconds=int(retry_after)), LONGEST)
 
 
 def read(place: str, take: Callable[[], T]) -> T:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.extras import how_to_install
+from certrotd.https.waits import asked_wait
 from certrotd.kek import envelope
-from certrotd.kek.answers import asked_wait, decoded, encoded, read
+from certrotd.kek.answers import decoded, encoded, read
 from certrotd.kek.port import Context, Denied, Disabled, Kek, KekUnavailable, Unfit, WrongKek
 from certrotd.kek.service import Encrypted, ServiceKek
 from certrotd.kek.vendor_client import VendorClient, hush

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from certrotd.clock import Deadline
 from certrotd.errors import Failure
 from certrotd.extras import how_to_install
+from certrotd.https.waits import asked_wait
 from certrotd.kek import envelope
-from certrotd.kek.answers import asked_wait, read
+from certrotd.kek.answers import read
 from certrotd.kek.crc32c import crc32c
 from certrotd.kek.port import Context, Denied, Disabled, Kek, KekUnavailable, Unfit
 from certrotd.kek.service import Encrypted, ServiceKek

@@ -19,8 +19,9 @@ from certrotd.dial import Timeout
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.https.client import HttpsClient
 from certrotd.https.http1 import Answer
+from certrotd.https.waits import asked_wait
 from certrotd.kek import envelope
-from certrotd.kek.answers import asked_wait, decoded, encoded, read
+from certrotd.kek.answers import decoded, encoded, read
 from certrotd.kek.port import Context, Damaged, Denied, Disabled, Kek, KekUnavailable, Unfit
 from certrotd.kek.service import Encrypted, ServiceKek
 from certrotd.pki.roots import trust

@@ -15,14 +15,14 @@ import hmac
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, Protocol
 
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, printable
 from certrotd.jsontext import parsed
-from certrotd.keyring.keyring import Entry, Keyring, Use, Wrapped, fingerprint
-from certrotd.keyring.material import Algorithm, Material
-from certrotd.keyring.states import Code, State, Transition, Version, Versions
+from certrotd.keyring.keyring import Entry, Keyring, Wrapped, fingerprint
+from certrotd.keyring.material import Material
+from certrotd.keyring.states import Version, Versions
+from certrotd.keyring.version_json import version_json, version_read
 
 FORMAT = 1
 OWN, GIVEN = "own", "given"
@@ -353,28 +353,6 @@ def _rendered(keyring: Keyring, use: str) -> dict[str, Any]:
     }
 
 
-def version_json(version: Version, entry: Entry) -> dict[str, Any]:
-    """All that is known of a version but its material, as JSON; version_read() reads it."""
-    return {
-        "number": version.number,
-        "before": version.before,
-        "id": entry.id,
-        "algorithm": entry.algorithm.value,
-        "fingerprint": entry.fingerprint,
-        "iv": base64.b64encode(entry.iv).decode(),
-        "use": {
-            "messages": entry.use.messages,
-            "bytes": entry.use.bytes,
-            "first": _time(entry.use.first),
-            "last": _time(entry.use.last),
-        },
-        "transitions": [
-            {"to": each.to.value, "at": _time(each.at), "code": each.code.value, "why": each.why}
-            for each in version.transitions
-        ],
-    }
-
-
 def _read(told: Mapping[str, Any], seal: Wrapped, unwrapping: _Unwrapping) -> Keyring:
     versions: list[Version] = []
     entries: dict[int, Entry] = {}
@@ -392,38 +370,9 @@ def _read(told: Mapping[str, Any], seal: Wrapped, unwrapping: _Unwrapping) -> Ke
     return Keyring(name, told["revision"], Versions(tuple(versions)), entries, seal)
 
 
-def version_read(each: Mapping[str, Any]) -> tuple[Version, Entry]:
-    """What version_json() told, the entry without material.
-
-    Raises KeyError, ValueError, TypeError, AttributeError or InvalidInput for anything else.
-    """
-    passed = tuple(
-        Transition(State(t["to"]), datetime.fromisoformat(t["at"]), Code(t["code"]), t["why"])
-        for t in each["transitions"]
-    )
-    use = each["use"]
-    entry = Entry(
-        id=each["id"],
-        algorithm=Algorithm(each["algorithm"]),
-        fingerprint=each["fingerprint"],
-        secret=None,
-        iv=base64.b64decode(each["iv"], validate=True),
-        use=Use(use["messages"], use["bytes"], _at(use["first"]), _at(use["last"])),
-    )
-    return Version(each["number"], passed, each["before"]), entry
-
-
 def _encoded(by: Mapping[str, bytes]) -> dict[str, str]:
     return {name: base64.b64encode(each).decode() for name, each in by.items()}
 
 
 def _decoded(by: Mapping[str, str]) -> dict[str, bytes]:
     return {name: base64.b64decode(each, validate=True) for name, each in by.items()}
-
-
-def _time(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None
-
-
-def _at(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

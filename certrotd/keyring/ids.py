@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from certrotd.errors import NeedsOperator
-from certrotd.keyring.material import Material
 
 TRIES = 64
-"""Of a space of 16 bits that 256 keys share, this many misses in a row never happen."""
+"""So many misses in a row never happen in a space of 32 bits."""
 
 
 class NoFreeId(NeedsOperator):
-    """Every id is a living key's; no rotation is begun."""
+    """Every id is another key's; no rotation is begun."""
 
 
 class IdSpace(Protocol):
@@ -24,8 +23,8 @@ class IdSpace(Protocol):
     keys, by which old backups name them: they are taken again only where the space is small.
     """
 
-    def pick(self, material: Material, live: Collection[str], past: Sequence[str]) -> str | None:
-        """An id; None if another draw may have one, NoFreeId if none can."""
+    def pick(self, live: Collection[str], past: Sequence[str]) -> str:
+        """An id; raises NoFreeId."""
         ...
 
 
@@ -36,9 +35,8 @@ class Numbers:
     first: int
     last: int
 
-    def pick(self, material: Material, live: Collection[str], past: Sequence[str]) -> str:
+    def pick(self, live: Collection[str], past: Sequence[str]) -> str:
         """The lowest that no key ever had, else the one whose key is destroyed longest."""
-        del material
         return _first_free([str(n) for n in range(self.first, self.last + 1)], live, past)
 
 
@@ -48,9 +46,8 @@ class Slots:
 
     names: tuple[str, ...]
 
-    def pick(self, material: Material, live: Collection[str], past: Sequence[str]) -> str:
+    def pick(self, live: Collection[str], past: Sequence[str]) -> str:
         """As Numbers.pick."""
-        del material
         return _first_free(self.names, live, past)
 
 
@@ -61,37 +58,16 @@ class Drawn:
     bits: int
     below: Callable[[int], int]
 
-    def pick(self, material: Material, live: Collection[str], past: Sequence[str]) -> str | None:
-        """One draw."""
-        del material
-        drawn = str(self.below((1 << self.bits) - 1) + 1)
-        return None if drawn in live or drawn in past else drawn
-
-
-@dataclass(frozen=True)
-class Fingerprints:
-    """What ``of`` makes of the material, as the 16 bits by which Rails names a key."""
-
-    of: Callable[[Material], str]
-
-    def pick(self, material: Material, live: Collection[str], past: Sequence[str]) -> str | None:
-        """That of this material."""
-        found = self.of(material)
-        return None if found in live or found in past else found
-
-
-def draw(
-    space: IdSpace, generate: Callable[[], Material], live: Collection[str], past: Sequence[str]
-) -> tuple[Material, str]:
-    """New material and its id, drawn again while the id is another key's; raises NoFreeId."""
-    for _ in range(TRIES):
-        material = generate()
-        if (found := space.pick(material, live, past)) is not None:
-            return material, found
-    raise NoFreeId(
-        f"{TRIES} keys in a row have an id that another key has",
-        hint="destroy keys that are no longer needed, or check the source of random numbers",
-    )
+    def pick(self, live: Collection[str], past: Sequence[str]) -> str:
+        """One that no key ever had, drawn again while it is another key's."""
+        for _ in range(TRIES):
+            drawn = str(self.below((1 << self.bits) - 1) + 1)
+            if drawn not in live and drawn not in past:
+                return drawn
+        raise NoFreeId(
+            f"{TRIES} ids in a row are those of other keys",
+            hint="destroy keys that are no longer needed, or check the source of random numbers",
+        )
 
 
 def _first_free(names: Sequence[str], live: Collection[str], past: Sequence[str]) -> str:

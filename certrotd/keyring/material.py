@@ -61,6 +61,7 @@ class Algorithm(StrEnum):
     AES_128_CBC = "aes-128-cbc"
     AES_192_CBC = "aes-192-cbc"
     AES_256_CBC = "aes-256-cbc"
+    AGE_X25519 = "age-x25519"
     PASSPHRASE = "passphrase"  # noqa: S105  # text that an application derives its key from
 
     @property

@@ -27,8 +27,8 @@ class Proof:
 
     ``files`` are the outputs by then and their SHA-256, of a version that was withheld already;
     ``consumers`` each confirmed that it has the keys of these. ``evidence`` is judged by ``fresh``.
-    ``backups`` had the key then, and are removed after; ``copies`` of them, which certrotd does not
-    reach, may have it until then.
+    ``backups`` had the key then, and are removed after; of those that are ``unreadable``, and why,
+    nobody can tell; ``copies``, which certrotd does not reach, may have it until then.
     """
 
     number: int
@@ -43,6 +43,7 @@ class Proof:
     consumers: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     backups: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
     copies: Mapping[str, datetime] = field(default_factory=dict)
 
     def wrong(self, keyring: Keyring) -> Iterator[str]:
@@ -86,6 +87,7 @@ class Proof:
             "consumers": list(self.consumers),
             "files": dict(sorted(self.files.items())),
             "backups": list(self.backups),
+            "unreadable_backups": list(self.unreadable),
             "copies": {what: until.isoformat() for what, until in sorted(self.copies.items())},
             "confirmations": shown.confirmations,
             "confirmed": list(shown.confirmed),
@@ -157,6 +159,7 @@ def proof_from(told: Mapping[str, Any]) -> Proof:
             tuple(map(str, told["consumers"])),
             {str(path): str(digest) for path, digest in told["files"].items()},
             tuple(map(str, told["backups"])),
+            tuple(map(str, told.get("unreadable_backups", ()))),
             {str(what): _needed(until) for what, until in told["copies"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):

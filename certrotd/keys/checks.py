@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock
+from certrotd.config.acknowledgements import HeartbeatAcknowledgement
 from certrotd.config.datasets import DatasetEntry
-from certrotd.config.keyrings import (
-    HeartbeatAcknowledgement,
-    KeyringEntry,
-)
+from certrotd.config.keyrings import KeyringEntry
 from certrotd.errors import Failure, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id

@@ -9,6 +9,7 @@ from certrotd.audit.record import Happened
 from certrotd.keyring.evidence import Evidence, Freshness
 from certrotd.keyring.proof import EVENT, Proof, proof_of
 from certrotd.keyring.states import State
+from certrotd.keys.archive import Holding
 from certrotd.keys.policy import id_of
 from certrotd.keys.steps import tell
 from certrotd.keys.world import World
@@ -78,9 +79,10 @@ class PurgeBackups(Journaled):
 
 def _proof(world: World, number: int, evidence: Evidence, fresh: Freshness, now: datetime) -> Proof:
     keyring, archive = world.keyring(), world.archive
-    backups = tuple(archive.holding(number, keyring).backups) if archive else ()
+    found = archive.holding(number, keyring) if archive else Holding({}, ())
     copies = {what: now + age for what, age in archive.copies.items()} if archive else {}
     files = {str(path): each for o in world.outlets for path, each in o.digests().items()}
     asked = tuple(sorted(n for n, each in world.consumers.items() if each.acknowledgement))
     proof = proof_of(keyring, number, evidence, fresh, at=now, consumers=asked, files=files)
-    return replace(proof, backups=backups, copies=copies)
+    backups, unreadable = tuple(found.backups), found.unreadable
+    return replace(proof, backups=backups, unreadable=unreadable, copies=copies)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 
 from certrotd.escrow.drill import Drilled
 from certrotd.keyring.rehearsal import Rehearsed
@@ -11,13 +12,14 @@ from certrotd.keys.census import Census, census_in
 from certrotd.keys.consent import KeptConsent
 from certrotd.keys.drills import drills_in
 from certrotd.keys.exposures import Noted, exposures_in
-from certrotd.keys.rehearsals import rehearsals_in
+from certrotd.keys.rehearsals import places_in, rehearsals_in
 from certrotd.keys.suspicions import Suspicions
 from certrotd.state.ports import State
 from certrotd.state.typed import TypedDocument
 
 CENSUS, DRILLS, CONSENT = "census", "drills", "consent"
 SUSPECTS, REHEARSALS, EXPOSURES = "suspects", "rehearsals", "exposures"
+PLACES = "rehearsal-places"
 """Where each is kept, under the name of its keyring."""
 
 
@@ -57,3 +59,8 @@ class Kept:
     def rehearsals(self) -> TypedDocument[Rehearsed]:
         """The last rehearsal of a compromise."""
         return rehearsals_in(self._state.document(f"{REHEARSALS}/{self._called}"))
+
+    @cached_property
+    def rehearsal_places(self) -> TypedDocument[tuple[Path, ...]]:
+        """Where rehearsals have made copies."""
+        return places_in(self._state.document(f"{PLACES}/{self._called}"))

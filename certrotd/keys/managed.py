@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 from certrotd.clock import Clock
-from certrotd.config.keyrings import (
-    SOCKET,
-    ApiServerAcknowledgement,
-    ConsumerEntry,
-    HeartbeatAcknowledgement,
-    KeyringEntry,
-    SealedEntry,
-)
+from certrotd.config.keyrings import KeyringEntry, SealedEntry
 from certrotd.config.model import Config
 from certrotd.errors import Failure, failed
 from certrotd.escrow import age
@@ -39,6 +30,7 @@ from certrotd.keys.archive import Archive
 from certrotd.keys.case import Case
 from certrotd.keys.census import Census
 from certrotd.keys.checks import KeyringCheck
+from certrotd.keys.configured_consumers import ConfiguredConsumers
 from certrotd.keys.configured_policy import policy_of
 from certrotd.keys.confirming import unconfirmed
 from certrotd.keys.counting import counted_in
@@ -50,14 +42,13 @@ from certrotd.keys.new_key import new_key
 from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.outlets import AnyOutlet, outlets_of
 from certrotd.keys.policy import Attempts, Policy, Standing
-from certrotd.keys.proof import Proof
 from certrotd.keys.rehearsals import rehearse_when_due
 from certrotd.keys.rules import decide
 from certrotd.keys.scanning import Residues, scans_in
 from certrotd.keys.shared import KEYRINGS, Shared
 from certrotd.keys.stored_data import StoredData
 from certrotd.keys.workforce import Workforce
-from certrotd.keys.world import Application, Consumer, Inlets, Proving, World
+from certrotd.keys.world import Application, Inlets, World
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision
 from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
@@ -152,6 +143,10 @@ class ConfiguredKeyring(Kept):
         mark, former, make = shared.mark(self._name), shared.former, shared.make_keks
         return KeyringStore(self._name, document, mark, keks, former=former, make_keks=make)
 
+    @cached_property
+    def _consumers(self) -> ConfiguredConsumers:
+        return ConfiguredConsumers(self.entry, self._shared, self.own_heartbeats)
+
     def _overtaken(self) -> bool:
         """Whether a compromised key is to be replaced, and can be."""
         now, asked = self.clock.now(), Asked(by_hand=True, named=True)
@@ -185,7 +180,7 @@ class ConfiguredKeyring(Kept):
             store=self.store,
             inlets=Inlets(self._new_key, lambda: Material(os.urandom(32))),
             outlets=self.outlets,
-            consumers={name: self._consumer(name) for name in self.entry.consumers},
+            consumers=self._consumers.all(),
             datasets=self.stored.reencryptable(),
             workers=self.workers,
             application=self._application(),
@@ -307,9 +302,7 @@ class ConfiguredKeyring(Kept):
         if self.backups is not None:
             yield from failed(self.backups.check)
             yield from failed(self._check_recipients)
-        for entry in self.entry.consumers.values():
-            if entry.target is not None:
-                yield from failed(partial(self._check_target, entry.target))
+        yield from self._consumers.problems(self.has_keys)
         if isinstance(decision, Rotate) and self.has_keys():
             urgent = decision.compromised is not None  # what it protects is in more danger
             yield from () if urgent else self.stored.unopenable()
@@ -330,12 +323,6 @@ class ConfiguredKeyring(Kept):
     def _check_recipients(self) -> None:
         assert self.entry.backup is not None, "it is backed up"
         age.check(recipients_of(self.entry.backup))
-
-    def _check_target(self, name: str) -> None:
-        target = self._shared.target(name)
-        if isinstance(target, Proving) and not self.has_keys():
-            return  # its application may wait for them
-        target.check()
 
     def has_keys(self) -> bool:
         """Whether there is one that encrypts; raises Failure."""
@@ -369,7 +356,7 @@ class ConfiguredKeyring(Kept):
 
     def _rehearse(self) -> Sequence[Finding]:
         """Rehearse an emergency if it is time; what is wrong with the last rehearsal."""
-        return rehearse_when_due(self, self._premises.audit()) if self.entry.rehearsal else ()
+        return rehearse_when_due(self, self._premises.audit())
 
     def _strange(self, found: Inspected) -> tuple[str, ...]:
         """Which outputs are not as the keyring would have them, in words."""
@@ -388,39 +375,6 @@ class ConfiguredKeyring(Kept):
             if why is not None:
                 words.append(f"{outlet.name}: {why}")
         return tuple(words)
-
-    def _consumer(self, name: str) -> Consumer:
-        entry = self.entry.consumers[name]
-        target = self._shared.target(entry.target) if entry.target else None
-        proof = Proof(target) if isinstance(target, Proving) else None
-        return Consumer(
-            name,
-            target,
-            self._acknowledgement(entry) or proof,
-            partial(self._alone, entry.target),
-        )
-
-    def _acknowledgement(self, entry: ConsumerEntry) -> Any:
-        acknowledge = entry.acknowledge
-        if acknowledge is None:
-            return None
-        if isinstance(acknowledge, HeartbeatAcknowledgement) and acknowledge.heartbeat == SOCKET:
-            acknowledge = acknowledge.model_copy(update={"heartbeat": self.own_heartbeats})
-        kind = type(acknowledge).__name__.removesuffix("Acknowledgement").lower()
-        build = importlib.import_module(f"certrotd.consumers.{kind}").build
-        if isinstance(acknowledge, ApiServerAcknowledgement):
-            return build(acknowledge, self.clock, self._shared.premises.connect)
-        return build(acknowledge, self.clock)
-
-    @contextmanager
-    def _alone(self, target: str | None) -> Iterator[None]:
-        """One target is told by one rotation at a time, be it of a keyring or of a certificate."""
-        if target is None:
-            yield
-            return
-        wait = self._shared.config.targets[target].lock_wait
-        with self._premises.lock(f"_target-{target}", f"target {target}", wait):
-            yield
 
     def kek_words(self, name: str) -> str:
         """A KEK that wraps it, by its name and type."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from certrotd.errors import NeedsOperator
-from certrotd.keyring import ids
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import Algorithm, DataKey
 from certrotd.outputs.build import Chance, new_iv, new_material
@@ -23,10 +21,7 @@ def new_key(
             f"the outputs of {keyring.name} name keys in different ways",
             hint="give each a keyring of its own, or slots of the same names",
         )
-    generate, key_id = partial(new_material, outputs, algorithm, chance), ""
-    if spaces:
-        material, key_id = ids.draw(spaces[0], generate, keyring.live_ids, keyring.past_ids)
-    else:
-        material = generate()
+    key_id = spaces[0].pick(keyring.live_ids, keyring.past_ids) if spaces else ""
+    material = new_material(outputs, algorithm, chance)
     number = keyring.versions.next_number
     return DataKey(number, algorithm, material, key_id, new_iv(outputs, chance))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock
 from certrotd.config.keyrings import KeyringEntry, SealedEntry
-from certrotd.config.outputs import BaseOutputEntry
+from certrotd.config.output import BaseOutputEntry
 from certrotd.kek.port import Kek
 from certrotd.keyring.material import Algorithm, Material
 from certrotd.keys.outlet import FileOutlet

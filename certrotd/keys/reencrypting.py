@@ -188,7 +188,8 @@ class Passes:
             return passing.run()
         position, kept = Position(), self.ledger.kept if number == 0 else {}
         after: Any = kept.get("after")
-        if after is not None and kept.get("active") == keys.active:
+        here = [keys.active, opened.order]
+        if after is not None and [kept.get("active"), kept.get("order")] == here:
             position = Position(key_from_json(after), int(str(kept["seen"])))
             passing.messages, passing.size = (int(str(kept[each])) for each in ("messages", "size"))
         left = opened.dataset.remaining(passing.done)
@@ -261,6 +262,7 @@ class Checkpoints:
         key = key_to_json(now.after) if now.after is not None else None
         told: dict[str, Any] = {"after": key, "seen": now.seen, "active": self._passes.keys.active}
         told |= {"messages": passing.messages, "size": passing.size}
+        told["order"] = self._passes.opened.order
         told["advice"] = words or self._advice.at(now.seen)
         self._passes.ledger.checkpoint(told, done=now.seen, total=max(self._total, now.seen))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.audit.record import Happened
@@ -40,6 +41,61 @@ def rehearsals_in(document: Document) -> TypedDocument[Rehearsed]:
     )
 
 
+def places_in(document: Document) -> TypedDocument[tuple[Path, ...]]:
+    """Where copies of a keyring were made outside the state directory, and may be still."""
+
+    def parse(data: bytes) -> tuple[Path, ...]:
+        told = parsed(data)
+        if not isinstance(told, list):
+            raise ValueError("not a list of paths")
+        return tuple(map(Path, map(str, told)))
+
+    return TypedDocument(document, parse, lambda paths: json.dumps([*map(str, paths)]).encode())
+
+
+def sweep(keyring: ConfiguredKeyring) -> None:
+    """Remove what a rehearsal that was killed left, also where none would be made now.
+
+    Raises Failure.
+    """
+    if any(each.exists() for each in _places(keyring)):
+        with suppress(LockHeld), keyring.rehearsal_lock():  # else somebody works with it
+            _remove(keyring)
+
+
+def _place(directory: Path, name: str) -> Path:
+    """Nobody else has such a name: what is there is removed."""
+    return directory / f"certrotd-rehearsal-{name}"
+
+
+def _places(keyring: ConfiguredKeyring) -> Sequence[Path]:
+    name = keyring.policy.name
+    known = keyring.rehearsal_places.peek() or ()
+    kept = (each for each in known if each == _place(each.parent, name))
+    return [keyring.state_dir / DIRECTORY / name, *kept]
+
+
+def _remove(keyring: ConfiguredKeyring) -> None:
+    """Remove all copies, under the lock; where a disk is away, that is remembered."""
+    from certrotd.state.scratch import remove
+
+    for each in _places(keyring):
+        remove(each)
+    if known := keyring.rehearsal_places.read():
+        left = (each for each in known if each.exists() or not each.parent.is_dir())
+        keyring.rehearsal_places.write(tuple(left))
+
+
+def _directory(keyring: ConfiguredKeyring, entry: RehearsalEntry) -> Path:
+    """Where this rehearsal makes its copies, remembered before they are there."""
+    if entry.directory is None:
+        return keyring.state_dir / DIRECTORY / keyring.policy.name
+    place = _place(entry.directory, keyring.policy.name)
+    known = keyring.rehearsal_places.read() or ()
+    keyring.rehearsal_places.write((*(each for each in known if each != place), place))
+    return place
+
+
 def rehearsed(keyring: ConfiguredKeyring, audit: Audit) -> Rehearsed:
     """Rehearse a compromise of the active key now; what came of it is kept, and in the audit log.
 
@@ -54,10 +110,12 @@ def rehearsed(keyring: ConfiguredKeyring, audit: Audit) -> Rehearsed:
     found = keyring.store.read()
     if found is None or found.keyring.versions.active is None:
         raise NoKeyring(name)
-    place = keyring.state_dir / DIRECTORY / name
-    if entry.directory is not None:  # what is there is removed: nobody else has such a name
-        place = entry.directory / f"certrotd-rehearsal-{name}"
-    with keyring.rehearsal_lock(), scratch_directory(place, room=entry.bytes) as directory:
+    with ExitStack() as stack:
+        stack.enter_context(keyring.rehearsal_lock())
+        stack.callback(_remove, keyring)
+        _remove(keyring)
+        place = _directory(keyring, entry)
+        directory = stack.enter_context(scratch_directory(place, room=entry.bytes))
         backs_up = _sealing(keyring) if keyring.entry.backup else None
         came_to = Rehearsal(
             policy=keyring.policy,
@@ -78,6 +136,7 @@ def rehearse_when_due(keyring: ConfiguredKeyring, audit: Audit) -> Sequence[Find
     """Rehearse in half of the time; what is wrong with the last one then. Raises Failure."""
     from certrotd.keys.rehearsing import Stopping
 
+    sweep(keyring)
     entry, now = keyring.entry.rehearsal, keyring.clock.now()
     found = keyring.store.inspect()
     if entry is None or found is None or found.versions.active is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 
 from certrotd.config.context import Context
@@ -89,6 +90,16 @@ class Shared:
             module = importlib.import_module(f"certrotd.targets.{entry.type}")
             self._targets[name] = module.build(entry, context)
         return self._targets[name]
+
+    @contextmanager
+    def alone(self, target: str | None) -> Iterator[None]:
+        """One target is told by one rotation at a time, be it of a keyring or of a certificate."""
+        if target is None:
+            yield
+            return
+        wait = self.config.targets[target].lock_wait
+        with self.premises.lock(f"_target-{target}", f"target {target}", wait):
+            yield
 
     def mark(self, keyring: str) -> Document:
         """Where the highest revision of a keyring is kept."""

@@ -14,8 +14,7 @@ from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.rules import decide, explain
 from certrotd.lifecycle import managed
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried
-from certrotd.lifecycle.gate import Held
-from certrotd.lifecycle.subject import Fate, Validity
+from certrotd.lifecycle.subject import Fate, Unlimited, Validity
 from certrotd.lifecycle.view import DISABLED, View
 from certrotd.rotation.flight import Flight
 from certrotd.rotation.step import title
@@ -173,7 +172,7 @@ class KeyringFound:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyringSubject:
+class KeyringSubject(Unlimited):
     """Subject, of a keyring."""
 
     managed: Managed
@@ -207,15 +206,6 @@ class KeyringSubject:
     def unseen(self) -> KeyringFound:
         now = self.managed.clock.now()
         return KeyringFound(self.managed, Standing(), Attempts(), None, now)
-
-    def reserve(self, claim: None, *, now: datetime) -> Held | None:  # noqa: ARG002
-        return None
-
-    def foresee(self, claim: None, *, now: datetime) -> Held | None:  # noqa: ARG002
-        return None
-
-    def release(self) -> None:
-        """Nothing is set aside."""
 
     def rotate(self, runner: Runner, asked: Asked) -> Report:
         from certrotd.keys.rotation import KeyringRotation

@@ -7,6 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from certrotd.clock import Deadline
@@ -154,43 +155,39 @@ class Objects:
         without an answer may have been carried out: the word that came with it tells.
         """
         word = self.word()
+        own = {MANAGED_BY: "certrotd", STATE: self.instance, PART: self.part}
         metadata: Object = {
             "name": self.called(name),
             "namespace": self.namespace,
-            "labels": {
-                MANAGED_BY: "certrotd",
-                STATE: self.instance,
-                PART: self.part,
-                **(labels or {}),
-            },
+            "labels": {**own, **(labels or {})},
             "annotations": {NAME: name, WRITE: word, **(annotations or {})},
         }
         if revision:
             metadata["resourceVersion"] = revision
         if uid:
             metadata["uid"] = uid
-        body = {**content, "metadata": metadata}
-
-        def put() -> Object:
-            try:
-                if revision:
-                    return self.api.replace(self.path(name), body)
-                return self.api.create(self.kind.path(self.namespace), body)
-            except Missing:
-                if not revision:
-                    raise no_namespace(self.namespace) from None
-                raise Conflict(f"{self.place(name)} was removed") from None
-            except Invalid as failure:
-                if "immutable" not in failure.message:
-                    raise
-                raise NeedsOperator(failure.message, hint=made_anew(body)) from None
-
+        put = partial(self._put, name, {**content, "metadata": metadata}, anew=not revision)
         once = written_once(put, lambda: self.api.get(self.path(name)), word)
         with forgetting(self._known(name)) as known:
             found = self.patiently(f"write {self.place(name)}", once)
             if known is not None:
                 known.objects[name] = found
         return found
+
+    def _put(self, name: str, body: Object, *, anew: bool) -> Object:
+        """One request, which makes the object ``anew`` or replaces it; raises as write()."""
+        try:
+            if anew:
+                return self.api.create(self.kind.path(self.namespace), body)
+            return self.api.replace(self.path(name), body)
+        except Missing:
+            if anew:
+                raise no_namespace(self.namespace) from None
+            raise Conflict(f"{self.place(name)} was removed") from None
+        except Invalid as failure:
+            if "immutable" not in failure.message:
+                raise
+            raise NeedsOperator(failure.message, hint=made_anew(body)) from None
 
     def remove(self, name: str, *, revision: str | None = None) -> None:
         """Delete the object, if it is there; raises DiskTrouble, and what Api.delete does.

@@ -35,13 +35,17 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing is due before ``until``."""
+    """Nothing is due before ``until``.
+
+    ``asks``: somebody is to be asked now, in a rotation, whether that is still so.
+    """
 
     act: ClassVar[str] = "wait"
     needs_clock: ClassVar[bool] = False
     why: str
     until: datetime
     code: str = field(default="", compare=False)
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

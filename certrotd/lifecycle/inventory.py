@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from certrotd.errors import Failure, UsageError
 from certrotd.id import Id
 from certrotd.lifecycle.decision import DAEMON, Asked, by_decision
 from certrotd.lifecycle.report import Report
-from certrotd.lifecycle.subject import Subject
+from certrotd.lifecycle.subject import Subject, followers
 from certrotd.lifecycle.view import View
 from certrotd.lifecycle.wing import Wing
 from certrotd.rotation.flight import Flight, flight_in
@@ -47,6 +47,12 @@ class Inventory:
             called.setdefault(subject.id.name, []).append(text)
         found = (name if name in ids else self._only(name, called) for name in names)
         return [ids[text] for text in dict.fromkeys(found)]
+
+    def with_followers(self, chosen: Sequence[Subject]) -> list[Subject]:
+        """``chosen``, and those that follow them and are not among them."""
+        following, known = followers(self.subjects), {each.id for each in chosen}
+        more = [each for one in chosen for each in following.get(one.id, ())]
+        return [*chosen, *(each for each in more if each.id not in known)]
 
     def _only(self, name: str, called: Mapping[str, Sequence[str]]) -> str:
         """The only id with that name; else that of the subject that is for it."""
@@ -83,11 +89,13 @@ class Inventory:
         """Bring each up to date, so many of a kind at once as it has slots.
 
         One's failure never stops the others. What fails before any rotation fails again in the
-        subject's own, which reports it.
+        subject's own, which reports it. Whoever follows another of them comes after it.
         """
-        from concurrent.futures import ThreadPoolExecutor, as_completed
+        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-        unready = self._prepare(runner)
+        unready, following = self._prepare(runner), followers(chosen)
+        known = {each.id for each in chosen}
+        later = {each.id for one in known for each in following.get(one, ())}
         with ExitStack() as stack:
             pools = {
                 wing.kind: stack.enter_context(
@@ -95,13 +103,20 @@ class Inventory:
                 )
                 for wing in self.wings
             }
-            futures = [
-                pools[kind].submit(_rotated, subject, runner, asked, unready.get(kind))
-                for kind, subject in ((each.id.kind, each) for each in chosen)
-                if not runner.stopping()
-            ]
-            for future in as_completed(futures):
-                yield future.result()
+
+            def begin(subjects: Iterable[Subject]) -> set[Future[Report]]:
+                return {
+                    pools[kind].submit(_rotated, subject, runner, asked, unready.get(kind))
+                    for kind, subject in ((each.id.kind, each) for each in subjects)
+                    if not runner.stopping()
+                }
+
+            running = begin(each for each in chosen if each.id not in later)
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for report in [future.result() for future in done]:
+                    running |= begin(following.get(report.subject, ()))
+                    yield report
 
     def _prepare(self, runner: Runner) -> Mapping[str, Failure]:
         """Do what comes before any rotation; by kind why its wing could not, which is a defect."""

@@ -6,7 +6,7 @@ than this.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -206,6 +206,23 @@ class Subject(Protocol):
         ...
 
 
+class Unlimited:
+    """Of a Subject that takes nothing of an account elsewhere: nothing is set aside for it."""
+
+    __slots__ = ()
+
+    def reserve(self, claim: None, *, now: datetime) -> Held | None:  # noqa: ARG002
+        """As Subject.reserve."""
+        return None
+
+    def foresee(self, claim: None, *, now: datetime) -> Held | None:  # noqa: ARG002
+        """As Subject.foresee."""
+        return None
+
+    def release(self) -> None:
+        """As Subject.release."""
+
+
 @runtime_checkable
 class Reversible(Protocol):
     """A subject that a person can take back to an earlier version."""
@@ -213,3 +230,22 @@ class Reversible(Protocol):
     def rollback(self, runner: Runner, to: int | None) -> Report:
         """To that version, or to the newest usable earlier one."""
         ...
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A subject that may have something to do once another one was rotated."""
+
+    @property
+    def after(self) -> Id:
+        """The other one."""
+        ...
+
+
+def followers(subjects: Iterable[Subject]) -> Mapping[Id, Sequence[Subject]]:
+    """Who follows whom."""
+    found: dict[Id, list[Subject]] = {}
+    for each in subjects:
+        if isinstance(each, Follows):
+            found.setdefault(each.after, []).append(each)
+    return found

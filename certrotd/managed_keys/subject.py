@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from certrotd.id import Id
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried
-from certrotd.lifecycle.gate import Held
-from certrotd.lifecycle.subject import Fate, Validity
+from certrotd.lifecycle.subject import Fate, Unlimited, Validity
 from certrotd.lifecycle.view import DISABLED, View
 from certrotd.managed_keys.policy import Policy, Seen, Standing
 from certrotd.managed_keys.rules import Case, decide, explain
@@ -129,7 +128,7 @@ class ManagedKeyFound:
 
 
 @dataclass(frozen=True, slots=True)
-class ManagedKeySubject:
+class ManagedKeySubject(Unlimited):
     """Subject, of a managed key."""
 
     managed: Managed
@@ -162,19 +161,6 @@ class ManagedKeySubject:
 
     def unseen(self) -> ManagedKeyFound:
         return ManagedKeyFound(self.managed.policy, Standing(), None, self.managed.clock.now())
-
-    def reserve(self, claim: None, *, now: datetime) -> Held | None:
-        """Nothing is limited that others share."""
-        del claim, now
-        return None
-
-    def foresee(self, claim: None, *, now: datetime) -> Held | None:
-        """As reserve()."""
-        del claim, now
-        return None
-
-    def release(self) -> None:
-        """Nothing is set aside."""
 
     def rotate(self, runner: Runner, asked: Asked) -> Report:
         from certrotd.managed_keys.rotation import ManagedKeyRotation

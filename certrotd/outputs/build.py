@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from certrotd.config.output import BaseOutputEntry
 from certrotd.config.outputs import (
-    BaseOutputEntry,
+    AgeIdentitiesEntry,
     DotenvEntry,
     FernetListEntry,
     JsonKeyEntry,
@@ -103,6 +104,10 @@ def _built(entry: OutputEntry, algorithm: Algorithm, chance: Chance) -> Output:
 
             separator = "," if entry.separator == "comma" else "\n"
             return FernetList(entry.place, separator, entry.variable)
+        case AgeIdentitiesEntry():
+            from certrotd.outputs.age_identities import AgeIdentities
+
+            return AgeIdentities(entry.place)
         case KeyListEntry():
             return _key_list(entry, algorithm)
         case JsonKeyEntry():

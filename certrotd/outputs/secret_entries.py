@@ -8,7 +8,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from certrotd.config.outputs import SecretPlace
+from certrotd.config.output import SecretPlace
 from certrotd.errors import Failure, NeedsOperator, Transient, failed
 from certrotd.kube.api import SECRETS, Api, Missing, Object, revision_of
 from certrotd.kube.applied import Applied

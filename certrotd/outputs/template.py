@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from certrotd.keyring.age_keys import identity_of, recipient_of
 from certrotd.keyring.delivery import Delivered, Delivery
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
@@ -270,6 +271,8 @@ def _is_text(key: DataKey) -> bool:
 def _key(each: Delivered, delivery: Delivery) -> dict[str, Any]:
     secret, key = each.key.material.reveal(), each.key
     shown = {"text": secret.decode("ascii")} if _is_text(key) else {}
+    if key.algorithm is Algorithm.AGE_X25519:
+        shown = {"identity": identity_of(key), "recipient": recipient_of(key)}
     return shown | {
         "version": key.version,
         "id": key.id or str(key.version),

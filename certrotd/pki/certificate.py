@@ -13,8 +13,9 @@ class CertificateFacts:
     """What one certificate says of itself.
 
     ``names`` are the canonical subject alternative names, in the certificate's order; dates are
-    UTC; ``fingerprint`` is the SHA-256 of the DER and ``serial`` the serial number, both lower
-    hex; ``key_type`` as keys.key_type_of.
+    UTC; ``fingerprint`` is the SHA-256 of the DER, ``serial`` the serial number and
+    ``authority_key`` the identifier of the key that signed it (RFC 5280 §4.2.1.1; empty without
+    one), all lower hex; ``key_type`` as keys.key_type_of.
     """
 
     names: tuple[str, ...]
@@ -26,6 +27,7 @@ class CertificateFacts:
     not_after: datetime
     fingerprint: str
     is_ca: bool
+    authority_key: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that from_json reads back to an equal value."""
@@ -39,6 +41,7 @@ class CertificateFacts:
             "not_after": self.not_after.isoformat(),
             "fingerprint": self.fingerprint,
             "is_ca": self.is_ca,
+            "authority_key": self.authority_key,
         }
 
     @classmethod
@@ -54,6 +57,7 @@ class CertificateFacts:
             not_after=moment(data["not_after"]),
             fingerprint=data["fingerprint"],
             is_ca=data["is_ca"],
+            authority_key=data["authority_key"],
         )
 
 

@@ -75,6 +75,7 @@ def _read(certificate: x509.Certificate) -> CertificateFacts:
         not_after=certificate.not_valid_after_utc,
         fingerprint=fingerprint(certificate),
         is_ca=_is_ca(extensions),
+        authority_key=_authority_key(extensions),
     )
 
 
@@ -104,6 +105,14 @@ def _is_ca(extensions: x509.Extensions) -> bool:
         return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
+
+
+def _authority_key(extensions: x509.Extensions) -> str:
+    try:
+        found = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return ""
+    return (found.key_identifier or b"").hex()
 
 
 def _names(extensions: x509.Extensions) -> tuple[str, ...]:

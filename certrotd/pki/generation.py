@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.order import Missed
+from certrotd.pki.renewal import Suggestion
 
 T = TypeVar("T")
 PLACEHOLDER = "placeholder"
@@ -82,12 +83,14 @@ class CertificateState:
 
     ``withdrawn`` generations were rolled back by hand and are not deployed again by themselves;
     until ``held`` nothing is renewed unasked. ``copies`` are, by path, what was installed last.
+    ``suggested`` is what a CA said last of when to renew.
     """
 
     targets: Mapping[str, TargetState] = field(default_factory=dict)
     withdrawn: tuple[int, ...] = ()
     held: datetime | None = None
     copies: Mapping[str, Copy] = field(default_factory=dict)
+    suggested: Suggestion | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that from_json reads back to an equal value."""
@@ -103,6 +106,7 @@ class CertificateState:
             "withdrawn": list(self.withdrawn),
             "held": self.held.isoformat() if self.held else None,
             "copies": {path: [copy.asked, *copy.stamp] for path, copy in self.copies.items()},
+            "suggested": self.suggested.to_json() if self.suggested else None,
         }
 
     @classmethod
@@ -111,7 +115,7 @@ class CertificateState:
 
         KeyError, TypeError, AttributeError or ValueError if it is something else.
         """
-        held = data["held"]
+        held, suggested = data["held"], data.get("suggested")
         return cls(
             targets={
                 name: TargetState(
@@ -127,7 +131,21 @@ class CertificateState:
                 path: Copy(_is(str, asked), tuple(_is(int, each) for each in stamp))
                 for path, (asked, *stamp) in data.get("copies", {}).items()
             },
+            suggested=Suggestion.from_json(suggested) if suggested is not None else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """One of what a target tells, such as a container, that runs with an older copy.
+
+    ``why`` goes on from its ``name``; ``todo`` is what a person has to do, empty where the target
+    can bring it up to date.
+    """
+
+    name: str
+    why: str
+    todo: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +167,7 @@ class Standing:
     ``displaced`` which of the copies is not what the state says, or not what is asked for.
     ``earlier`` are the generations but those two, the newest first, where the live one cannot be
     used; else they are not looked at. ``foreign`` says what stands in the place of the live one.
+    ``behind`` is, by target, who is known to have an older copy than the live one.
     """
 
     live: Generation | None = None
@@ -158,6 +177,12 @@ class Standing:
     displaced: str | None = None
     earlier: tuple[Generation, ...] = ()
     foreign: ForeignChange | None = None
+    behind: Mapping[str, Sequence[Behind]] = field(default_factory=dict)
+
+    def reached(self, place: str) -> bool:
+        """Whether the live generation is what was brought there last."""
+        state = self.state.targets.get(place)
+        return state is not None and self.live is not None and state.generation == self.live.number
 
 
 def _is(kind: type[T], value: object) -> T:
@@ -184,7 +209,8 @@ class LiveCertificate:
 
     ``live`` is the folder with its files. Without a live generation there are no ``fingerprint``
     and ``key`` (its type; both as CertificateFacts) and no end. ``sealed`` is the Secret that its
-    generation has for good, empty where it is in files.
+    generation has for good, empty where it is in files. ``combined`` are the files in which its
+    key and chain are together, which may be replaced while they are read.
     """
 
     certificate: str
@@ -194,3 +220,4 @@ class LiveCertificate:
     not_after: datetime | None = None
     key: str = ""
     sealed: str = ""
+    combined: tuple[str, ...] = ()

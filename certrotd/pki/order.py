@@ -16,11 +16,13 @@ class Challenge:
 
     ``name`` is ``_acme-challenge.`` and the name to prove, lower case, without a trailing dot;
     ``value`` is the unpadded base64url of the SHA-256 of the key authorization. A wildcard and
-    its parent give two challenges of one name.
+    its parent give two challenges of one name. ``key_authorization`` is that itself, or empty where
+    it does not matter.
     """
 
     name: str
     value: str
+    key_authorization: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ class Due:
     claim: Any = None
 
 
+ASK = Due("it is asked whether it is due", "ask")
+"""Nobody hears of it, unless something came of it."""
 RESUME = Due("an earlier rotation is in flight", "resume")
 
 

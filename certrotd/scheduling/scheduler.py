@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.lifecycle.decision import Action
+from certrotd.lifecycle.decision import Action, Wait
 from certrotd.lifecycle.gate import Gate
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.subject import Fate, Subject
@@ -26,7 +26,7 @@ from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.backoff import Backoff
 from certrotd.scheduling.clock_trust import ClockTrust
 from certrotd.scheduling.condition import Condition
-from certrotd.scheduling.due import HOURLY, RESUME, Due, look_by
+from certrotd.scheduling.due import ASK, HOURLY, RESUME, Due, look_by
 from certrotd.scheduling.due_heap import DueHeap
 from certrotd.scheduling.gates import DIRECTORIES, DISK
 from certrotd.scheduling.looking import flight_of, look_at
@@ -202,6 +202,7 @@ class Scheduler:
         # whoever looks at a subject meets what is raised here too, and reports it
         with contextlib.suppress(Failure, OSError):
             for subject in self._work.changed():
+                self._look_at_followers(subject, now)
                 if subject not in self._work.subjects or self._runs(subject):
                     continue
                 if subject not in self._ours:
@@ -216,6 +217,14 @@ class Scheduler:
         """At the next tick, also at what waits for its turn."""
         self._pools[subject.kind].remove(subject)
         self._due_heap.put(subject, now)
+
+    def _look_at_followers(self, leader: Id, now: datetime) -> None:
+        """What one has brought others have to take over."""
+        for subject in self._work.followers.get(leader, ()):
+            if self._runs(subject):
+                self._woken.add(subject)
+            else:
+                self._look_again(subject, now)
 
     def _look_at_all(self, now: datetime) -> None:
         for pool in self._pools.values():
@@ -289,6 +298,9 @@ class Scheduler:
             if due.claim is None:
                 self._release(subject)
             self._queue(subject, due)
+        elif isinstance(decision, Wait) and decision.asks:
+            self._release(subject)
+            self._queue(subject, ASK)
         else:
             self._release(subject)
             self._due_heap.put(subject, look_by(subject, view.next, now))
@@ -306,7 +318,8 @@ class Scheduler:
                 if subject is None:
                     return
                 job = partial(self._run, self._work.subjects[subject], self._work)
-                self._observer.began(subject, self._due[subject].why)
+                if self._due[subject] is not ASK:
+                    self._observer.began(subject, self._due[subject].why)
             try:
                 self._spawn(str(subject), job)
             except RuntimeError as error:  # the system has no thread to give
@@ -358,12 +371,14 @@ class Scheduler:
         self._ours[subject] = monotonic
         self._release(subject)
         due = self._due.pop(subject)
-        self._observer.ended(report)
+        if due is not ASK or report.last is not None or report.failure is not None:
+            self._observer.ended(report)
         self._backoff.ended(report, due.act, now, monotonic)
         if subject in self._woken:
             self._woken.discard(subject)
             self._backoff.wake(subject)
         self._due_heap.put(subject, now)  # the result is seen at once
+        self._look_at_followers(subject, now)
 
     def _release(self, subject: Id) -> None:
         self._work.subjects[subject].release()

@@ -21,9 +21,9 @@ class Workload:
     has left (None: no limit). ``close`` lets go of it all when its last rotation has ended.
     ``left_out`` are the problems of entries that are skipped. ``directories`` says what is wrong
     with those that everything is kept in, ``full`` why there is no room in them, ``journals`` why
-    nobody knows what is in flight. ``changed`` gives the subjects that were rotated since the last
-    call, ``woken`` those that somebody asked to look at; either may raise Failure or
-    OSError after some of them.
+    nobody knows what is in flight. ``followers`` are to be looked at once another was rotated.
+    ``changed`` gives the subjects that were rotated since the last call, ``woken`` those that
+    somebody asked to look at; either may raise Failure or OSError after some of them.
     """
 
     subjects: Mapping[Id, Subject]
@@ -37,5 +37,6 @@ class Workload:
     directories: Callable[[], Failure | None] = lambda: None
     full: Callable[[], Failure | None] = lambda: None
     journals: Callable[[], Failure | None] = lambda: None
+    followers: Mapping[Id, Sequence[Id]] = field(default_factory=dict)
     changed: Callable[[], Iterable[Id]] = tuple
     woken: Callable[[], Iterable[Id]] = tuple

@@ -21,7 +21,7 @@ from certrotd.files.writable import check_directory
 from certrotd.files.writing import sweep_temporaries
 
 _SHARED = (
-    *("accounts", "audit", "budget", "internal"),
+    *("accounts", "audit", "budget", "internal", "solvers"),
     *(
         "keyrings",
         "keyring-marks",
@@ -35,6 +35,7 @@ _SHARED = (
         "written",
         "rewritings",
         "managed-keys",
+        "deliveries",
     ),
 )
 _BY_SUBJECT = ("history", "journal", "locks", "responder", "wake")

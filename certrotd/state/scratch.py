@@ -21,15 +21,14 @@ def scratch_directory(path: Path, *, room: int) -> Iterator[Path]:
     What a process that was killed left there is removed first: whoever calls it holds a lock.
     Raises DiskTrouble.
     """
+    remove(path)
     with explained(f"make {path}"):
-        _remove(path)
         make_directory(path, mode=0o700)
     try:
         check_directory(path, room=room)
         yield path
     finally:
-        with explained(f"remove {path}"):
-            _remove(path)
+        remove(path)
 
 
 def scratch_state(path: Path, *, now: Callable[[], datetime]) -> StateDirectory:
@@ -39,6 +38,8 @@ def scratch_state(path: Path, *, now: Callable[[], datetime]) -> StateDirectory:
     return state
 
 
-def _remove(path: Path) -> None:
-    if path.exists() or path.is_symlink():
-        shutil.rmtree(path)
+def remove(path: Path) -> None:
+    """Remove such a directory, if it is there; raises DiskTrouble."""
+    with explained(f"remove {path}"):
+        if path.exists() or path.is_symlink():
+            shutil.rmtree(path)

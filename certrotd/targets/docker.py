@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
-from certrotd.config.docker import DockerEntry
+from certrotd.config.docker import ContainerProbeEntry, DockerEntry
 from certrotd.containers.awaiting import await_working
-from certrotd.containers.container import LABEL, PROJECT, SERVICE, Container, Mount, crash
-from certrotd.containers.engine import MAX_OUTPUT, DockerEngine, Engine, Gone, tls_of
-from certrotd.errors import Failure, NeedsOperator, one_line, raise_first
+from certrotd.containers.chosen import Chosen, Task, folder
+from certrotd.containers.container import Container, Mount, crash, recreation
+from certrotd.containers.engine import DockerEngine, Engine, tls_of
+from certrotd.containers.older import CERTIFICATE, Copy, Survey
+from certrotd.containers.probing import ContainerProbe
+from certrotd.errors import Failure, NeedsOperator, Transient, one_line, raise_first
 from certrotd.files.reading import read_file
-from certrotd.pki.generation import Checked, LiveCertificate
+from certrotd.pki.generation import Behind, Checked, LiveCertificate
 
-FILES = ("fullchain.pem", "privkey.pem")
+FILES = (CERTIFICATE, "privkey.pem")
 _RESTARTS = "use mode: restart, or mount the folder above it: {}"
 
 
@@ -27,43 +30,27 @@ _RESTARTS = "use mode: restart, or mount the folder above it: {}"
 class Telling:
     """How a container is told: by a ``signal``, by ``command``, or without both by a restart.
 
-    ``check`` has to succeed in it before.
+    ``check`` has to succeed in it before. ``anew``: it is not told, for it has to be made anew.
     """
 
     signal: str | None = None
     command: tuple[str, ...] | None = None
     check: tuple[str, ...] | None = None
+    anew: bool = False
 
     @property
     def restarts(self) -> bool:
         """Whether it is started anew, and so reads all it mounts anew."""
-        return self.signal is None and self.command is None
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Which containers: by name, of Compose's ``services``, by label, by what they mount."""
-
-    names: tuple[str, ...] = ()
-    services: tuple[tuple[str, str], ...] = ()
-    labelled: bool = False
-    mounting: bool = False
-
-
-@dataclass(frozen=True)
-class Copy:
-    """The folder in each container that the files are written to, and whose they are there."""
-
-    folder: str
-    owner: int = 0
+        return self.signal is None and self.command is None and not self.anew
 
 
 @dataclass(frozen=True)
 class DockerTarget:
     """Those of one ``engine``; ``timeout`` is in seconds for each of them.
 
-    Those that do not run are left alone: they read their files when they start. ``fence`` comes
-    before each act, and raises Fenced once another process may be at work on the same.
+    Those that do not run are left alone: they read their files when they start. Each is proven by
+    ``probes`` before the next is told. ``fence`` comes before each act, and raises Fenced once
+    another process may be at work on the same.
     """
 
     engine: Engine
@@ -71,6 +58,7 @@ class DockerTarget:
     telling: Telling = Telling()
     copy: Copy | None = None
     timeout: float = 60.0
+    probes: tuple[ContainerProbe, ...] = ()
     clock: Clock = field(default_factory=SystemClock, repr=False)
     fence: Callable[[], None] = lambda: None
     together = True
@@ -90,14 +78,20 @@ class DockerTarget:
     def checked_for(self, certificates: Sequence[LiveCertificate]) -> Checked:
         """As InformedCautious.checked_for: each that runs can be told, and would notice.
 
-        What was running is what is shown: an undo has it running again.
+        What is shown is which run since when, and which are seen to serve what is live: an undo
+        has them running again, and asks no more of them.
         """
-        found = self._found(certificates)
-        running = [each for each in found if each.is_running]
-        raise_first([*self._unfit(found), *self._unseen(running, certificates)])
+        found = self.chosen.tasks(self.engine, certificates)
+        running = [each for each in found if each.container.is_running]
+        raise_first([*self._unfit(found), *self._unseen(running)])
         for each in running:
-            self._run(each, self.telling.check)
-        return Checked(list(self._warnings(found)), {"running": [each.name for each in running]})
+            self._run(each.name, self.telling.check)
+        others = {each.name: self._other(each) for each in running}
+        shown = {
+            "running": {each.name: each.container.started for each in running},
+            "served": [name for name, other in others.items() if other is None and self.probes],
+        }
+        return Checked([*self._warnings(found), *filter(None, others.values())], shown)
 
     def apply(self) -> None:
         """As Target.apply."""
@@ -105,53 +99,63 @@ class DockerTarget:
 
     def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As Informed.apply_for: the first that fails ends it."""
-        for each in self._found(certificates):
-            if each.is_running:
-                self._tell(each, certificates)
+        for each in self.chosen.tasks(self.engine, certificates):
+            if each.container.is_running:
+                self._tell(each)
 
     def revert_for(self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]) -> None:
         """As InformedRevertible.revert_for: the last one first, each whatever becomes of others.
 
         One that ran before and does not run now is started again; one that is gone has nothing to
-        be put back.
+        be put back, nor has one that would have been restarted and was not.
         """
-        ran = {str(each) for each in shown.get("running") or ()}
+        known = shown.get("running")
+        ran: Mapping[str, str] = known if isinstance(known, dict) else {}
+        served = set(shown.get("served") or ())
         failures: list[Failure] = []
-        for each in reversed(self._found(certificates, gone=True)):
+        for each in reversed(self.chosen.tasks(self.engine, certificates, gone=True)):
             try:
-                if each.is_running and crash(each, each) is None:
-                    self._tell(each, certificates, back=True)
-                elif each.name in ran or each.status == "restarting":
-                    self._put(each, certificates)
-                    self._restart(each)
+                self._put_back(each, ran, proves=each.name in served)
             except Failure as failure:
                 failures.append(failure)
         raise_first(failures)
 
-    def _found(
-        self, certificates: Sequence[LiveCertificate], *, gone: bool = False
-    ) -> list[Container]:
-        """Each once; raises Gone for a name that is none, unless some may be ``gone``."""
-        found: dict[str, Container] = {}
-        for name in self.chosen.names:
-            with suppress(Gone) if gone else nullcontext():
-                found.setdefault(name, self.engine.get(name))
-        for project, service in self.chosen.services:
-            labels = {PROJECT: project, SERVICE: service}
-            found |= _new(self.engine.find(labels), found)
-        if self.chosen.labelled:
-            labelled = self.engine.find({LABEL: ""})
-            its = [e for e in labelled if any(e.has(each.certificate) for each in certificates)]
-            found |= _new(its, found)
-        if self.chosen.mounting:
-            folders = [_folder(each) for each in certificates]
-            everything = self.engine.find({})
-            its = [e for e in everything if any(e.mounts_of(folder) for folder in folders)]
-            found |= _new(its, found)
-        return list(found.values())
+    def behind_for(self, certificates: Sequence[LiveCertificate]) -> Sequence[Behind]:
+        """As InformedTrailing.behind_for: of those that run."""
+        survey = self._survey
+        found = self.chosen.tasks(self.engine, certificates, gone=True)
+        running = (each for each in found if each.container.is_running)
+        return [behind for each in running if (behind := survey.older(each))]
 
-    def _unfit(self, found: Sequence[Container]) -> Iterator[Failure]:
-        for each in found:
+    def catch_up_for(self, certificates: Sequence[LiveCertificate], names: Sequence[str]) -> None:
+        """As InformedTrailing.catch_up_for: one that ended since reads its files when it starts."""
+        for each in self.chosen.tasks(self.engine, certificates, gone=True):
+            if each.name in names and each.container.is_running:
+                self._tell(each)
+
+    @property
+    def source(self) -> str:
+        """As Announcing.source: the engine."""
+        return self.engine.host
+
+    def starts(self) -> Iterator[str]:
+        """As Announcing.starts."""
+        return self.engine.starts()
+
+    @property
+    def _survey(self) -> Survey:
+        return Survey(
+            self.engine,
+            self.copy,
+            self.probes,
+            self.timeout,
+            self.clock,
+            restarts=self.telling.restarts,
+            anew=self.telling.anew,
+        )
+
+    def _unfit(self, found: Sequence[Task]) -> Iterator[Failure]:
+        for each in (one.container for one in found):
             if each.status == "paused":
                 yield NeedsOperator(
                     f"the container {each.name} is paused", hint=f"docker unpause {each.name}"
@@ -162,60 +166,84 @@ class DockerTarget:
                     hint=f"docker logs {each.name}",
                 )
 
-    def _unseen(
-        self, running: Sequence[Container], certificates: Sequence[LiveCertificate]
-    ) -> Iterator[Failure]:
+    def _unseen(self, running: Sequence[Task]) -> Iterator[Failure]:
         """That a container would read the former files, however it is told."""
+        if self.copy is not None or self.telling.restarts or self.telling.anew:
+            return
         for each in running:
-            if self.copy is None and not self.telling.restarts:
-                for live in certificates:
-                    if pinned := each.pinned(live.live):
-                        yield NeedsOperator(
-                            f"the container {each.name} mounts {pinned.source}: until it is "
-                            "restarted it keeps the generation with which it was started",
-                            hint=_RESTARTS.format(_folder(live)),
-                        )
-                for mount in self._stale(each):
-                    yield _is_stale(each, mount)
+            for live in each.certificates:
+                if pinned := each.container.pinned(live.live):
+                    yield NeedsOperator(
+                        f"the container {each.name} mounts {pinned.source}: until it is "
+                        "restarted it keeps the generation with which it was started",
+                        hint=_RESTARTS.format(folder(live)),
+                    )
+            for mount in self._survey.stale(each.container):
+                yield _is_stale(each.container, mount)
 
-    def _stale(self, found: Container) -> Iterator[Mount]:
-        """Mounts of a single file that is another one in the container than here by now.
+    def _other(self, task: Task) -> str | None:
+        """That it does not serve what is live, in words; raises where it cannot be looked at."""
+        for probe in self.probes:
+            try:
+                words = probe.other(task)
+            except Transient as failure:
+                raise NeedsOperator(failure.message, hint=failure.hint) from None
+            if words is not None:
+                return f"the container {task.name} {words}, not the live one"
+        return None
 
-        Whoever replaces a file by a new one gives it another inode; a mount keeps the first. A
-        container without cat tells nothing.
-        """
-        for mount in found.mounts:
-            if here := _pem(mount.source):
-                # not by the engine's archive, which follows the mount anew
-                deadline = Deadline(self.clock, self.timeout)
-                there = self.engine.run(found.name, ("cat", mount.place), deadline)
-                if there.code == 0 and there.output != here:
-                    yield mount
-
-    def _warnings(self, found: Sequence[Container]) -> Iterator[str]:
+    def _warnings(self, found: Sequence[Task]) -> Iterator[str]:
         if not found:
             yield "it finds no container: nobody is told"
         for each in found:
-            if not each.is_running:
-                yield f"the container {each.name} is {each.status}: it is left alone"
+            if not each.container.is_running:
+                yield f"the container {each.name} is {each.container.status}: it is left alone"
+                continue
+            places = list(self._survey.embedding(each))
+            if places or self.telling.anew:
+                what = f"has a certificate in {' and '.join(places)}" if places else "is not told"
+                yield (
+                    f"the container {each.name} {what}: make it anew afterwards "
+                    f"({recreation(each.container)})"
+                )
 
-    def _tell(
-        self, found: Container, certificates: Sequence[LiveCertificate], *, back: bool = False
-    ) -> None:
-        """Tell one, and wait until it works; ``back``: whatever its check says."""
-        self._put(found, certificates)
+    def _put_back(self, task: Task, ran: Mapping[str, str], *, proves: bool) -> None:
+        found = task.container
+        if self.telling.anew:
+            return  # it was not told
+        if found.is_running and crash(found, found) is None:
+            if self.telling.restarts and ran.get(task.name) == found.started:
+                self._put(task)
+                return  # it was not restarted since
+            self._tell(task, back=True, proves=proves)
+        elif task.name in ran or found.status == "restarting":
+            self._put(task)
+            self._restart(found)
+            self._prove(task, proves=proves)
+
+    def _tell(self, task: Task, *, back: bool = False, proves: bool = True) -> None:
+        """Tell one, and wait until it works and is proven; ``back``: whatever its check says."""
+        if self.telling.anew:
+            return
+        found = task.container
+        self._put(task)
         if not back:
-            self._run(found, self.telling.check)
+            self._run(task.name, self.telling.check)
         if self.telling.restarts:
             self._restart(found)
-            return
-        self.fence()
-        if self.telling.signal is not None:
-            self.engine.kill(found.name, self.telling.signal)
-        self._run(found, self.telling.command)
-        self._await(found, "told")
-        if self.copy is None:
-            raise_first([_is_stale(found, mount) for mount in self._stale(found)])
+        else:
+            self.fence()
+            if self.telling.signal is not None:
+                self.engine.kill(task.name, self.telling.signal)
+            self._run(task.name, self.telling.command)
+            self._await(found, "told")
+            if self.copy is None:
+                raise_first([_is_stale(found, mount) for mount in self._survey.stale(found)])
+        self._prove(task, proves=proves)
+
+    def _prove(self, task: Task, *, proves: bool) -> None:
+        for probe in self.probes if proves else ():
+            probe.proven(task)
 
     def _restart(self, found: Container) -> None:
         self.fence()
@@ -225,44 +253,25 @@ class DockerTarget:
     def _await(self, before: Container, since: str) -> None:
         await_working(self.engine, before, since=since, timeout=self.timeout, clock=self.clock)
 
-    def _put(self, found: Container, certificates: Sequence[LiveCertificate]) -> None:
+    def _put(self, task: Task) -> None:
         if self.copy is None:
             return
-        for each in certificates:
+        for each in task.certificates:
             files = {name: read_file(Path(each.live) / name, limit=2**20) for name in FILES}
             self.fence()
-            self.engine.put(found.name, self.copy.folder, files, self.copy.owner)
+            self.engine.put(task.name, self.copy.of(each), files, self.copy.owner)
 
-    def _run(self, found: Container, argv: Sequence[str] | None) -> None:
+    def _run(self, name: str, argv: Sequence[str] | None) -> None:
         if argv is None:
             return
         self.fence()
-        ended = self.engine.run(found.name, argv, Deadline(self.clock, self.timeout))
+        ended = self.engine.run(name, argv, Deadline(self.clock, self.timeout))
         if ended.code:
             lines = ended.output.decode("utf-8", "replace").strip().splitlines()
             said = f": {one_line(lines[-1])}" if lines else ""
             raise NeedsOperator(
-                f"{' '.join(argv)} in the container {found.name} ended with exit code "
-                f"{ended.code}{said}"
+                f"{' '.join(argv)} in the container {name} ended with exit code {ended.code}{said}"
             )
-
-
-def _new(found: Sequence[Container], known: Mapping[str, Container]) -> dict[str, Container]:
-    return {each.name: each for each in found if each.name not in known}
-
-
-def _folder(certificate: LiveCertificate) -> str:
-    """The certificate's folder, which stays whatever is live in it."""
-    return str(Path(certificate.live).parent)
-
-
-def _pem(path: str) -> bytes:
-    """What is in a file of this host that holds certificates or keys; else nothing."""
-    try:
-        found = read_file(Path(path), limit=MAX_OUTPUT) if os.path.isfile(path) else b""
-    except (OSError, Failure):
-        return b""
-    return found if b"-----BEGIN " in found else b""
 
 
 def _is_stale(found: Container, mount: Mount) -> NeedsOperator:
@@ -286,8 +295,24 @@ def build(entry: DockerEntry, context: Context) -> DockerTarget:
             entry.labelled,
             entry.mounting,
         ),
-        Telling(entry.signal if entry.mode == "signal" else None, entry.command, entry.check),
+        Telling(
+            entry.signal if entry.mode == "signal" else None,
+            entry.command,
+            entry.check,
+            entry.mode == "recreate",
+        ),
         Copy(str(copy.folder), copy.owner) if copy else None,
         timeout,
+        tuple(_probe(each, entry.host, context) for each in entry.container_probe),
         context.clock,
+    )
+
+
+def _probe(entry: ContainerProbeEntry, host: str, context: Context) -> ContainerProbe:
+    return ContainerProbe(
+        entry.port,
+        urlsplit(host).hostname or "127.0.0.1",
+        entry.via == "published",
+        partial(context.prove, entry),
+        partial(context.look, entry),
     )

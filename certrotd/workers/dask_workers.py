@@ -110,8 +110,12 @@ class DaskWorkers:
         trace: TracebackType | None,
     ) -> None:
         for each in (self._client, self._cluster):
-            if each is not None:
-                each.close(timeout=CLOSED_WITHIN)
+            try:
+                if each is not None:
+                    each.close(timeout=CLOSED_WITHIN)
+            except Exception as failure:  # noqa: BLE001  # what was done is done
+                words = _words(failure)
+                logging.getLogger(__name__).warning("workers of Dask did not end: %s", words)
         self._client = self._cluster = None
         self._calls = []
 
@@ -120,11 +124,18 @@ class DaskWorkers:
         """How many workers there are, or are to be."""
         if not self._address:
             return self._number
-        return len(self._client.scheduler_info()["workers"])
+        told = self._client.scheduler_info(n_workers=-1)  # all of them; nothing once it is closed
+        return len(told.get("workers", ()))
 
     def call(self, label: Any, *arguments: Any) -> None:
-        """Have a worker call the function, again by another if that one is lost."""
-        future = self._client.submit(self._function, *arguments, pure=False)
+        """Have a worker call the function, again by another if that one is lost.
+
+        Raises Failure.
+        """
+        try:
+            future = self._client.submit(self._function, *arguments, pure=False)
+        except Exception as error:  # noqa: BLE001  # whatever a library of many parts raises
+            raise Transient(f"Dask takes no more work: {_words(error)}") from None
         self._calls.append((label, future))
 
     def ended(self) -> Sequence[tuple[Any, Any]]:
@@ -143,11 +154,15 @@ def _result(future: Any) -> Any:
     return Transient("a worker of Dask, or its scheduler, is gone")
 
 
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 def _failure(error: Exception, address: str) -> Failure:
     """Why workers were not to be had."""
     if isinstance(error, Failure):
         return error
-    words = f"{type(error).__name__}: {error}".splitlines()[0]
+    words = _words(error)
     if isinstance(error, OSError | TimeoutError):
         where = f"the scheduler at {address}, or a worker of it," if address else "a worker"
         return Transient(f"{where} cannot be reached: {words}")

@@ -129,6 +129,7 @@ hold_services() {
       bind9) unit=named.service ;;
       docker.io) unit=docker.service ;;
       containerd) unit=containerd.service ;;
+      openssh-server) unit=ssh.service ;;
       *) continue ;;
     esac
     if ! systemctl cat "$unit" >/dev/null 2>&1; then

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from certrotd.codecs.age import Age
 from certrotd.codecs.ansible_vault import AnsibleVault
 from certrotd.codecs.derivation import Kdf, KdfName
 from certrotd.codecs.encoding import Encoding
@@ -217,6 +218,7 @@ CASES: dict[str, Callable[[], Case]] = {
         Layout(**{**LAYOUTS["cbc-asterisks"][1], "marks": True}), Algorithm.PASSPHRASE
     ),
     "layouts": lambda: replace(case(Layouts((NEWER, SALTED)), Algorithm.PASSPHRASE), loose=True),
+    "age": lambda: replace(case(Age(), Algorithm.AGE_X25519), loose=True),
     "ansible-vault": lambda: case(AnsibleVault(iterations=2), Algorithm.PASSPHRASE),
     "laravel-cbc": lambda: case(Laravel(), Algorithm.AES_256_CBC),
     "laravel-gcm": lambda: replace(case(Laravel(), Algorithm.AES_128_GCM), loose=True),

@@ -7,15 +7,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 from hypothesis import strategies as st
 
 from certrotd.keyring.delivery import Delivered, Delivery
-from certrotd.keyring.ids import draw
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
+from certrotd.outputs.age_identities import AgeIdentities
 from certrotd.outputs.dotenv import DotenvKeys, DotenvSlots
 from certrotd.outputs.encodings import KeyEncoding, printable_material
 from certrotd.outputs.fernet_list import FernetList
@@ -75,12 +74,6 @@ class Case:
         return self.name
 
 
-def _material(
-    make: Callable[[random.Random, int], bytes], rng: random.Random, size: int
-) -> Material:
-    return Material(make(rng, size))
-
-
 def delivery_of(
     output: Output,
     count: int,
@@ -100,9 +93,7 @@ def delivery_of(
         algorithm = usable[rng.randrange(len(usable))]
         made, key_id = Material(material(rng, algorithm.key_bytes)), ""
         if traits.ids is not None:
-            live = [each.key.id for each in keys]
-            again = partial(_material, material, rng, algorithm.key_bytes)
-            made, key_id = draw(traits.ids, again, live, ())
+            key_id = traits.ids.pick([each.key.id for each in keys], ())
         key = DataKey(version, algorithm, made, key_id, rng.randbytes(traits.iv_bytes))
         created = BEGIN + timedelta(days=version, milliseconds=version)
         keys.append(Delivered(key, State.DECRYPT_ONLY, created))
@@ -268,6 +259,11 @@ CASES = [
         "yaml-ciphers",
         lambda: YamlCiphers(FILE, "production", Path("/etc/app/enc"), "app", bits()),
         most=3,
+    ),
+    Case(
+        "age-identities",
+        lambda: AgeIdentities(FILE),
+        around=("# whose keys these are\n\n¶¶",),
     ),
     Case("fernet-list", lambda: FernetList(FILE), around=("¶¶\n",)),
     Case("fernet-lines", lambda: FernetList(FILE, "\n")),

@@ -15,7 +15,7 @@ from certrotd.escrow.age import Identities, PublicKeys, Shared, Shares, decrypte
 from certrotd.escrow.backup import opened_backup, sealed_backup
 from certrotd.escrow.errors import BackupUnreadable, NotOpened
 from certrotd.escrow.shares import joined, split
-from certrotd.keyring.document import version_json
+from certrotd.keyring.version_json import version_json
 from tests.parts import locate
 from tests.parts.pages import commands
 from tests.unit.escrow.samples import AT, payments

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +18,15 @@ from certrotd.codecs.errors import Damaged, WrongKey
 from certrotd.codecs.port import KeyIds, Traits
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.datasets.configured import CODECS, Opened, opened
+from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Limited
 from certrotd.datasets.reencryption import Pass, Passed, trial
 from certrotd.datasets.values import Form
 from certrotd.errors import NeedsOperator
 from certrotd.keyring.material import Algorithm, DataKey, KeySet
 from tests.contract.codec_cases import key_of
-from tests.contract.databases import Database
+from tests.contract.databases import Database, place
+from tests.parts.postgresql import PostgreSQL
 
 FERNET = CODECS["fernet"]
 KEYS = KeySet.of([key_of(Algorithm.FERNET, n, seed=str(n)) for n in (1, 2)], active=2)
@@ -273,3 +277,125 @@ def test_a_census_of_nothing_at_all_is_not_believed(database: Database) -> None:
     execute("insert into t values (3, ?)", sealed("one"))
     with table(url, where="id = 2") as place, pytest.raises(NeedsOperator, match="condition"):
         place.tally(KEYS)
+
+
+def test_text_that_is_not_utf8_holds_up_no_other_row(tmp_path: Path) -> None:
+    """SQLite takes any bytes as text, in keys, too; a NUL at the beginning hides no value."""
+    with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as database:
+        database.execute("create table t (id text primary key, v text, w text)")
+        for number in range(6):
+            key, strange = b"\xff%d" % number, b"\xfe" if number == 3 else None
+            told = (key, sealed(key), strange)
+            database.execute("insert into t values (cast(? as text), ?, cast(? as text))", told)
+        database.execute("insert into t values ('nul', ?, null)", [f"\0{sealed('x')}"])
+        with table(f"sqlite:///{tmp_path}/app.db", columns=["v", "w"], batch=2) as place:
+            found = passed(place)
+            assert sorted(each.field for each in found.quarantined) == [0, 1]
+            after = place.tally(KEYS)
+            assert (after.by_version, after.unopened) == ({1: 0, 2: 6}, 2)
+            data = AssociatedData("{pk}", "t", ("v",), ("id",))
+            keys = [row.key for row in place.dataset.rows(None, 100, ())]
+            assert b"\xff5" in [data.of(key, 0) for key in keys]
+        query = "select cast(id as blob), v, cast(w as blob) from t where id != 'nul'"
+        for key, value, strange in database.execute(query):
+            assert FERNET.decrypt(value.encode(), KEYS.keys[2]) == key
+            assert strange == (b"\xfe" if key.endswith(b"3") else None)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_rows_are_walked_only_by_keys_that_compare_as_they_sort(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """Of others rows would be left out, by the census too, or come again for ever."""
+    with ExitStack() as stack:
+        execute, url = place(request, tmp_path, monkeypatch, stack, kind)
+        told = {"char(9)": True, "varchar(9)": True, "bit(8)": False, "time": False}
+        if kind == "postgresql":
+            execute("create extension citext")
+            execute("create type mood as enum ('sad', 'ok')")
+            execute("create domain short as varchar(9)")
+            told |= {"short": True, "citext": False, "mood": False, "boolean": False, "real": False}
+        else:
+            told |= {"enum('sad', 'ok')": False, "set('sad', 'ok')": False, "double": False}
+        for number, (type_, fits) in enumerate(told.items()):
+            execute(f"create table t{number} (id {type_} primary key, v char(250))")
+            with table(url, table=f"t{number}", batch=1) as at:
+                if not fits:
+                    with pytest.raises(NeedsOperator, match="cannot be read in the order of id"):
+                        at.tally(KEYS)
+                    continue
+                for key in ("B", "a", "c"):
+                    execute(f"insert into t{number} values (?, ?)", key, sealed(key))
+                assert passed(at) == Passed(0, (), 3)
+                assert at.tally(KEYS).by_version == {1: 0, 2: 3}
+        if kind == "postgresql":
+            execute("create table u (id integer primary key, v text[])")
+            with table(url, table="u") as at:
+                [found] = at.findings(staged=True)
+                assert (found.code, found.fatal) == ("type", True)
+
+
+def test_values_of_megabytes_hold_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """MariaDB closes the connection over a statement that is too long, and says nothing."""
+    with ExitStack() as stack:
+        execute, url = place(request, tmp_path, monkeypatch, stack, "mariadb")
+        [(_, most)] = execute("show global variables like 'max_allowed_packet'")
+        stack.callback(execute, f"set global max_allowed_packet = {most}")
+        execute("create table t (id integer primary key, v longtext charset latin1, w longblob)")
+        long, medium, plain = sealed("x" * 2_000_000), sealed("x" * 1_200_000), "plain" * 700_000
+        for told in ((1, long, None), (2, plain, None), (3, sealed("3"), None), (4, None, medium)):
+            execute("insert into t values (?, ?, ?)", *told)
+        execute(f"set global max_allowed_packet = {4 * 1024 * 1024}")
+        with table(url, columns=["v", "w"], plaintext="encrypt") as at:
+            [quarantined] = passed(at).quarantined
+            assert (quarantined.key, quarantined.why[:40]) == (
+                (2,),
+                "it is longer than max_allowed_packet of ",
+            )
+            assert at.tally(KEYS).by_version == {1: 0, 2: 3}
+        [(value,)] = execute("select v from t where id = 1")
+        assert FERNET.decrypt(value.encode(), KEYS.keys[2]) == b"x" * 2_000_000
+
+
+def test_a_trigger_that_refuses_a_row_holds_up_no_other(database: Database) -> None:
+    """As a constraint does."""
+    execute, url = database
+    execute("create table t (id integer primary key, v varchar(500))")
+    for number in range(6):
+        execute("insert into t values (?, ?)", number, sealed(str(number)))
+    if url.startswith("sqlite"):
+        execute("create trigger no before update on t when new.id = 3 "
+                "begin select raise(abort, 'not this one'); end")  # fmt: skip
+    elif url.startswith("mariadb"):
+        execute("create trigger no before update on t for each row if new.id = 3 then "
+                "signal sqlstate '45000' set message_text = 'not this one'; end if")  # fmt: skip
+    else:
+        execute("create function no() returns trigger language plpgsql as "
+                "$$begin raise exception 'not this one'; end$$")  # fmt: skip
+        execute("create trigger no before update on t for each row when (new.id = 3) "
+                "execute function no()")  # fmt: skip
+    with table(url) as at:
+        [quarantined] = passed(at).quarantined
+        assert quarantined.words(at.dataset.fields) == "v of row 3: the dataset rows: not this one"
+        assert at.tally(KEYS).by_version == {1: 1, 2: 5}
+
+
+def test_a_database_without_a_character_set_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """SQL_ASCII, as old installations of PostgreSQL have it."""
+    with ExitStack() as stack:
+        execute, url = place(request, tmp_path, monkeypatch, stack, "postgresql")
+        execute("drop database if exists ascii")
+        execute("create database ascii template template0 encoding 'SQL_ASCII' "
+                "lc_collate 'C' lc_ctype 'C'")  # fmt: skip
+        part = request.getfixturevalue("part")
+        with part(PostgreSQL).connect("ascii") as connection:
+            connection.execute("set client_encoding to 'UTF8'")
+            connection.execute("create table t (id text primary key, v text)")
+            connection.execute("insert into t values ('é', %s)", [sealed("one")])
+        with table(url.rpartition("/")[0] + "/ascii") as at:
+            assert passed(at).count == 0
+            assert at.tally(KEYS).by_version == {1: 0, 2: 1}

@@ -1,4 +1,4 @@
-"""What every target promises, the one in memory, a program's, a unit's and a real nginx alike."""
+"""What every target promises: the one in memory, a program's, a unit's, real servers' alike."""
 
 import subprocess
 import sys
@@ -13,13 +13,16 @@ from cryptography import x509
 from certrotd.certs.ports import Target
 from certrotd.errors import Failure
 from certrotd.pki.facts import fingerprint
+from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.command import CommandTarget
+from certrotd.targets.haproxy import HaproxyTarget
 from certrotd.targets.nginx import NginxTarget
 from certrotd.targets.signal import SignalTarget
 from certrotd.targets.systemd import SystemdTarget
 from tests.builders import NAME, NEW, OLD
 from tests.fakes.target import MemoryTarget
 from tests.parts import Nginx, locate, pki
+from tests.parts.haproxy import Haproxy
 from tests.parts.process import wait_until
 from tests.parts.systemctl import Systemctl, Unit
 
@@ -138,6 +141,40 @@ while True:
 """
 
 
+@dataclass(frozen=True)
+class Told:
+    """HAProxy's target, told for one certificate."""
+
+    target: HaproxyTarget
+    certificate: LiveCertificate
+
+    def check(self) -> None:
+        self.target.checked_for([self.certificate])
+
+    def apply(self) -> None:
+        self.target.apply_for([self.certificate])
+
+
+@contextmanager
+def real_haproxy(tmp_path: Path) -> Iterator[Bench]:
+    """An HAProxy, told over its socket."""
+    file = tmp_path / "web.pem"
+
+    def put(pair: pki.Pair) -> None:
+        file.write_bytes(pair.key_pem + pair.fullchain_pem)
+
+    put(OLD)
+    with Haproxy(tmp_path / "haproxy", f"crt {file}") as server:
+        web = LiveCertificate("web", (NAME,), str(tmp_path), combined=(str(file),))
+        target = Told(HaproxyTarget(server.socket), web)
+        yield Bench(
+            target,
+            put,
+            lambda: file.write_text("garbage"),
+            lambda: fingerprint(server.served(NAME)),
+        )
+
+
 @contextmanager
 def process(tmp_path: Path) -> Iterator[Bench]:
     """A process that reads its certificate at a hangup, and tells nobody whether it could."""
@@ -209,7 +246,7 @@ class TargetClaims:
 class TestTargets(TargetClaims):
     """Those that need no machine of their own; tests/systemd has a unit of a real systemd."""
 
-    @pytest.fixture(params=["memory", "command", "nginx", "systemd", "signal"])
+    @pytest.fixture(params=["memory", "command", "nginx", "systemd", "signal", "haproxy"])
     def bench(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         """Each target, serving OLD."""
         made: AbstractContextManager[Bench]
@@ -222,6 +259,8 @@ class TestTargets(TargetClaims):
                 made = nullcontext(real_nginx(request.getfixturevalue("nginx"), tmp_path))
             case "systemd":
                 made = nullcontext(unit(request.getfixturevalue("systemctl")))
+            case "haproxy":
+                made = real_haproxy(tmp_path)
             case _:
                 made = process(tmp_path)
         with made as bench:

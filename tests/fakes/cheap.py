@@ -26,7 +26,7 @@ from certrotd.clock import Clock, Deadline
 from certrotd.errors import Failure, LockHeld, Transient
 from certrotd.lifecycle.report import Report
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation, Meta, Standing
+from certrotd.pki.generation import CertificateState, Generation, Meta, Standing
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.rotation.engine import Finished, Outcome, RolledBack
 from certrotd.state.history import with_line
@@ -114,7 +114,7 @@ class CheapCA:
         self._failures = Window(5, timedelta(hours=1))
         self._known: set[frozenset[str]] = set()
 
-    def order(self, names: Sequence[str], *, deadline: Deadline) -> CheapOrder:
+    def order(self, names: Sequence[str], *, deadline: Deadline, replaces: str = "") -> CheapOrder:
         now = self.answers()
         self.tells(now)
         if abs(self.clock.off) > CLOCK_OFF:
@@ -204,6 +204,7 @@ class CheapDisk:
     history: dict[str, Any] | None = None
     flight: str | None = None
     locked: bool = False
+    state: CertificateState = field(default_factory=CertificateState)
 
     def last(self) -> dict[str, Any] | None:
         """As History.last."""
@@ -216,7 +217,7 @@ class CheapDisk:
             journal=_Journal(self),
             world=_no_world,
             lock=self._lock,
-            look=lambda **_: Standing(self.live, self.newest),
+            look=lambda **_: Standing(self.live, self.newest, self.state),
             generation=lambda number: Generation(number, None, None, "not kept"),
         )
 

@@ -38,8 +38,9 @@ class MemoryIssuer:
     """A CA that outlives the process using it, as a CA does: keep it over a simulated crash.
 
     ``now`` stamps certificates. ``lookup`` gives the TXT values visible under a name: with it
-    challenges are really checked, without it every proof is believed. ``orders`` and ``issued``
-    record everything. ``faults`` maps a point to what is raised there, once. ``authorized`` names
+    challenges are really checked, without it every proof is believed. ``orders``, ``issued`` and
+    ``replaced`` record everything.
+    ``faults`` maps a point to what is raised there, once. ``authorized`` names
     need no proof. ``refuse_issuance`` makes orders invalid when they are finalized;
     ``other_names`` are put into certificates instead of those ordered, and ``other_extensions``
     instead of the identifier of the CA's key.
@@ -57,6 +58,7 @@ class MemoryIssuer:
         self.lookup = lookup
         self.orders: list[MemoryOrder] = []
         self.issued: list[x509.Certificate] = []
+        self.replaced: list[str] = []
         self.faults: dict[Point, BaseException] = {}
         self.authorized: set[str] = set()
         self.refuse_issuance = False
@@ -64,9 +66,10 @@ class MemoryIssuer:
         self.other_extensions: tuple[x509.ExtensionType, ...] | None = None
         self.lock = threading.Lock()
 
-    def order(self, names: Sequence[str], *, deadline: Deadline) -> MemoryOrder:
+    def order(self, names: Sequence[str], *, deadline: Deadline, replaces: str = "") -> MemoryOrder:
         """A new order, pending unless every name is authorized."""
         self.strike("order")
+        self.replaced.append(replaces)
         with self.lock:
             order = MemoryOrder(self, f"memory://order/{len(self.orders) + 1}", tuple(names))
             self.orders.append(order)

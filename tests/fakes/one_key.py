@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from certrotd.codecs.derivation import Kdf, KdfName
 from certrotd.codecs.errors import CodecError
 from certrotd.codecs.expectation import Anything, Expectation, Length, Matching
 from certrotd.codecs.layout import Layout, LayoutCipher
+from certrotd.codecs.patterns import WholePattern
 from certrotd.codecs.port import Codec
 from certrotd.codecs.tink import Tink
 from certrotd.datasets.census import Tally
@@ -168,7 +168,7 @@ class CutOverBench(KeyBench):
     @contextmanager
     def _opened(self) -> Iterator[Opened]:
         self.clock.advance(self.slow)
-        looks: Expectation = Length(1, 9) if self.codec is CFB else Matching(re.compile(r"\d+"))
+        looks: Expectation = Length(1, 9) if self.codec is CFB else Matching(WholePattern(r"\d+"))
         expects = {} if self.codec.traits.authenticated else {0: looks}
         yield Opened(self.rows, Form(self.codec, expects=expects), Pace(batch=3), False)
 

@@ -188,10 +188,11 @@ class _Issuer:
         self._chance = chance
         self._failure = failure
 
-    def order(self, names: Sequence[str], *, deadline: Deadline) -> _Order:
+    def order(self, names: Sequence[str], *, deadline: Deadline, replaces: str = "") -> _Order:
         with _unanswered(self._failure):
             order = self._chance.act(
-                "issuer: order", lambda: self._issuer.order(names, deadline=deadline)
+                "issuer: order",
+                lambda: self._issuer.order(names, deadline=deadline, replaces=replaces),
             )
         return _Order(order, self._chance, self._failure)
 

@@ -1,10 +1,13 @@
 """A certrotd site of the test's own, and servers that a module's tests share."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.integration.containers import HOST, IMAGE, Web
 from tests.parts import Bind, Parts, Pebble, Resolver, locate
+from tests.parts.docker import Docker
 from tests.parts.site import Site
 
 
@@ -37,3 +40,36 @@ def acme_site(site: Site, zones: tuple[Bind, Resolver], ca: Pebble) -> Site:
     site.rfc2136(bind)
     site.dns(resolver, port=bind.port)
     return site
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[Docker]:
+    """An engine that has an image with nginx."""
+    locate.require_root()
+    root = locate.require_part("systemd-base") / "rootfs.tar"
+    with Docker() as engine:
+        engine.run("import", root, IMAGE)
+        yield engine
+
+
+@pytest.fixture
+def certified(site: Site) -> Site:
+    """One with a certificate that nothing serves yet."""
+    site.internal()
+    site.certificate("web", HOST)
+    site.rotate()
+    return site
+
+
+@pytest.fixture
+def containers(docker: Docker, tmp_path: Path) -> Iterator[Callable[..., Web]]:
+    """Makes containers, removed at the end."""
+    made: list[str] = []
+
+    def make(name: str, folder: str = "/certs/live") -> Web:
+        made.append(name)
+        return Web(docker, name, tmp_path, folder)
+
+    yield make
+    for name in made:
+        docker.run("rm", "--force", "--volumes", name)

@@ -8,7 +8,7 @@ from typing import Any
 
 from certrotd.stores.live_secret import NEEDED_LIVE
 from tests.cluster.objects import container, deployment
-from tests.integration.test_cluster_state import RULES as STATE
+from tests.integration.cluster_home import RULES as STATE
 from tests.parts.kubernetes import ControlPlane, audit
 from tests.parts.kubernetes.audit import AuditLog, Call, described
 from tests.parts.kubernetes.secrets import Shop

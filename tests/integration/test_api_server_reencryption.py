@@ -16,6 +16,7 @@ import pytest
 
 from tests.integration.test_api_server_encryption import Cluster, flags
 from tests.parts.kubernetes import ApiError, ControlPlane
+from tests.parts.kubernetes.chart import one, rewriting, template
 from tests.parts.process import wait_until
 from tests.parts.site import Site
 
@@ -107,10 +108,8 @@ def cluster(site: Site, tmp_path: Path) -> Iterator[tuple[Cluster, Objects]]:
 
 
 def allow(plane: ControlPlane) -> None:
-    """Give the account the rights that are documented, in force when this returns."""
-    rules = [
-        {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["list", "patch"]}
-    ]
+    """Give the account the rights that the Helm chart gives, in force when this returns."""
+    rules = one(template(rewriting()), "ClusterRole")["rules"]
     role = {"metadata": {"name": "rewriter"}, "rules": rules}
     plane.api.create(f"{RBAC}/clusterroles", role)
     binding = {

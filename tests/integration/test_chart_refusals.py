@@ -150,6 +150,12 @@ class TestRefused:
                 {"outputs": [{"type": "tink", "secret": {"name": "a", "key": "a"}}]},
                 "keyring a has an output in a Secret: mode sidecar has no rights",
             ),
+            (
+                "sidecar",
+                "config.keyrings.a",
+                {"datasets": {"b": {"type": "kubernetes"}}},
+                "keyring a has dataset b of type kubernetes: mode sidecar has no rights",
+            ),
             ("sidecar", "strategy", {"type": "RollingUpdate"}, "strategy RollingUpdate cannot be"),
             ("sidecar", "replicas", 3, "persistence is for one replica"),
         ],

@@ -9,7 +9,16 @@ from certrotd.kube.state import NEEDED
 from certrotd.outputs.secret_entries import NEEDED as NEEDED_OUTPUT
 from certrotd.stores.live_secret import NEEDED_LIVE, NEEDED_OWN
 from tests.parts.kubernetes.api import Object
-from tests.parts.kubernetes.chart import CHART, MODES, HelmRefused, changed, example, one, template
+from tests.parts.kubernetes.chart import (
+    CHART,
+    MODES,
+    HelmRefused,
+    changed,
+    example,
+    one,
+    rewriting,
+    template,
+)
 from tests.unit.targets.kubernetes_page import role, rules
 
 ROOT = CHART.parents[2]
@@ -170,6 +179,38 @@ class TestRights:
             ("", "pods", "watch"),
         }, "what every target has"
 
+    def test_of_objects_that_are_written_anew(self) -> None:
+        """As docs/keys/kubernetes.md has it, in all namespaces: only if that is asked for."""
+        values = rewriting()
+        objects = template(values)
+        page = (ROOT / "docs" / "keys" / "kubernetes.md").read_text()
+        shown = yaml.safe_load(page.partition("```clusterrole\n")[2].partition("```")[0])
+        given = one(objects, "ClusterRole")
+        assert triples(given["rules"]) == triples(shown["rules"])
+        binding = one(objects, "ClusterRoleBinding")
+        assert binding["roleRef"]["name"] == given["metadata"]["name"] == "certrotd.certrotd"
+        assert not {"namespace"} & {*given["metadata"], *binding["metadata"]}
+        del values["rbac"]
+        with pytest.raises(HelmRefused, match=r"dataset objects .* set rbac\.rewriteObjects=true"):
+            template(values)
+        values["rbac"] = {"create": False}
+        assert not [each for each in template(values) if "Role" in each["kind"]]
+
+    def test_of_objects_that_are_written_anew_in_some_namespaces(self) -> None:
+        """In these alone, beside what else is needed there; of groups of others as well."""
+        resources = ["secrets", "widgets.example.com", "leases.coordination.k8s.io"]
+        objects = template(rewriting(namespaces=["shop", "books"], resources=resources))
+        assert not [each for each in objects if each["kind"].startswith("Cluster")]
+        books = one(objects, "Role", namespace="books")["rules"]
+        assert triples(books) == {
+            (group, plural, verb)
+            for plural, _, group in (each.partition(".") for each in resources)
+            for verb in ("list", "patch")
+        }
+        shop = one(objects, "Role", namespace="shop")["rules"]
+        assert all(rule in shop for rule in books)
+        assert shop[0]["resourceNames"] == ["shop-tls"], "what its certificate needs"
+
     def test_that_others_have_are_added_by_hand(self) -> None:
         """In any namespace."""
         rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]}
@@ -184,8 +225,13 @@ class TestRights:
         values = example("deployment")
         values["config"]["targets"]["shop"]["kubeconfig"] = "/run/secrets/certrotd/kubeconfig"
         values["config"]["certificates"][0]["store"]["kubeconfig"] = "/run/secrets/certrotd/k"
+        keyrings = rewriting(kubeconfig="/run/secrets/certrotd/k")["config"]["keyrings"]
+        values["config"]["keyrings"] = keyrings
         objects = template(values)
-        assert [e["metadata"]["namespace"] for e in objects if e["kind"] == "Role"] == ["certrotd"]
+        assert [e["metadata"]["namespace"] for e in objects if "Role" in e["kind"]] == [
+            "certrotd",
+            "certrotd",
+        ], "a Role and its binding"
 
     def test_are_never_cluster_wide(self) -> None:
         """In any mode."""

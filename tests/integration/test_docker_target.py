@@ -1,125 +1,16 @@
 """nginx in containers of a real engine: told by signal, program or restart, and brought back."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.parts import locate
-from tests.parts.client import served_leaf
+from tests.integration.containers import IMAGE, Web, folder, targeted
 from tests.parts.docker import Docker
-from tests.parts.process import free_port, wait_until
+from tests.parts.process import wait_until
 from tests.parts.site import Site
-
-HOST = "a.example.test"
-IMAGE = "certrotd-test/nginx"
-NGINX = """\
-daemon off;
-pid /tmp/nginx.pid;
-error_log /dev/stderr notice;
-events {{}}
-http {{
-  access_log off;
-  server {{
-    listen 127.0.0.1:{port} ssl;
-    ssl_certificate {folder}/fullchain.pem;
-    ssl_certificate_key {folder}/privkey.pem;
-    return 200 "ok\\n";
-  }}
-}}
-"""
-
-
-@pytest.fixture(scope="module")
-def docker() -> Iterator[Docker]:
-    """An engine that has an image with nginx."""
-    locate.require_root()
-    root = locate.require_part("systemd-base") / "rootfs.tar"
-    with Docker() as engine:
-        engine.run("import", root, IMAGE)
-        yield engine
-
-
-@pytest.fixture
-def made(site: Site) -> Site:
-    """One with a certificate that nothing serves yet."""
-    site.internal()
-    site.certificate("web", HOST)
-    site.rotate()
-    return site
-
-
-class Web:
-    """A container with nginx; its files are in ``folder`` there."""
-
-    def __init__(self, docker: Docker, name: str, directory: Path, folder: str) -> None:
-        self.docker = docker
-        self.name = name
-        self.port = free_port()
-        self.config = directory / f"{name}.conf"
-        self.config.write_text(NGINX.format(port=self.port, folder=folder))
-
-    def start(self, *options: str) -> None:
-        """Makes it, and waits until it serves."""
-        mounted = ["--volume", f"{self.config}:/etc/nginx/nginx.conf"]
-        named = ["--detach", "--name", self.name, "--network", "host", "--user", "0"]
-        self.docker.run("run", *named, *mounted, *options, IMAGE, "/usr/sbin/nginx")
-        wait_until(self.is_up, what=f"{self.name} serves")
-
-    def is_up(self) -> bool:
-        """Whether it shows any certificate."""
-        try:
-            return bool(self.serial)
-        except OSError:
-            return False
-
-    @property
-    def serial(self) -> int:
-        """That of the leaf that it serves."""
-        return served_leaf("127.0.0.1", self.port, HOST).serial_number
-
-    def state(self, field: str) -> str:
-        """What docker inspect says."""
-        return self.docker.run("inspect", "--format", f"{{{{{field}}}}}", self.name).strip()
-
-    @property
-    def probe(self) -> dict[str, Any]:
-        """How it is proven."""
-        return {"address": f"127.0.0.1:{self.port}", "sni": HOST, "deadline": "20s"}
-
-
-@pytest.fixture
-def containers(docker: Docker, tmp_path: Path) -> Iterator[Callable[..., Web]]:
-    """Makes containers, removed at the end."""
-    made: list[str] = []
-
-    def make(name: str, folder: str = "/certs/live") -> Web:
-        made.append(name)
-        return Web(docker, name, tmp_path, folder)
-
-    yield make
-    for name in made:
-        docker.run("rm", "--force", "--volumes", name)
-
-
-def targeted(site: Site, docker: Docker, *webs: Web, **options: Any) -> None:
-    """They are the certificate's target from now on."""
-    probes = [each.probe for each in webs]
-    site.config["targets"]["box"] = {
-        "type": "docker",
-        "host": docker.host,
-        "probe": probes,
-        "timeout": "30s",
-        **options,
-    }
-    site.config["certificates"][0]["targets"] = ["box"]
-
-
-def folder(site: Site) -> str:
-    """The certificate's own, as a container mounts it."""
-    return f"{site.store / 'web'}:/certs:ro"
 
 
 @pytest.mark.parametrize(
@@ -133,54 +24,54 @@ def folder(site: Site) -> str:
 )
 def test_a_container_gets_the_new_certificate(
     docker: Docker,
-    made: Site,
+    certified: Site,
     containers: Callable[..., Web],
     options: dict[str, Any],
     restarted: bool,
 ) -> None:
     """By each way; it runs on, unless it is to be restarted."""
     web = containers("web")
-    web.start("--volume", folder(made))
+    web.start("--volume", folder(certified))
     before, started = web.serial, web.state(".State.StartedAt")
-    targeted(made, docker, web, containers=["web"], **options)
-    assert made.rotate("--force").row("web")["result"] == "done"
+    targeted(certified, docker, web, containers=["web"], **options)
+    assert certified.rotate("--force").row("web")["result"] == "done"
     assert web.serial != before
     assert (web.state(".State.StartedAt") != started) is restarted
 
 
 def test_a_broken_configuration_in_the_container_is_undone(
-    docker: Docker, made: Site, containers: Callable[..., Web]
+    docker: Docker, certified: Site, containers: Callable[..., Web]
 ) -> None:
     """The check in it says so before anything is changed; without one, a restart shows it."""
     web = containers("web")
-    web.start("--volume", folder(made))
+    web.start("--volume", folder(certified))
     before = web.serial
     good = web.config.read_text()
     web.config.write_text(good.replace("return 200", "retrun 200"))
     told = {"mode": "exec", "command": ["nginx", "-s", "reload"], "check": ["nginx", "-t"]}
-    targeted(made, docker, web, containers=["web"], **told)
-    refused = made.run("rotate", "web", "--force")
+    targeted(certified, docker, web, containers=["web"], **told)
+    refused = certified.run("rotate", "web", "--force")
     assert refused.code == 1
     assert "nginx -t in the container web ended with exit code 1: nginx: configuration" in (
         refused.stderr + refused.stdout
     )
     assert web.serial == before
-    targeted(made, docker, web, containers=["web"], mode="restart")
-    broken = made.run("rotate", "web", "--force")
+    targeted(certified, docker, web, containers=["web"], mode="restart")
+    broken = certified.run("rotate", "web", "--force")
     assert broken.code == 1
     assert "the container web does not work since it was restarted: it ended with exit code 1" in (
         broken.stderr + broken.stdout
     )
     web.config.write_text(good)
-    made.run("rotate", "web")  # it ends what could not be undone while nginx did not start
+    certified.run("rotate", "web")  # it ends what could not be undone while nginx did not start
     wait_until(web.is_up)
     assert web.serial == before
-    assert made.rotate("--force").row("web")["result"] == "done"
+    assert certified.rotate("--force").row("web")["result"] == "done"
     assert web.serial != before
 
 
 def test_a_restart_that_fails_has_the_former_one_running_again(
-    docker: Docker, made: Site, containers: Callable[..., Web], tmp_path: Path
+    docker: Docker, certified: Site, containers: Callable[..., Web], tmp_path: Path
 ) -> None:
     """The container refuses new certificates alone: it is started with the former ones."""
     web = containers("web")
@@ -188,13 +79,13 @@ def test_a_restart_that_fails_has_the_former_one_running_again(
     started = 'test "$(sha256sum < /certs/live/fullchain.pem)" = "$(cat /serial)" && exec nginx'
     web.docker.run(
         *("run", "--detach", "--name", "web", "--network", "host", "--user", "0"),
-        *("--volume", f"{web.config}:/etc/nginx/nginx.conf", "--volume", folder(made)),
-        *("--volume", f"{_noted(made, serial)}:/serial", IMAGE, "/bin/sh", "-c", started),
+        *("--volume", f"{web.config}:/etc/nginx/nginx.conf", "--volume", folder(certified)),
+        *("--volume", f"{_noted(certified, serial)}:/serial", IMAGE, "/bin/sh", "-c", started),
     )
     wait_until(web.is_up)
     before = web.serial
-    targeted(made, docker, web, containers=["web"], mode="restart")
-    failed = made.run("rotate", "web", "--force")
+    targeted(certified, docker, web, containers=["web"], mode="restart")
+    failed = certified.run("rotate", "web", "--force")
     assert failed.code == 1
     assert "rolled back" in failed.stdout + failed.stderr
     wait_until(web.is_up)
@@ -209,32 +100,32 @@ def _noted(site: Site, path: Path) -> Path:
 
 
 def test_a_mount_that_keeps_the_old_files_is_refused_or_restarted(
-    docker: Docker, made: Site, containers: Callable[..., Web], tmp_path: Path
+    docker: Docker, certified: Site, containers: Callable[..., Web], tmp_path: Path
 ) -> None:
     """By what it mounts, and where that tells nothing, by what is in it."""
-    live = made.store / "web" / "live"
+    live = certified.store / "web" / "live"
     web = containers("web", "/certs")
     web.start(*(o for f in ("fullchain", "privkey") for o in _file(live / f"{f}.pem")))
     before = web.serial
-    targeted(made, docker, web, containers=["web"])
-    refused = made.run("rotate", "web", "--force")
+    targeted(certified, docker, web, containers=["web"])
+    refused = certified.run("rotate", "web", "--force")
     assert "the container web mounts" in refused.stdout + refused.stderr
     assert "until it is restarted it keeps" in refused.stdout + refused.stderr
     assert web.serial == before
-    targeted(made, docker, web, containers=["web"], mode="restart")
-    assert made.rotate("--force").row("web")["result"] == "done"
+    targeted(certified, docker, web, containers=["web"], mode="restart")
+    assert certified.rotate("--force").row("web")["result"] == "done"
     assert web.serial != before
 
     # copies that are replaced by new files
     copies = tmp_path / "copies"
     copies.mkdir()
     paths = {name: str(copies / f"{name}.pem") for name in ("fullchain", "privkey")}
-    made.config["certificates"][0]["install"] = [paths]
-    made.rotate("--force")
+    certified.config["certificates"][0]["install"] = [paths]
+    certified.rotate("--force")
     other = containers("other", "/certs")
     other.start(*(o for f in ("fullchain", "privkey") for o in _file(copies / f"{f}.pem")))
-    targeted(made, docker, other, containers=["other"])
-    undone = made.run("rotate", "web", "--force")
+    targeted(certified, docker, other, containers=["other"])
+    undone = certified.run("rotate", "web", "--force")
     assert undone.code == 1
     assert "a mount of a single file keeps the first one" in undone.stdout + undone.stderr
 
@@ -244,17 +135,17 @@ def _file(path: Path) -> tuple[str, str]:
 
 
 def test_one_that_is_stopped_is_left_alone(
-    docker: Docker, made: Site, containers: Callable[..., Web]
+    docker: Docker, certified: Site, containers: Callable[..., Web]
 ) -> None:
     """It reads the new files when it starts; what runs is told, in turn."""
     web, spare = containers("web"), containers("spare")
     for each in (web, spare):
-        each.start("--volume", folder(made), "--label", "certrotd.certificate=web,other")
+        each.start("--volume", folder(certified), "--label", "certrotd.certificate=web,other")
     docker.run("stop", "spare")
-    targeted(made, docker, web, labelled=True)
-    checked = made.run("rotate", "web", "--force", "--dry-run")
+    targeted(certified, docker, web, labelled=True)
+    checked = certified.run("rotate", "web", "--force", "--dry-run")
     assert "the container spare is exited: it is left alone" in checked.stdout + checked.stderr
-    assert made.rotate("--force").row("web")["result"] == "done"
+    assert certified.rotate("--force").row("web")["result"] == "done"
     assert spare.state(".State.Status") == "exited"
     docker.run("start", "spare")
     wait_until(spare.is_up)
@@ -262,23 +153,23 @@ def test_one_that_is_stopped_is_left_alone(
 
 
 def test_containers_are_found_by_what_they_mount_and_by_compose(
-    docker: Docker, made: Site, containers: Callable[..., Web]
+    docker: Docker, certified: Site, containers: Callable[..., Web]
 ) -> None:
     """And files are written into one that mounts none."""
     web, own = containers("web"), containers("own", "/srv")
-    web.start("--volume", folder(made))
+    web.start("--volume", folder(certified))
     labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "own"}
     labelled = [option for each in labels.items() for option in ("--label", "=".join(each))]
     docker.run(
         *("create", "--name", "own", "--network", "host", "--user", "0", *labelled),
         *("--volume", f"{own.config}:/etc/nginx/nginx.conf", IMAGE, "/usr/sbin/nginx"),
     )
-    for file in made.files("web"):
+    for file in certified.files("web"):
         docker.run("cp", "--follow-link", file, f"own:/srv/{file.name}")
     docker.run("start", "own")
     wait_until(own.is_up)
-    targeted(made, docker, web, mounting=True)
-    made.config["targets"]["copies"] = {
+    targeted(certified, docker, web, mounting=True)
+    certified.config["targets"]["copies"] = {
         "type": "docker",
         "host": docker.host,
         "services": ["shop/own"],
@@ -286,27 +177,28 @@ def test_containers_are_found_by_what_they_mount_and_by_compose(
         "probe": [own.probe],
         "wave": 1,
     }
-    made.config["certificates"][0]["targets"] = ["box", "copies"]
+    certified.config["certificates"][0]["targets"] = ["box", "copies"]
     before = web.serial
-    assert made.rotate("--force").row("web")["result"] == "done"
+    assert certified.rotate("--force").row("web")["result"] == "done"
     assert web.serial == own.serial != before
 
 
 def test_what_cannot_be_told_is_said_before_an_order(
-    docker: Docker, made: Site, containers: Callable[..., Web]
+    docker: Docker, certified: Site, containers: Callable[..., Web]
 ) -> None:
     """A container that is not there, one that is held, and an engine that is away."""
     web = containers("web")
-    web.start("--volume", folder(made))
-    targeted(made, docker, web, containers=["web", "nobody"])
-    assert "there is no container nobody at unix://" in made.run("rotate", "web", "--force").stderr
-    targeted(made, docker, web, containers=["web"])
+    web.start("--volume", folder(certified))
+    targeted(certified, docker, web, containers=["web", "nobody"])
+    missing = certified.run("rotate", "web", "--force")
+    assert "there is no container nobody at unix://" in missing.stderr
+    targeted(certified, docker, web, containers=["web"])
     docker.run("pause", "web")
-    held = made.run("rotate", "web", "--force")
+    held = certified.run("rotate", "web", "--force")
     docker.run("unpause", "web")
     assert "the container web is paused (docker unpause web)" in held.stderr
-    targeted(made, docker, web, containers=["web"], host="unix:///nowhere/docker.sock")
-    away = made.run("rotate", "web", "--force")
+    targeted(certified, docker, web, containers=["web"], host="unix:///nowhere/docker.sock")
+    away = certified.run("rotate", "web", "--force")
     assert "unix:///nowhere/docker.sock cannot" in away.stderr
     assert "does dockerd run there?" in away.stderr
-    assert made.generations("web") == [1]
+    assert certified.generations("web") == [1]

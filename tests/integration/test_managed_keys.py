@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_managed_keys import MotoFront
+from tests.contract.managed_key_rigs import MotoFront
 from tests.integration.daemon import running
 from tests.integration.test_http import get, listen, ready
 from tests.parts import Parts

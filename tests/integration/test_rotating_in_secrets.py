@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import OTHER_PAIR, PAIR
-from tests.integration.test_kubernetes_store import EXPIRED
+from tests.integration.live_secrets import EXPIRED
 from tests.parts.kubernetes import ControlPlane
 from tests.parts.kubernetes.secrets import Shop, rules, tls_secret
 from tests.parts.pki import make_leaf, make_root

@@ -219,6 +219,12 @@ class Bind(_Named):
         update.add(dns.name.from_text(name), 60, "TXT", f'"{value}"')
         return self.send(update)
 
+    def add_cname(self, name: str, target: str) -> None:
+        """Makes a name an alias by a signed update."""
+        update = self._update(name, None)
+        update.add(dns.name.from_text(name), 60, "CNAME", f"{target}.")
+        assert self.send(update) == dns.rcode.NOERROR
+
     def delete_txt(self, name: str, *, key: TsigKey | None = None) -> dns.rcode.Rcode:
         """Deletes every TXT value of a name by a signed update and returns the answer's code."""
         update = self._update(name, key)

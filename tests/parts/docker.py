@@ -6,37 +6,21 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.parts import locate
-from tests.parts.process import Server, ServerFailed, wait_until
+from tests.parts import locate, pki
+from tests.parts.process import Server, ServerFailed, free_port, wait_until
 
 # What systemd needs and a container does not have by itself; --privileged asks for more than some
 # hosts have to give.
 _CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "DAC_READ_SEARCH")
 
 
-class Docker(Server):
-    """dockerd without networks: each container has loopback alone.
+class Engine(Server):
+    """A Docker engine that listens on a socket in a directory of its own: ``host``."""
 
-    Everything it keeps is in a short directory of its own (its sockets' paths have a limit),
-    removed at the end. Root is needed.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(Path(tempfile.mkdtemp(prefix="certrotd-docker-")))
-        self._daemon = locate.require("dockerd")
+    def __init__(self, prefix: str) -> None:
+        super().__init__(Path(tempfile.mkdtemp(prefix=prefix)))
         self.client = locate.require("docker")
         self.host = f"unix://{self.directory}/docker.sock"
-
-    def command(self) -> Sequence[str | Path]:
-        return [
-            self._daemon,
-            *("--data-root", self.directory / "data"),
-            *("--exec-root", self.directory / "exec"),
-            *("--pidfile", self.directory / "pid"),
-            *("--host", self.host),
-            "--bridge=none",
-            "--iptables=false",
-        ]
 
     def is_ready(self) -> bool:
         try:
@@ -51,19 +35,54 @@ class Docker(Server):
             for container in self.run("ps", "--all", "--quiet").split():
                 self.run("rm", "--force", "--volumes", container)
         super().stop()
-        for mount in _mounts_below(self.directory):
-            subprocess.run(["umount", "--lazy", mount], check=True)
-        shutil.rmtree(self.directory)
 
-    def run(self, *arguments: str | Path, within: float = 600.0) -> str:
-        """What a docker command prints; it must succeed."""
+    def run(self, *arguments: str | Path, within: float = 600.0, host: str = "") -> str:
+        """What a docker command prints; it must succeed. ``host``: by another way to the engine."""
         return subprocess.run(
-            [self.client, "--host", self.host, *arguments],
+            [self.client, "--host", host or self.host, *arguments],
             check=True,
             capture_output=True,
             text=True,
             timeout=within,
         ).stdout
+
+
+class Docker(Engine):
+    """dockerd without networks: each container has loopback alone.
+
+    Everything it keeps is in a short directory of its own (its sockets' paths have a limit),
+    removed at the end. Root is needed. It listens at ``host``, and over TCP at ``remote`` to who
+    has the files ``tls`` of a client.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("certrotd-docker-")
+        self._daemon = locate.require("dockerd")
+        self.remote = f"tcp://127.0.0.1:{free_port()}"
+        root, keys = pki.make_root(), self.directory / "tls"
+        ca, _ = root.write(keys, "ca")
+        self._server = pki.make_leaf(root, "127.0.0.1").write(keys, "server")
+        cert, key = pki.make_client(root, "certrotd").write(keys, "client")
+        self.tls = {"ca": str(ca), "cert": str(cert), "key": str(key)}
+
+    def command(self) -> Sequence[str | Path]:
+        return [
+            self._daemon,
+            *("--data-root", self.directory / "data"),
+            *("--exec-root", self.directory / "exec"),
+            *("--pidfile", self.directory / "pid"),
+            *("--host", self.host, "--host", self.remote),
+            *("--tlsverify", "--tlscacert", self.tls["ca"]),
+            *("--tlscert", self._server[0], "--tlskey", self._server[1]),
+            "--bridge=none",
+            "--iptables=false",
+        ]
+
+    def stop(self) -> None:
+        super().stop()
+        for mount in _mounts_below(self.directory):
+            subprocess.run(["umount", "--lazy", mount], check=True)
+        shutil.rmtree(self.directory)
 
     def boot(self, name: str, root: Path, *, mounts: Sequence[tuple[Path, Path]] = ()) -> None:
         """Starts a container of that name on a root file system (a tar), and waits for systemd.

@@ -31,11 +31,12 @@ class Moto(Server):
     def is_ready(self) -> bool:
         return _answered(self._port, "/moto-api/")
 
-    def ask(self, operation: str, **given: Any) -> dict[str, Any]:
-        """What KMS answers to an operation, by its name in boto3."""
+    def ask(self, operation: str, *, service: str = "kms", **given: Any) -> dict[str, Any]:
+        """What a service answers to an operation, by its name in boto3."""
         import boto3  # type: ignore[import-untyped]
 
-        client = boto3.client("kms", region_name=self.REGION, endpoint_url=self.url)
+        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+        client = boto3.client(service, region_name=self.REGION, endpoint_url=self.url, **keys)
         try:
             answer: dict[str, Any] = getattr(client, operation)(**given)
         finally:

@@ -96,6 +96,11 @@ class PostgreSQL(Server):
         super().stop()
         shutil.rmtree(self._home, ignore_errors=True)
 
+    def own(self, path: Path) -> None:
+        """Makes a file one of the server's user."""
+        if self._as:
+            shutil.chown(path, "postgres", "postgres")
+
     def kill(self) -> None:
         """SIGKILL; returns once nothing of it is left, so that it can be started again."""
         os.kill(self.pid, signal.SIGKILL)

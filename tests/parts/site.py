@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA
+from tests.parts.pdns import PowerDnsServer
 from tests.parts.process import wait_until
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "certrotd"
@@ -153,7 +154,7 @@ class Site:
             **options,
         }
 
-    def dns(self, resolver: Resolver, *, port: int, **options: Any) -> None:
+    def dns(self, resolver: Resolver | PowerDnsServer, *, port: int, **options: Any) -> None:
         """What certrotd itself asks; the zones' own name servers listen on the port."""
         propagation = {"port": port, "interval": "1s", "timeout": "60s", **options}
         self.config["dns"] = {"resolvers": [resolver.server], "propagation": propagation}

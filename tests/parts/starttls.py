@@ -11,7 +11,7 @@ from tests.parts import locate
 from tests.parts.process import Server, free_port
 
 
-class _Plain(Server):
+class Plain(Server):
     """One with the pair at these paths; its own files are in ``home``, which all may enter."""
 
     def __init__(self, directory: Path, certificate: Path, key: Path) -> None:
@@ -27,15 +27,24 @@ class _Plain(Server):
             connection.settimeout(5)
             return bool(connection.recv(1))
 
+    def answers(self) -> bool:
+        """Whether its port takes a connection; raises OSError if not."""
+        socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        return True
+
+    def stop_serving(self) -> None:
+        """Ends the processes; the files in ``home`` stay."""
+        super().stop()
+
     def stop(self) -> None:
         super().stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-class Postfix(_Plain):
-    """SMTP with STARTTLS; ``reload`` has it read its files again."""
+class Postfix(Plain):
+    """SMTP with STARTTLS; ``reload`` has it read its files again, ``more`` is for main.cf."""
 
-    def __init__(self, directory: Path, certificate: Path, key: Path) -> None:
+    def __init__(self, directory: Path, certificate: Path, key: Path, *, more: str = "") -> None:
         super().__init__(directory, certificate, key)
         self.binary = locate.require("postfix")
         settings = {
@@ -64,7 +73,9 @@ qmgr unix n - n 300 1 qmgr
 pickup unix n - n 60 1 pickup
 postlog unix-dgram n - n - 1 postlogd
 """
-        (self.home / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in settings.items()))
+        (self.home / "main.cf").write_text(
+            "".join(f"{k} = {v}\n" for k, v in settings.items()) + more
+        )
         (self.home / "master.cf").write_text(services)
         (self.home / "queue").mkdir()
         (self.home / "data").mkdir()
@@ -81,15 +92,15 @@ postlog unix-dgram n - n - 1 postlogd
         return [locate.require("/usr/lib/postfix/sbin/master"), "-c", self.home, "-s"]
 
 
-class Dovecot(_Plain):
+class Dovecot(Plain):
     """IMAP at ``port`` and POP3 at ``pop3``, each with STARTTLS; ``reload`` as Postfix."""
 
     def __init__(self, directory: Path, certificate: Path, key: Path) -> None:
         super().__init__(directory, certificate, key)
         self.binary = locate.require("dovecot")
         self.pop3 = free_port()
-        self._config = self.home / "dovecot.conf"
-        self._config.write_text(f"""\
+        self.config = self.home / "dovecot.conf"
+        self.config.write_text(f"""\
 protocols = imap pop3
 base_dir = {self.home}/run
 log_path = /dev/stderr
@@ -120,13 +131,13 @@ passdb {{
 
     @property
     def reload(self) -> Sequence[str]:
-        return [str(self.binary), "-c", str(self._config), "reload"]
+        return [str(self.binary), "-c", str(self.config), "reload"]
 
     def command(self) -> Sequence[str | Path]:
-        return [self.binary, "-F", "-c", self._config]
+        return [self.binary, "-F", "-c", self.config]
 
 
-class Slapd(_Plain):
+class Slapd(Plain):
     """LDAP with StartTLS."""
 
     def __init__(self, directory: Path, certificate: Path, key: Path) -> None:
@@ -139,11 +150,10 @@ class Slapd(_Plain):
         return [self.binary, "-d", "0", "-f", self._config, "-h", f"ldap://127.0.0.1:{self.port}"]
 
     def is_ready(self) -> bool:
-        socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
-        return True
+        return self.answers()
 
 
-class Prosody(_Plain):
+class Prosody(Plain):
     """XMPP with STARTTLS for ``host``; SIGHUP has it read its files again."""
 
     host = "chat.example.test"
@@ -175,5 +185,4 @@ VirtualHost "{self.host}"
         return {"HOME": str(self.home)}
 
     def is_ready(self) -> bool:
-        socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
-        return self.pid_file.exists()
+        return self.answers() and self.pid_file.exists()

@@ -20,12 +20,18 @@ HEAVY = (
 
 
 def _loaded(*arguments: str) -> set[str]:
-    """The top-level packages in memory after ``certrotd`` with these arguments has ended well."""
+    """The modules in memory after ``certrotd`` with these arguments has ended well.
+
+    Of other packages it has the names of these alone.
+    """
     program = (
         "import sys; from certrotd.__main__ import main\n"
         "try: main()\n"
         "except SystemExit as end: assert end.code == 0, end.code\n"
-        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+        "def named(name):\n"
+        "    package = name.partition('.')[0]\n"
+        "    return name if package == 'certrotd' else package\n"
+        "print(*map(named, sys.modules), file=sys.stderr)"
     )
     run = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
@@ -56,6 +62,15 @@ def test_a_listing_loads_no_library_that_only_rotating_needs(tmp_path: Path) -> 
     _loaded("-c", config, "rotate", "--all")
     for listing in (["status"], ["status", "--json"], ["history"]):
         assert not _loaded("-c", config, *listing) & set(HEAVY), listing
+
+
+def test_a_host_without_data_keys_loads_nothing_of_them(tmp_path: Path) -> None:
+    """Their part of the schema is the larger one, and would cost every start."""
+    config, keys = _configured(tmp_path), "certrotd.config.keyrings"
+    assert keys not in _loaded("-c", str(config), "status")
+    with config.open("a") as file:
+        file.write("keyrings: {shop: {}}\n")
+    assert keys in _loaded("-c", str(config), "status", "certificate/web")
 
 
 def test_a_rotation_does_load_what_it_needs(tmp_path: Path) -> None:

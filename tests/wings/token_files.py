@@ -28,12 +28,12 @@ from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved
 from certrotd.lifecycle.attempts import backoff
 from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.details import Cell, Consumer, Details
-from certrotd.lifecycle.gate import Gate, Held
+from certrotd.lifecycle.gate import Gate
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Run, Runner
-from certrotd.lifecycle.subject import Fate, Validity
+from certrotd.lifecycle.subject import Fate, Unlimited, Validity
 from certrotd.lifecycle.view import View
-from certrotd.lifecycle.wing import Build, Check, Premises, Ration, Terms
+from certrotd.lifecycle.wing import Build, Check, PlainWing, Premises, Terms
 from certrotd.rotation.engine import Outcome, Parked
 from certrotd.rotation.flight import Flight
 from certrotd.rotation.step import (
@@ -268,7 +268,7 @@ class TokenFound:
 
 
 @dataclass(frozen=True)
-class Token:
+class Token(Unlimited):
     """Subject and Rotatable, of one token."""
 
     id: Id
@@ -300,15 +300,6 @@ class Token:
 
     def unseen(self) -> TokenFound:
         return TokenFound(self, None, None, self.premises.clock.now())
-
-    def reserve(self, claim: None, *, now: datetime) -> Held | None:
-        return None
-
-    def foresee(self, claim: None, *, now: datetime) -> Held | None:
-        return None
-
-    def release(self) -> None:
-        pass
 
     def rotate(self, runner: Runner, asked: Asked) -> Report:
         return runner.rotate(self, asked)
@@ -361,7 +352,7 @@ class Token:
 
 
 @dataclass
-class Tokens:
+class Tokens(PlainWing):
     """Wing, of tokens."""
 
     subjects: Sequence[Token]
@@ -369,23 +360,9 @@ class Tokens:
     kind: ClassVar[str] = KIND
     slots: ClassVar[int] = 1
     terms: ClassVar[Terms] = Terms((Replace.act,))
-    rations: ClassVar[Mapping[str, Callable[[], Ration | None]]] = {}
-    directories: ClassVar[Sequence[Path]] = ()
-
-    def covering(self, name: str) -> Sequence[Id]:
-        return ()
-
-    def prepare(self, runner: Runner) -> None:
-        pass
-
-    def serve(self, report: Callable[[str], None]) -> None:
-        """Tokens are read from files."""
 
     def checks(self) -> Sequence[Check]:
         return ()
-
-    def close(self) -> None:
-        pass
 
 
 def build(config: Config, premises: Premises) -> Tokens:

@@ -37,10 +37,10 @@ class RateLimitedIssuer:
         self._look = look
         self._clock = clock
 
-    def order(self, names: Sequence[str], *, deadline: Deadline) -> Order:
+    def order(self, names: Sequence[str], *, deadline: Deadline, replaces: str = "") -> Order:
         """As Issuer.order; also raises DiskTrouble."""
         self._budget.order(now=self._clock.now())
-        return self._counted(self._issuer.order(names, deadline=deadline))
+        return self._counted(self._issuer.order(names, deadline=deadline, replaces=replaces))
 
     def resume(self, url: str, *, deadline: Deadline) -> Order:
         """As Issuer.resume; it costs nothing."""

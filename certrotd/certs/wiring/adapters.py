@@ -2,8 +2,8 @@
 
 An entry of type ``T`` is built by the function ``build(entry, context)`` of one module, found by
 its type: ``certrotd.dns.T`` for solvers, ``certrotd.targets.T`` for targets, ``certrotd.T.issuer``
-for issuers; stores are found in stores.py. So a new one is a module and a schema entry, and its
-libraries load when it is used.
+for issuers; stores are found in certrotd/stores/configured.py. So a new one is a module and a
+schema entry, and its libraries load when it is used.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.policy import id_of
 from certrotd.certs.ports import (
     Adopting,
+    Advising,
     Coverage,
     InformedRevertible,
     Issuer,
@@ -32,25 +34,30 @@ from certrotd.certs.ports import (
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.shelf import Shelf
-from certrotd.certs.wiring.stores import Stores
-from certrotd.certs.world import Bound, World
+from certrotd.certs.world import Bound, World, no_renewal_info
 from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
-from certrotd.config.context import Context, IssuerContext, Surroundings
+from certrotd.config.context import Context, IssuerContext, SolverContext, Surroundings
 from certrotd.config.model import Certificate, Config
-from certrotd.config.probes import HandshakeEntry, PodProbeEntry
+from certrotd.config.probes import HandshakeEntry
 from certrotd.config.stores import StoreEntry
 from certrotd.dns.client import DnsClient
 from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.files.reading import read_file
 from certrotd.lifecycle.wing import Premises
-from certrotd.observe.tls import Endpoint, TlsProber
+from certrotd.observe.endpoints import endpoint_of
+from certrotd.observe.tls import TlsProber
+from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import LiveCertificate
-from certrotd.pki.names import base, instance_of, is_wildcard
+from certrotd.pki.names import base
+from certrotd.pki.renewal import RenewalInfo
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import Lease
+from certrotd.stores.configured import Stores
 from certrotd.stores.install import Copies, FileInstaller
 
+ADVICE_TIME = 30.0
+"""A rotation that waits for advice has one of the slots."""
 LOCK_WAIT = 120.0
 """A rotation that waits has one of the slots."""
 MAX_ADOPTED = 4 * 1024 * 1024
@@ -81,9 +88,7 @@ class Adapters:
         self._clock = premises.clock
         self._prober = TlsProber(premises.clock)
         self._issuers: Shelf[Issuer] = Shelf(config.issuers, self._build_issuer, dry=premises.dry)
-        self._solvers: Shelf[Solver] = Shelf(
-            config.solvers, partial(self._build, "certrotd.dns.{}"), dry=premises.dry
-        )
+        self._solvers: Shelf[Solver] = Shelf(config.solvers, self._build_solver, dry=premises.dry)
         self._targets: Shelf[Target] = Shelf(config.targets, self._build_target)
         self._zones = {name: tuple(entry.zones) for name, entry in config.solvers.items()}
         self._dns: DnsClient | None = None
@@ -115,10 +120,12 @@ class Adapters:
             unready=partial(self._unready, entry),
             adoptable=partial(self._adoptable, entry),
             still=partial(self._still, entry),
+            renewal_info=partial(self._renewal_info, entry),
             wants=lambda issuer, names: (issuer, {*names}) == (entry.issuer, {*entry.names}),
             remark=self._premises.remark,
             dry=self._premises.dry,
             order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
+            dns_time=self._dns_time(),
             wait_time=self._wait_time(),
             follows=self._follows,
         )
@@ -143,8 +150,19 @@ class Adapters:
             clock=self._clock,
         )
 
+    def _renewal_info(self, entry: Certificate, facts: CertificateFacts) -> RenewalInfo:
+        """As World.renewal_info; nobody hears that a CA does not answer this."""
+        issuer: object = self._issuers.get(entry.issuer)
+        if not isinstance(issuer, Advising):
+            return no_renewal_info(facts)
+        return issuer.renewal_info(facts, deadline=Deadline(self._clock, ADVICE_TIME))
+
     def _listener(self, entry: Certificate, issuer: str) -> ContactListener:
         return partial(self._premises.asked_service, id_of(entry.name), issuer)
+
+    def target(self, name: str) -> Target:
+        """One by its name, as all certificates share it; as issuer()."""
+        return self._targets.get(name)
 
     def issuer(self, name: str) -> Issuer:
         """One by its name; NeedsOperator if the configuration has none."""
@@ -161,9 +179,15 @@ class Adapters:
         )
         return module.build(entry, context)
 
-    def _build(self, module: str, name: str, entry: Any) -> Any:
-        context = Context(name, self._config.state_dir, self._clock)
-        return importlib.import_module(module.format(entry.type)).build(entry, context)
+    def _build_solver(self, name: str, entry: Any) -> Any:
+        context = SolverContext(
+            name,
+            self._config.state_dir,
+            self._clock,
+            zone_of=lambda of, deadline: self._dns_client().zone_of(of, deadline),
+            folder=self._premises.state.folder(f"solvers/{name}"),
+        )
+        return importlib.import_module(f"certrotd.dns.{entry.type}").build(entry, context)
 
     def _build_target(self, name: str, entry: Any) -> Any:
         context = Context(
@@ -171,6 +195,7 @@ class Adapters:
             self._config.state_dir,
             self._clock,
             prove=self._prove,
+            look=self._look,
             connect=self._premises.connect,
             stores=self._stores_by_target.get(name, {}),
         )
@@ -180,9 +205,16 @@ class Adapters:
         self, probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate
     ) -> None:
         """As Context.prove."""
-        endpoint = _endpoint(probe, host, port, certificate.names)
+        endpoint = endpoint_of(probe, host, port, certificate.names)
         endpoint = replace(endpoint, key=certificate.key)
         self._prober.prove(endpoint, certificate.fingerprint)
+
+    def _look(
+        self, probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate
+    ) -> str:
+        """As Context.look."""
+        endpoint = endpoint_of(probe, host, port, certificate.names)
+        return self._prober.look(replace(endpoint, key=certificate.key)).fingerprint
 
     @cached_property
     def _stores_by_target(self) -> dict[str, dict[str, StoreEntry]]:
@@ -199,6 +231,11 @@ class Adapters:
                 own = {name: entry.propagation for name, entry in self._config.solvers.items()}
                 self._dns = DnsClient(self._config.dns, self._solvers, own)
             return self._dns
+
+    def _dns_time(self) -> float:
+        """Seconds that one act on the DNS may take, of whichever solver."""
+        acts = [each.act_time for each in self._config.solvers.values()]
+        return max(acts, default=timedelta(minutes=1)).total_seconds()
 
     def _wait_time(self) -> float:
         """Seconds within which any wait for published records has ended by itself."""
@@ -227,14 +264,16 @@ class Adapters:
             about=partial(self._live, entry),
             groups=self._groups,
         )
-        own: Sequence[PodProbeEntry] = getattr(self._config.targets[name], "pod_probe", ())
+        own = self._config.targets[name].own_probes
         return Bound(
             shared,
             tuple(
-                _endpoint(probe, probe.address.host, probe.address.port, entry.names)
+                endpoint_of(probe, probe.address.host, probe.address.port, entry.names)
                 for probe in probes
             ),
-            tuple(_endpoint(each, f"each pod of {name}", each.port, entry.names) for each in own),
+            tuple(
+                endpoint_of(each, f"{each.where} of {name}", each.port, entry.names) for each in own
+            ),
             several=isinstance(target, InformedRevertible),
         )
 
@@ -252,6 +291,7 @@ class Adapters:
             store.sealed_secret(entry.name, live.number)
             if live is not None and isinstance(store, Sealing)
             else "",
+            _combined(entry, store.place(entry.name)),
         )
 
     def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[Lease]:
@@ -317,7 +357,8 @@ class Adapters:
             yield from unknown
             adapter: object = self._solvers.get(chosen)
             if isinstance(adapter, Coverage) and not unknown:
-                yield from failed(partial(adapter.covers, place, deadline=deadline))
+                look = partial(adapter.covers, place, deadline=deadline, dry=self._premises.dry)
+                yield from failed(look)
 
     def _issuer_ready(
         self, entry: Certificate, issuer: str, deadline: Deadline, *, ask: bool
@@ -332,6 +373,12 @@ class Adapters:
         return self._dns_client().locate(challenge, deadline=deadline)
 
 
+def _combined(entry: Certificate, place: str) -> tuple[str, ...]:
+    """As LiveCertificate.combined."""
+    own = () if entry.store is not None else (f"{place}/combined.pem",)
+    return (*own, *(str(each.combined) for each in entry.install if each.combined is not None))
+
+
 def _copies(entry: InstallEntry) -> Copies:
     secret = entry.pkcs12_password
     return Copies(
@@ -343,20 +390,6 @@ def _copies(entry: InstallEntry) -> Copies:
         in_place=entry.in_place,
         password=(lambda: b"") if secret is None else (lambda: secret.resolve().reveal()),
         pkcs12_cipher=entry.pkcs12_cipher,
-    )
-
-
-def _endpoint(probe: HandshakeEntry, host: str, port: int, names: Sequence[str]) -> Endpoint:
-    plain = next((name for name in names if not is_wildcard(name)), instance_of(names[0]))
-    return Endpoint(
-        host=host,
-        port=port,
-        sni=probe.sni or plain,
-        starttls=probe.starttls,
-        proxy_protocol=probe.proxy_protocol,
-        consecutive=probe.consecutive,
-        deadline=probe.deadline.total_seconds(),
-        roots=None if probe.roots is None else str(probe.roots),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from certrotd.certs import plan
-from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Renew, Sweep
+from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
 from certrotd.certs.preflight import Foresight
 from certrotd.certs.subject import CertificateFound
 from certrotd.certs.world import World
@@ -55,6 +55,8 @@ def plan_of(found: CertificateFound, decision: Decision | None) -> Plan[World]:
             return plan.adoption(policy, draw=0.0)
         case Bootstrap(generation=generation):
             return plan.bootstrap(policy, generation, rotation="")
+        case CatchUp(names=names) if standing.live is not None:
+            return plan.catching_up(names, standing.live.number)
         case Sweep():
             return plan.sweeping(found.attempts)
         case _:

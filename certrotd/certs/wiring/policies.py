@@ -43,6 +43,10 @@ class Policies:
             bootstraps=entry.bootstrap is not None,
             terms=self._terms[entry.issuer],
             programs=any(self._config.targets[use.target].programs for use in entry.targets),
+            trailing=tuple(
+                use.target for use in entry.targets if self._config.targets[use.target].trails
+            ),
+            renewal_info=getattr(issuer, "renewal_info", False),
             preferred_chain=getattr(issuer, "preferred_chain", None) or "",
         )
 

@@ -31,9 +31,10 @@ class ReportingIssuer:
         self._issuer = issuer
         self._report = report
 
-    def order(self, names: Sequence[str], *, deadline: Deadline) -> Order:
+    def order(self, names: Sequence[str], *, deadline: Deadline, replaces: str = "") -> Order:
         with reported(self._report):
-            return ReportingOrder(self._issuer.order(names, deadline=deadline), self._report)
+            order = self._issuer.order(names, deadline=deadline, replaces=replaces)
+            return ReportingOrder(order, self._report)
 
     def resume(self, url: str, *, deadline: Deadline) -> Order:
         with reported(self._report):

@@ -17,9 +17,10 @@ from certrotd.certs.ports import (
     Precheck,
     Target,
 )
+from certrotd.certs.trailing import InformedTrailing
 from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import Failure, Transient
-from certrotd.pki.generation import LiveCertificate
+from certrotd.pki.generation import Behind, LiveCertificate
 from certrotd.state.ports import Lease
 
 GATHER = 2.0
@@ -205,6 +206,19 @@ class SharedTarget:
             target = self._held_by(lease)
             assert isinstance(target, InformedRevertible), "it was"
             target.revert_for((self._about(),), shown)
+
+    def behind(self) -> Sequence[Behind]:
+        """As Trailing.behind; nobody is, of a target without that power."""
+        if not isinstance(self._target, InformedTrailing):
+            return ()
+        return self._target.behind_for((self._about(),))
+
+    def catch_up(self, names: Sequence[str]) -> None:
+        """As Trailing.catch_up."""
+        with self._lock() as lease:
+            target = self._held_by(lease)
+            if isinstance(target, InformedTrailing):
+                target.catch_up_for((self._about(),), names)
 
     def _tell(self, members: Sequence[LiveCertificate], lease: Lease) -> None:
         target = self._held_by(lease)

@@ -34,6 +34,16 @@ def changed(mode: str, path: str, value: Any) -> Object:
     return values
 
 
+def rewriting(**more: Any) -> Object:
+    """The values of the example with a dataset of objects, and the word that it takes."""
+    dataset = {"type": "kubernetes", "resources": ["secrets", "configmaps"], **more}
+    outputs = [{"type": "kubernetes-encryption-configuration", "path": "/etc/kubernetes/keys"}]
+    keyring = {"outputs": outputs, "datasets": {"objects": dataset}}
+    return changed("deployment", "config.keyrings", {"etcd": keyring}) | {
+        "rbac": {"rewriteObjects": True}
+    }
+
+
 def set_at(values: Object, path: str, value: Any) -> None:
     """Sets one of many values."""
     *folders, last = path.split(".")
@@ -64,7 +74,7 @@ def one(objects: list[Object], kind: str, *, namespace: str | None = None) -> Ob
     [found] = [
         each
         for each in objects
-        if each["kind"] == kind and namespace in (None, each["metadata"]["namespace"])
+        if each["kind"] == kind and namespace in (None, each["metadata"].get("namespace"))
     ]
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.clock import SystemClock
-from certrotd.config.outputs import SecretPlace
+from certrotd.config.output import SecretPlace
 from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import SECRETS, Api
 from certrotd.outputs.port import Placed

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.acme.stopping import GRACE
 from certrotd.clock import Deadline
 from certrotd.daemon.stopping import Stopping
 from certrotd.rotation.outcome import Stopped
+from certrotd.rotation.stopping import GRACE
 from tests.parts.process import wait_until
 from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA
 
@@ -24,7 +24,7 @@ SOON = GRACE + 15.0  # a slow machine's; the CA takes its time for minutes
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that is under way is let be for half a second instead of three."""
-    monkeypatch.setattr("certrotd.acme.stopping.GRACE", 0.5)
+    monkeypatch.setattr("certrotd.rotation.stopping.GRACE", 0.5)
 
 
 def within(stopping: Stopping) -> Deadline:

@@ -1,11 +1,8 @@
 """What the daemon does becomes alerts, each told once to those who want it."""
 
-import json
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,135 +10,23 @@ import pytest
 
 from certrotd.alerting import dispatch as module
 from certrotd.alerting.dedup import AlertsDocument, from_json
-from certrotd.alerting.delivery_queue import DeliveryPace
 from certrotd.alerting.dispatch import Alerting
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import id_of
-from certrotd.clock import ManualClock
-from certrotd.config.notifications import Notification, WebhookEntry
-from certrotd.config.secrets import EnvironmentSecret
 from certrotd.errors import ConfigProblem, Failure, LockHeld, Transient
-from certrotd.lifecycle.alert import Alert, Resolved
+from certrotd.lifecycle.alert import Resolved
 from certrotd.lifecycle.audited import Unaudited
 from certrotd.lifecycle.decision import Wait
 from certrotd.lifecycle.finding import Finding, Watched
 from certrotd.lifecycle.report import Report
-from certrotd.notify.apprise import Apprise
-from certrotd.notify.message import Notifier
-from certrotd.notify.webhook import Webhook
-from certrotd.observers import Observers
-from certrotd.rotation.engine import Event, Finished, Parked, RolledBack
+from certrotd.rotation.engine import Event, Finished, Parked
 from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Judgement
 from certrotd.state.directory import StateDirectory
-from certrotd.state.document import FileDocument
-from certrotd.state.typed import TypedDocument
 from tests.builders import DAY, generation
 from tests.fakes.notifier import MemoryNotifier
 from tests.parts.process import wait_until
+from tests.unit.alerting.alerting_bench import FAIL, HOUR, NOW, Bench, awaits, entry
 from tests.unit.alerting.test_rules import FAILED, look
-
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
-FAIL = RolledBack("", "order", "the CA says no")
-ALERT = Alert(
-    *("stuck", "error", "rotation/certificate/web", "certificate/web: stuck", "what", "todo"),
-    cause="why",
-)
-
-
-class Now(ManualClock):
-    """A wall clock that stands, and a monotonic one that goes."""
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
-def entry(**about: object) -> Notification:
-    """A notifier's entry; what is behind it is a matter of the bench."""
-    values = {
-        "type": "webhook",
-        "url": "https://ops.example.test/",
-        "secret": {"env": "SECRET"},
-        "timeout": "60s",
-        **about,
-    }
-    return WebhookEntry.model_validate(values)
-
-
-class Counting(FileDocument):
-    """Counts how often it was to be written."""
-
-    count = 0
-
-    def write(self, data: bytes, *, expected: str | None = None) -> str:
-        try:
-            return super().write(data, expected=expected)
-        finally:
-            self.count += 1
-
-
-class Bench:
-    """An Alerting on a state directory, with notifiers in memory."""
-
-    def __init__(self, state: Path, **entries: Notification) -> None:
-        self.state = state
-        self.clock = Now(NOW)
-        self.said: list[str] = []
-        self.notifiers: dict[str, MemoryNotifier] = {}
-        self.entries = entries
-        self.started: list[Alerting] = []
-        self.start()
-
-    def start(self) -> Alerting:
-        """A new process."""
-        self.file = Counting(self.state, "alerts")
-        self.file.count = len(self.arrived())
-        self.observer = Alerting(
-            TypedDocument(self.file, from_json, AlertsDocument.to_json, report=self.said.append),
-            self._make,
-            host="web1",
-            clock=self.clock,
-            log=lambda _level, words: self.said.append(words),
-            pace=lambda timeout: DeliveryPace(timeout, pauses=(0.01,), most=100),
-        )
-        self.started.append(self.observer)
-        self.observer.use(self.entries)
-        self.observer.configured([id_of("web"), id_of("www")], [])
-        return self.observer
-
-    def _make(self, name: str, _entry: Notification) -> Notifier:
-        return self.notifiers.setdefault(name, MemoryNotifier())
-
-    def arrived(self, name: str = "ops") -> list[str]:
-        """What has arrived by now."""
-        notifier = self.notifiers.get(name)
-        return [f"{each.state} {each.title}" for each in notifier.sent] if notifier else []
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Makes one, and closes it."""
-    made: list[Bench] = []
-
-    def make(**entries: Notification) -> Bench:
-        made.append(Bench(tmp_path, **(entries or {"ops": entry()})))
-        return made[-1]
-
-    yield make
-    for observer in [observer for each in made for observer in each.started]:
-        observer.close()
-
-
-def awaits(rig: Bench, count: int, name: str = "ops") -> list[str]:
-    """What has arrived, once it is so many and known to have; a second has passed then."""
-
-    def settled() -> bool:
-        everything = sum(len(each.sent) for each in rig.notifiers.values())
-        return len(rig.arrived(name)) >= count and rig.file.count >= everything
-
-    wait_until(settled, what=f"{count} messages: {rig.arrived()}")
-    rig.clock.advance(SECOND)
-    return rig.arrived(name)
 
 
 def test_the_same_failure_is_sent_once_and_so_is_its_end(bench: Callable[..., Bench]) -> None:
@@ -405,133 +290,6 @@ def test_a_start_resolves_the_reload_that_was_refused(
     state = StateDirectory(rig.state, command="certrotd run", now=lambda: NOW)
     module.start(config, state.document("alerts"), lambda *_: None)  # type: ignore[arg-type]
     assert passed == [Resolved("config", "The configuration is in force.")]
-
-
-def test_a_certificate_that_left_the_configuration_is_forgotten(
-    bench: Callable[..., Bench],
-) -> None:
-    """Nobody can resolve it; when it comes back it is new."""
-    rig = bench()
-    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
-    rig.observer.trouble("the budget of le", Failure("no"))
-    awaits(rig, 2)
-    rig.observer.configured([id_of("www")], [])
-    rig.observer.configured([id_of("www"), id_of("web")], [])
-    rig.observer.trouble("the budget of le", Failure("no"))
-    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
-    assert awaits(rig, 3)[2] == "raised certificate/web: the rotation failed"
-
-
-def test_a_reload_keeps_the_ways_that_are_the_same(bench: Callable[..., Bench]) -> None:
-    """What waits still goes out; another entry begins anew, and a removed one ends."""
-    rig = bench(ops=entry(), other=entry())
-    rig.observer.raise_alert(ALERT)
-    awaits(rig, 1)
-    awaits(rig, 1, "other")
-    rig.observer.use({"ops": entry(), "other": entry(severity="error"), "new": entry()})
-    rig.observer.raise_alert(ALERT)
-    assert awaits(rig, 1, "new") == ["raised certificate/web: stuck"]
-    assert len(rig.arrived()) == len(rig.arrived("other")) == 1  # they know
-    rig.observer.use({"new": entry()})
-    rig.observer.resolve(Resolved(ALERT.key, "certificate/web: over."))
-    assert awaits(rig, 2, "new")[1] == "resolved certificate/web: over"
-    assert len(rig.arrived()) == 1
-
-
-def test_without_notifications_nothing_happens(tmp_path: Path) -> None:
-    """Nor is a file written."""
-    rig = Bench(tmp_path)
-    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
-    rig.observer.looked(look(generation(age=81 * DAY), FAILED))
-    rig.observer.close()
-    assert (list(tmp_path.iterdir()), rig.said) == ([], [])
-
-
-@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
-def test_a_directory_in_place_of_the_alerts_file_is_kept_aside_and_reported(
-    bench: Callable[..., Bench], tmp_path: Path, put: Callable[[Path], None]
-) -> None:
-    """Alerts go on, whatever somebody has put there."""
-    put(tmp_path / "alerts.json")
-    rig = bench()
-    assert (tmp_path / "alerts.json.unreadable").exists()
-    assert "is not what certrotd wrote" in rig.said[0]
-
-
-@pytest.mark.parametrize("content", [b"{", b'{"version": 3}', b"[" * 100_000])
-def test_a_file_of_somebody_else_is_kept_aside_and_said(
-    bench: Callable[..., Bench], tmp_path: Path, content: bytes
-) -> None:
-    """A newer version's, say; alerts go on."""
-    (tmp_path / "alerts.json").write_bytes(content)
-    rig = bench()
-    assert (tmp_path / "alerts.json.unreadable").read_bytes() == content
-    assert "is not what certrotd wrote" in rig.said[0]
-    rig.observer.raise_alert(ALERT)
-    assert awaits(rig, 1) == ["raised certificate/web: stuck"]
-
-
-def test_a_file_that_cannot_be_read_or_written_is_reported_once(
-    bench: Callable[..., Bench], tmp_path: Path
-) -> None:
-    """The alerts are what matters; here, what is in the way cannot be moved aside either."""
-    (tmp_path / "alerts.json").mkdir()
-    (tmp_path / "alerts.json.unreadable").touch()
-    rig = bench()
-    assert rig.said[0].startswith("cannot read the alerts sent so far: ")
-    for number in range(3):
-        rig.observer.raise_alert(replace(ALERT, key=f"k{number}"))
-        awaits(rig, number + 1)
-    rig.observer.close()
-    assert len(rig.said) == 2
-    assert rig.said[1].startswith("cannot record the alerts sent, a restart will repeat them: ")
-
-
-def test_undelivered_alerts_are_logged_at_the_end(bench: Callable[..., Bench]) -> None:
-    """And told after the next start, since it is not remembered as told."""
-    rig = bench()
-    notifier = rig.notifiers["ops"] = MemoryNotifier()
-    notifier.gate.clear()
-    rig.observer.raise_alert(ALERT)
-    rig.observer.close(0.2)
-    assert notifier.sent == []
-    assert rig.said == ["stopped with 1 alert undelivered"]
-    kept = json.loads((rig.state / "alerts.json").read_bytes())
-    assert kept["told"] == {"ops": {}}
-    notifier.gate.set()
-
-
-def test_a_service_that_hangs_does_not_hold_the_observers_up(
-    bench: Callable[..., Bench],
-) -> None:
-    """A tick over 1,000 certificates in trouble is over while the first alert still waits."""
-    rig = bench()
-    notifier = rig.notifiers["ops"] = MemoryNotifier()
-    notifier.gate.clear()
-    names = [f"web{number}" for number in range(1000)]
-    complaints: list[str] = []
-    observers = Observers([rig.observer], complaints.append)
-    observers.configured([id_of(name) for name in names], [])
-    for name in names:
-        observers.ended(Report(id_of(name), outcome=FAIL))
-    assert notifier.sent == []
-    assert complaints == []
-    assert any("more than 500 alerts wait for ops" in words for words in rig.said)
-    notifier.gate.set()
-
-
-def test_the_notifier_of_an_entry_is_found_by_its_type(tmp_path: Path) -> None:
-    """A new one is a module and a schema entry."""
-    from certrotd.config.notifications import AppriseEntry
-
-    clock = Now(NOW)
-    hook = module.make("ops", entry(), state_dir=tmp_path, clock=clock)
-    urls = (EnvironmentSecret(env="URL"),)
-    other = module.make(
-        "ops", AppriseEntry(type="apprise", urls=urls), state_dir=tmp_path, clock=clock
-    )
-    assert isinstance(hook, Webhook)
-    assert isinstance(other, Apprise)
 
 
 def ca_fails(rig: Bench, name: str) -> None:

@@ -24,7 +24,7 @@ from certrotd.keyring.evidence import Freshness
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.material import Algorithm
 from certrotd.keyring.states import Versions
-from tests.unit.keyring.test_states import proof
+from tests.unit.keyring.versions import proof
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -10,14 +10,22 @@ from certrotd.certs.rules import RULES, decide, explain
 from certrotd.certs.wait_rules import WAITS
 from certrotd.lifecycle.decision import Asked, Postpone
 from certrotd.pki.generation import CertificateState, Standing
+from certrotd.pki.renewal import RenewalInfo, Suggestion
 from certrotd.window import Window
-from tests.builders import DAY, LEFT, MINUTE, NOW, POLICY, broken, generation, standing
+from tests.builders import DAY, LEFT, MINUTE, NOW, POLICY, broken, facts, generation, standing
 
 FAILED = Attempts(failures=1, at=NOW - timedelta(seconds=1), why="no answer")
 ASKED = replace(FAILED, retry_after=timedelta(hours=2))
 DUE = standing(generation(age=60 * DAY))
 HELD = replace(DUE, state=replace(DUE.state, held=NOW + DAY))
 
+ASKABLE = replace(generation(), facts=replace(facts(), authority_key="aa"))
+EARLY = replace(
+    standing(ASKABLE),
+    state=CertificateState(
+        suggested=Suggestion(5, NOW + DAY, RenewalInfo(NOW - DAY, NOW), NOW - DAY)
+    ),
+)
 NIGHT = Window(frozenset(range(7)), time(1), time(5), UTC)
 
 CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
@@ -30,6 +38,7 @@ CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     "expired": (POLICY, standing(generation(age=90 * DAY)), Attempts()),
     "not_yet_valid": (POLICY, standing(generation(age=-DAY)), Attempts()),
     "differs": (POLICY, standing(generation(names=("b.test",))), Attempts()),
+    "pulled_forward": (replace(POLICY, renewal_info=True), EARLY, Attempts()),
     "renewal_time": (POLICY, DUE, Attempts()),
     "behind": (replace(POLICY, waves=(("web",),)), standing(generation()), Attempts()),
     "copies_changed": (POLICY, replace(standing(generation()), displaced="gone"), Attempts()),

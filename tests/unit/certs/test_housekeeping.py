@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from certrotd.certs.deploy import tidying
+from certrotd.certs.pruning import tidying
 from certrotd.lifecycle.report import Report
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.rotation.engine import Finished, Parked, RolledBack

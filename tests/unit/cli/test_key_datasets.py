@@ -141,3 +141,11 @@ def test_files_get_new_content_keys_once_the_old_key_is_known_to_others(host: Ho
     assert [line.split()[-1] for line in host.keys("reencrypt", "orders", "--dry-run").splitlines()
             [1:3]] == ["0", "1"]  # fmt: skip
     assert not path.read_bytes().endswith(content.getvalue())
+
+
+def test_a_dry_run_takes_no_workers(host: Host) -> None:
+    """It is one process that counts; a shard is a worker's, and is never tried."""
+    for more in (["--dry-run", "--workers=2"], ["--dry-run", "--shard=0/2"]):
+        host("keys", "reencrypt", "orders", *more)
+        assert host.code == 2, more
+        assert "a dry run has no workers" in host.err or "only --wait goes with it" in host.err

@@ -121,3 +121,16 @@ def test_what_cannot_be_meant_is_refused(host: Host, file: Path) -> None:
     assert host.code == 1
     assert "no fernet keys" in host.err
     assert there(file) == {"dump"}
+
+
+def test_a_device_is_not_replaced_and_a_directory_is_no_file(host: Host, file: Path) -> None:
+    """Root could replace /dev/null by a file."""
+    pipe = file.with_name("pipe")
+    os.mkfifo(pipe)
+    host("keys", "encrypt", "orders", str(file), "--output", str(pipe), "--overwrite")
+    assert (host.code, "pipe is there, and no regular file" in host.err) == (1, True)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    for told in ((".",), ("",), (str(file), "--output", ".")):
+        host("keys", "encrypt", "orders", *told)
+        assert (host.code, ". is a directory" in host.err) == (2, True)
+    assert there(file) == {"dump", "pipe"}

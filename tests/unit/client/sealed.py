@@ -19,7 +19,7 @@ from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.document import sealed
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import Versions
-from tests.unit.keyring.test_states import FRESH, proof
+from tests.unit.keyring.versions import FRESH, proof
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 AAD = b"orders,note,7"

@@ -1,12 +1,11 @@
 """What a plaintext must look like where nothing else proves that a key was right."""
 
-import re
-
 import pytest
 
 from certrotd.codecs.expectation import Expectation, Json, Length, Matching, Utf8
+from certrotd.codecs.patterns import WholePattern
 
-IBAN = Matching(re.compile(r"[A-Z]{2}\d{2}"))
+IBAN = Matching(WholePattern(r"[A-Z]{2}\d{2}"))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,14 @@ def problems(tmp_path: Path, changes: dict[str, Any], *, bare: bool = False, **k
         ({"url": "oracle://app:canary@db/shop"}, "must be an address such as"),
         ({"url": "mariadb://app@db/shop?ssl_ca=/etc/ca.pem"}, ""),
         ({"url": "mysql://app@/shop?unix_socket=/run/mysqld/mysqld.sock"}, ""),
+        (
+            {"url": "postgresql://app@db/shop?sslpassword=canary"},
+            'has a secret in it, "sslpassword"',
+        ),
+        (
+            {"replicas": ["postgresql://db/a?scram_client_key=canary"]},
+            'has a secret in it, "scram_client_key"',
+        ),
         ({"url": "mariadb://app:canary@db/shop"}, "has a password in it"),
         ({"url": "mariadb://app@db/shop?passwd=canary"}, "has a password in it"),
         ({"url": "mariadb://app@db/shop?local_infile=1"}, 'got "local_infile"'),

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
 from certrotd.address import Address
-from certrotd.config.certificates import InstallEntry, Mode, RenewEntry
+from certrotd.config.certificates import InstallEntry, RenewEntry
 from certrotd.config.explain import explain
 from certrotd.config.issuers import InternalEntry
+from certrotd.config.modes import Mode
 from certrotd.config.probes import ProbeEntry
 
 

@@ -11,7 +11,8 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 
 from certrotd.config.base import Entry
 from certrotd.config.file import ConfigFile
-from certrotd.config.load import json_schema, load
+from certrotd.config.load import load
+from certrotd.config.schema import json_schema
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.yaml"
 LINES = EXAMPLE.read_text().splitlines()
@@ -79,7 +80,7 @@ def test_the_example_is_valid() -> None:
     found = load(EXAMPLE)
     assert found.warnings == ()
     assert len(found.config.certificates) == 3
-    assert len(found.config.keys.keyrings) == 13
+    assert len(found.config.keys.keyrings) == 14
 
 
 @pytest.mark.parametrize("kind", sorted(classes(), key=str), ids=lambda kind: kind.__name__)

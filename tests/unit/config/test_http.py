@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from certrotd.address import Address
-from certrotd.config.certificates import Mode
 from certrotd.config.http import HttpEntry
+from certrotd.config.modes import Mode
 from tests.unit.config.written import MINIMAL, config, loaded, refused, said
 
 

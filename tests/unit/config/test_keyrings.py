@@ -12,17 +12,17 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certrotd.config.keks import FileKekEntry
-from certrotd.config.keyrings import (
-    PERIODS,
+from certrotd.config.acknowledgements import (
     ApiServerAcknowledgement,
     CommandAcknowledgement,
     FileAcknowledgement,
     HeartbeatAcknowledgement,
     HttpAcknowledgement,
-    KeyringEntry,
 )
-from certrotd.config.load import check, json_schema, load
+from certrotd.config.keks import FileKekEntry
+from certrotd.config.keyrings import PERIODS, KeyringEntry
+from certrotd.config.load import check, load
+from certrotd.config.schema import json_schema
 from certrotd.errors import ConfigInvalid
 from tests.unit.config.test_example import EXAMPLE
 from tests.unit.config.test_fragments import fragment, problems
@@ -185,7 +185,7 @@ def test_every_form_of_acknowledgement_is_told_by_its_key(tmp_path: Path) -> Non
         (SHOP % "window: nights", f'{AT}.window: must be a maintenance window, such as "01:00-05:00", "sat,sun 22:00-04:00" or "mon-fri 01:00-05:00 Europe/Berlin" (without a zone: UTC), got "nights"'),
         # of what sort
         (SHOP % "classification: secret", f'{AT}.classification: must be one of public, internal, confidential, restricted; got "secret"'),
-        (SHOP % "algorithm: aes", f'{AT}.algorithm: must be one of aes-128-gcm, aes-192-gcm, aes-256-gcm, aes-128-gcm-siv, aes-256-gcm-siv, chacha20-poly1305, xsalsa20-poly1305, fernet, aes-128-cbc, aes-192-cbc, aes-256-cbc, passphrase; got "aes"'),
+        (SHOP % "algorithm: aes", f'{AT}.algorithm: must be one of aes-128-gcm, aes-192-gcm, aes-256-gcm, aes-128-gcm-siv, aes-256-gcm-siv, chacha20-poly1305, xsalsa20-poly1305, fernet, aes-128-cbc, aes-192-cbc, aes-256-cbc, age-x25519, passphrase; got "aes"'),
         (SHOP % "custodians: anna", f"{AT}.custodians: must be a list such as [a, b], got text"),
         (SHOP % "output: []", f'{AT}.output: unknown key, did you mean "outputs"?'),
         (SHOP % "datasets: {orders: {}}", f"{AT}.datasets.orders.census: is required: A program that prints how many ciphertexts are left under the key version CERTROTD_VERSION, whose id is CERTROTD_KEY_ID"),

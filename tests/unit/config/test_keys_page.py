@@ -11,17 +11,15 @@ import typer.main
 import yaml
 
 from certrotd.cli.app import app
-from certrotd.config.cluster import ClusterEntry
-from certrotd.config.keyrings import (
-    PERIODS,
+from certrotd.config.acknowledgements import (
     ApiServerAcknowledgement,
     CommandAcknowledgement,
     FileAcknowledgement,
     HeartbeatAcknowledgement,
     HttpAcknowledgement,
-    KeyringEntry,
-    RotateEntry,
 )
+from certrotd.config.cluster import ClusterEntry
+from certrotd.config.keyrings import PERIODS, KeyringEntry, RotateEntry
 from certrotd.config.load import load
 from certrotd.consumers.apiserver import METRIC
 from certrotd.kube.api import SECRETS

@@ -18,7 +18,7 @@ DOTENV = "{type: dotenv, path: /e/x, %s}"
     ("output", "expected"),
     [
         ("{type: tnik, path: /e/x}", '.type: unknown type "tnik", did you mean "tink"?'),
-        ("{path: /e/x}", ".type: is required: dotenv, fernet-list, json-key, json-keystore, key-list, keyring, kubernetes-encryption-configuration, template, tink, toml, yaml-ciphers"),
+        ("{path: /e/x}", ".type: is required: age-identities, dotenv, fernet-list, json-key, json-keystore, key-list, keyring, kubernetes-encryption-configuration, template, tink, toml, yaml-ciphers"),
         ("{type: tink}", ": needs either path (a file) or secret (an entry of a Secret)"),
         ("{type: tink, path: /e/x, secret: {name: a, key: b}}", ": needs either path (a file) or secret (an entry of a Secret)"),
         ("{type: tink, secret: {name: a, key: b}, mode: 0640}", ": mode belongs to path: an entry of a Secret has none"),

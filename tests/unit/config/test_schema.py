@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.config.load import json_schema
-from certrotd.config.schema import Choice, places_of_schema
+from certrotd.config.schema import Choice, json_schema, places_of_schema
 
 
 def nodes(schema: Any) -> Iterator[dict[str, Any]]:

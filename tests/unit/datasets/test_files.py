@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
@@ -29,6 +30,7 @@ from certrotd.datasets.streamed import Rewrite
 from certrotd.errors import NeedsOperator
 from certrotd.files import rewriting
 from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.writing import TEMPORARY
 from certrotd.keyring.material import Algorithm, DataKey, KeySet
 from tests.contract.codec_cases import key_of
 
@@ -255,6 +257,42 @@ def test_plaintext_is_refused_encrypted_or_left(tree: Tree, plaintext: str) -> N
         assert tree.census()[0] == 0
     else:
         assert (tree.root / "picture").read_bytes() == picture
+
+
+@pytest.mark.parametrize("planted", ["directory", "link"])
+def test_what_others_plant_in_the_way_holds_up_no_other_file(tree: Tree, planted: str) -> None:
+    """Where a temporary file would be: it is no file of certrotd's, and stays."""
+    without_empty(tree)
+    tree.options["content_keys"] = "replace"
+    path = tree.root / "0/0"
+    way = path.with_name(rewriting._temporary_of(path.name))
+    way.mkdir() if planted == "directory" else way.symlink_to("/dev/null")
+    [quarantined] = tree.run().quarantined
+    assert (
+        quarantined.words(()) == f"{path}: {way.name} is in its way, and certrotd did not write it"
+    )
+    assert tree.census()[1] == 1
+    way.rmdir() if planted == "directory" else way.unlink()
+    assert tree.run().count == 0
+    tree.check(only(SECOND))
+
+
+def test_a_temporary_file_of_another_user_is_left_to_it(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may write one into a directory that all may write to."""
+    without_empty(tree)
+    planted = tree.root / f".0123456789abcdef{TEMPORARY}"
+    planted.write_bytes(b"")
+
+    def refused(_folder: int, name: str) -> None:
+        assert name == planted.name
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(files, "sweep", refused)
+    assert tree.run().count == 0
+    planted.unlink()
+    tree.check(only(SECOND))
 
 
 def test_a_write_of_others_wins(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from certrotd.clock import ManualClock
 from certrotd.codecs.errors import Damaged, Unsupported
 from certrotd.codecs.kubernetes_etcd import StoredByApiServer
+from certrotd.datasets import etcd as etcd_reading
 from certrotd.datasets import rewritings
 from certrotd.datasets.etcd import Etcd, etcd_of
 from certrotd.datasets.kubernetes import BY_ETCD, BY_REWRITING, KubernetesDataset, ObjectsForm
@@ -383,6 +384,18 @@ def test_an_etcd_that_answers_oddly_is_not_believed(answer: Any, words: str) -> 
     """Nor is it asked for ever."""
     with pytest.raises(Transient, match=words):
         list(Etcd(lambda _path, _asked: answer, "/registry").stored("secrets"))
+
+
+def test_a_census_of_etcd_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of one that always has one more."""
+    monkeypatch.setattr(etcd_reading, "MOST", 50)
+
+    def ask(_path: str, asked: Any) -> Any:
+        value = {"key": _coded(base64.b64decode(asked["key"]) + b"0"), "value": _coded(b"x")}
+        return {"kvs": [value], "more": True}
+
+    with pytest.raises(CutShort, match="etcd has more than 50 secrets, or never ends"):
+        Rig(Etcd(ask, "/registry")).dataset().tally(KEYS)
 
 
 def test_files_that_do_not_reach_etcd_are_named(tmp_path: Path) -> None:

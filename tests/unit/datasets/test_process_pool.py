@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.codecs.fernet import FernetTokens
+from certrotd.codecs.patterns import WholePattern
 from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Row
 from certrotd.datasets.process_pool import Spread, processes_for, row_values
@@ -168,7 +168,7 @@ def test_the_cost_of_a_row_says_how_many(rows: int, seconds: float, cores: int, 
 def test_other_processes_know_which_key_the_application_has_too() -> None:
     """Of ciphertext that tells none, it would come out as gibberish."""
     keys = KeySet.of([cbc_key(1), cbc_key(2)], active=2, held=1)
-    form = Form(CBC, expects={0: PIN}, others=re.compile(b"other"), travels=True)
+    form = Form(CBC, expects={0: PIN}, others=WholePattern(b"other"), travels=True)
     told = [
         Row((0,), (OF_APP.encrypt(b"1234", cbc_key(1)),), read=0),
         Row((1,), (CBC.encrypt(b"1234", cbc_key(2)),), read=1),

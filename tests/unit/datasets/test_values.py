@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrotd.codecs import patterns
 from certrotd.codecs.expectation import Anything, Matching
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.layout import Layout, LayoutCipher
+from certrotd.codecs.patterns import WholePattern
 from certrotd.codecs.port import Codec, KeyIds, Traits
 from certrotd.codecs.tink import Tink
 from certrotd.datasets.documents import ListDocument
@@ -236,7 +237,7 @@ def test_associated_data_names_table_column_and_key() -> None:
     assert data.of(("x", b"\x01\xff"), 0) == b"{t}/a/x/01ff/01ff"
 
 
-PIN = Matching(re.compile("[0-9]{4}"))
+PIN = Matching(WholePattern("[0-9]{4}"))
 CBC = Layout("{iv:hex}:{ct:hex}", LayoutCipher.AES_256_CBC, plaintext=Anything(), marks=True)
 """Without a MAC, and without a key's id."""
 OF_APP = replace(CBC, marks=False)
@@ -265,6 +266,27 @@ def test_what_opens_to_something_else_than_is_expected_is_left_alone() -> None:
     assert [type(each) for each in values.looked_at(row(wrong))] == [type(batch.quarantined[0])]
 
 
+@pytest.mark.parametrize("name", ["expects", "others"])
+def test_a_value_that_takes_a_pattern_for_ever_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Users of the application choose the text; the rows behind it are not held up."""
+    monkeypatch.setattr(patterns, "SECONDS", 0.05)
+    slow, plain = b"a" * 60 + b"!", b"aa"
+    if name == "expects":
+        values = cut_over(expects={0: Matching(WholePattern("(a|aa)+"))})
+        slow, plain = (OF_APP.encrypt(each, cbc_key(1)) for each in (slow, plain))
+    else:
+        values = cut_over(others=WholePattern(b"(a|aa)+!?b"))
+        plain = OF_APP.encrypt(b"1234", cbc_key(1))
+    batch = values.reencrypted([row(slow), row(plain)])
+    assert [each.why for each in batch.quarantined] == [
+        "a regular expression takes longer than 0.05 s for it"
+    ]
+    assert [each.row for each in batch.changes] == [row(plain)]
+    assert [*values.looked_at(row(slow))] == [*batch.quarantined]
+
+
 def test_what_certrotd_has_written_already_is_known_by_its_mark() -> None:
     """What the application has under the key that is to come is marked before it loses it."""
     done = CBC.encrypt(b"1234", cbc_key(2))
@@ -283,17 +305,19 @@ def test_what_certrotd_has_written_already_is_known_by_its_mark() -> None:
 def test_values_under_other_keys_are_no_concern() -> None:
     """They are neither counted nor touched, wherever they stand."""
     mine = OF_APP.encrypt(b"1234", cbc_key(1))
-    values = cut_over(others=re.compile(b"key-.*"))
+    values = cut_over(others=WholePattern(b"key-.*"))
     assert values.reencrypted([row(b"key-7:abc")]) == Batch((), ())
     assert [*values.looked_at(row(b"key-7:abc"))] == []
-    several = cut_over(others=re.compile(b"key-.*"), documents={0: ListDocument(b",")})
+    several = cut_over(others=WholePattern(b"key-.*"), documents={0: ListDocument(b",")})
     text = b",".join([mine, b"key-7:abc", b"", mine])
     assert [*several.looked_at(row(text))] == [Seen(1, b"1234")] * 2
     [change] = several.reencrypted([row(text)]).changes
     first, *others, last = (change.values[0] or b"").split(b",")
     assert others == [b"key-7:abc", b""]
     assert [OF_APP.decrypt(each, cbc_key(2)) for each in (first, last)] == [b"1234"] * 2
-    broken = several.reencrypted([row(mine + b",broken")])
+    broken = several.reencrypted([row(mine + b",broken,\xff")])
     assert [each.why for each in broken.quarantined] == [
-        "at [1], the ciphertext is not of its layout"
+        "at [1], the ciphertext is not of its layout",
+        "at [2], it is no text",
     ]
+    assert (broken.changes[0].values[0] or b"").endswith(b",broken,\xff")

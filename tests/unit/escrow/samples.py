@@ -13,7 +13,7 @@ from certrotd.escrow.age import Identities, PublicKeys
 from certrotd.keyring.keyring import Keyring, Wrapped, fingerprint
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from tests.unit.keyring.test_document import payments
-from tests.unit.keyring.test_states import FRESH, NOW, proof
+from tests.unit.keyring.versions import FRESH, NOW, proof
 
 AT = datetime(2026, 7, 1, 3, 4, 5, 678, tzinfo=UTC)
 DAY = timedelta(days=1)

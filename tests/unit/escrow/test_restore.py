@@ -36,7 +36,7 @@ from tests.unit.escrow.samples import (
     keys,
     payments,
 )
-from tests.unit.keyring.test_states import FRESH, proof
+from tests.unit.keyring.versions import FRESH, proof
 
 BACKUP = at_revision(payments(), 4)
 

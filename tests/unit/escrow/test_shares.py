@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shamir_mnemonic import combine_mnemonics, generate_mnemonics  # type: ignore[import-untyped]
 
+from certrotd import bech32
 from certrotd.config.secrets import Secret
 from certrotd.errors import InvalidInput
-from certrotd.escrow import bech32
 from certrotd.escrow.errors import LibraryMissing, NotOpened
 from certrotd.escrow.shares import MAX_TEXT, joined, split
 

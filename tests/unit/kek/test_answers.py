@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.kek.answers import asked_wait, decoded, encoded, read
+from certrotd.https.waits import asked_wait
+from certrotd.kek.answers import decoded, encoded, read
 from certrotd.kek.crc32c import crc32c
 from certrotd.kek.port import KekUnavailable
 

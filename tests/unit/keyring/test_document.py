@@ -36,7 +36,7 @@ from certrotd.keyring.keyring import Keyring, Wrapped, empty, fingerprint
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
 from tests.fakes.kek import MemoryKek
-from tests.unit.keyring.test_states import FRESH, proof
+from tests.unit.keyring.versions import FRESH, proof
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 PLACE = "/state/keyrings/payments.json"

@@ -55,6 +55,7 @@ def test_every_algorithm_knows_the_length_of_its_keys() -> None:
         "aes-128-cbc": 16,
         "aes-192-cbc": 24,
         "aes-256-cbc": 32,
+        "age-x25519": 32,
         "passphrase": 32,
     }
 

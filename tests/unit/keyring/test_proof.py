@@ -42,7 +42,8 @@ def gone() -> Keyring:
 
 
 def proof() -> Proof:
-    return proof_of(ring(), 1, SHOWN, FRESH, at=NOW, consumers=("web",), files={"/k": "00"})
+    made = proof_of(ring(), 1, SHOWN, FRESH, at=NOW, consumers=("web",), files={"/k": "00"})
+    return replace(made, backups=("/b/1",), unreadable=("/b/2: damaged",), copies={"tapes": NOW})
 
 
 def test_it_is_read_as_it_was_written_and_holds() -> None:

@@ -148,3 +148,6 @@ def test_what_another_keyring_made_or_nobody_can_read_stays_and_is_named(rings: 
     unreadable = record(rings, PURGED)["unreadable"]
     assert len(unreadable) == 2
     assert json.dumps(unreadable).count("it was not made by this keyring, or changed") == 1
+    proof = record(rings, EVENT)
+    assert proof["unreadable_backups"] == unreadable
+    assert not {foreign.name, damaged.name} & {Path(each).name for each in proof["backups"]}

@@ -402,3 +402,26 @@ def test_a_compromise_without_room_does_not_stop_the_re_encryption_that_makes_it
     assert [each for each in acts if each in ("re-encrypt", "retire", "disable", "rotate")] == [
         "re-encrypt", "retire", "disable", "rotate",
     ]  # fmt: skip
+
+
+def test_a_checkpoint_of_other_rows_is_no_position(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration was edited while the process was down: nothing is left out."""
+    right = SqlDataset.replace
+
+    def kill(self: SqlDataset, changes: Any) -> int:
+        shop.rings.clock.advance(timedelta(seconds=2))
+        if changes[0].row.key > (15,):
+            raise Killed
+        return right(self, changes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlDataset, "replace", kill)
+        with pytest.raises(Killed):
+            shop.rings.rotate()
+    assert shop.under(2) == 20
+    shop.execute("alter table t add column shop text not null default 'a'")
+    shop.execute("create unique index both on t (shop, id)")
+    shop.entry |= {"key": ["shop", "id"], "associated_data": "{table}/{id}"}
+    assert isinstance(shop.rings.rotate().recovered, Finished)

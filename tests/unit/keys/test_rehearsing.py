@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -243,6 +244,28 @@ def test_what_a_killed_rehearsal_left_is_removed(stored: Rehearsing) -> None:
     (left / "keyring.json").write_text("wrapped keys")
     assert stored.rehearse().succeeded
     assert not left.exists()
+
+
+def test_what_a_killed_rehearsal_left_elsewhere_is_removed_at_the_next_look(
+    stored: Rehearsing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever copies would be made now, or if none are; a disk that is away is remembered."""
+    assert stored.rehearse().succeeded
+    disk, away = stored.place / "disk", stored.place / "unplugged"
+    left = disk / "certrotd-rehearsal-orders"
+    disk.mkdir()
+    stored.orders["rehearsal"]["directory"] = str(disk)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda _path: None)  # as if killed
+        stored.rehearse()
+    assert left.exists()
+    disk.rename(away)
+    del stored.orders["rehearsal"]["directory"]
+    stored.findings()
+    away.rename(disk)
+    del stored.orders["rehearsal"]
+    stored.findings()
+    assert list(disk.iterdir()) == []
 
 
 def test_a_stop_ends_a_rehearsal_without_a_result(stored: Rehearsing) -> None:

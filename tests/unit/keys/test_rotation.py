@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from unittest.mock import ANY
+from unittest.mock import ANY, MagicMock
 
 import pytest
 
+from certrotd.errors import NeedsOperator
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.document import Unreadable
 from certrotd.keyring.evidence import Count
@@ -24,6 +25,7 @@ from certrotd.keys.rotation import (
     rollback,
     rotate_because,
 )
+from certrotd.keys.steps import Generate
 from certrotd.lifecycle.decision import Asked, Postpone, Wait
 from certrotd.outputs.port import Imported, ImportedKey
 from certrotd.rotation.engine import Finished, Parked, RolledBack
@@ -70,6 +72,13 @@ def test_a_rotation_is_staged_and_every_reader_is_ahead_of_every_writer(bench: K
     assert {app.reads for app in bench.apps.values()} == {frozenset({1, 2})}
     assert "key.activated" in bench.audit.events
     assert isinstance(bench.rotate().decision, Wait)
+
+
+def test_a_version_that_is_not_the_next_one_is_not_made(bench: KeyBench) -> None:
+    """Another process has changed the keyring since the rotation was planned."""
+    with pytest.raises(NeedsOperator, match="version 2 would be next, not 3"):
+        Generate(3, "planned before").do(bench.world(), MagicMock())
+    assert bench.states() == {1: ACTIVE}
 
 
 def test_what_is_activated_before_it_is_distributed_breaks_a_reader(bench: KeyBench) -> None:

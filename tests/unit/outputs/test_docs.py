@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +13,6 @@ from pydantic import TypeAdapter
 from certrotd.config.base import Entry
 from certrotd.config.outputs import OutputEntry, TemplateEntry
 from certrotd.keyring.delivery import Delivered, Delivery
-from certrotd.keyring.ids import draw
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
 from certrotd.outputs.build import Chance, output_of
@@ -25,6 +23,7 @@ PAGES = Path(__file__).parents[3] / "docs" / "keys" / "outputs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENTRIES: TypeAdapter[list[OutputEntry]] = TypeAdapter(list[OutputEntry])
 ALGORITHMS = {
+    "age-identities": Algorithm.AGE_X25519,
     "tink": Algorithm.AES_256_GCM,
     "json-keystore": Algorithm.AES_256_GCM,
     "dotenv": Algorithm.XSALSA20_POLY1305,
@@ -70,7 +69,7 @@ def delivery_of(output: Output) -> Delivery:
         material, key_id = Material(secret), ""
         if output.traits.ids is not None:
             live = [each.key.id for each in keys]
-            material, key_id = draw(output.traits.ids, partial(Material, secret), live, ())
+            key_id = output.traits.ids.pick(live, ())
         iv = bytes([number + 16]) * output.traits.iv_bytes
         key = DataKey(number, algorithm, material, key_id, iv)
         keys.append(Delivered(key, state, datetime(2026, 3, number, 4, 0, tzinfo=UTC)))

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from certrotd.clock import ManualClock
-from certrotd.config.outputs import SecretPlace
+from certrotd.config.output import SecretPlace
 from certrotd.errors import InvalidInput, Transient
 from certrotd.kube.access import Access
 from certrotd.kube.api import SECRETS, Api, Object

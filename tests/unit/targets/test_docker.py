@@ -1,6 +1,6 @@
 """Containers are told in turn, or said to be unfit; an engine of the tests' own plays odd ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,14 @@ from pydantic import TypeAdapter
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.docker import DockerEntry
+from certrotd.containers.chosen import Chosen
 from certrotd.containers.container import Container, Mount, container, crash
 from certrotd.containers.engine import DockerEngine, Ended, Gone, exit_code
+from certrotd.containers.older import Copy
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki.generation import LiveCertificate
 from certrotd.state.ports import Fenced
-from certrotd.targets.docker import Chosen, Copy, DockerTarget, Telling, build
+from certrotd.targets.docker import DockerTarget, Telling, build
 
 SHOP = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
 
@@ -31,6 +33,8 @@ class MemoryEngine:
         self.then: Callable[[Container], Container] = lambda each: each
         self.ended = Ended(0, b"")
         self.said = "bye"
+        self.files: dict[str, bytes] = {}
+        self.host = "unix:///run/memory.sock"
 
     def ping(self) -> None:
         self.log.append("ping")
@@ -69,6 +73,13 @@ class MemoryEngine:
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
         self.log.append(f"{name}: {folder} has {sorted(files)} of {owner}")
+
+    def read(self, name: str, path: str) -> bytes | None:
+        assert name in self.found
+        return self.files.get(path)
+
+    def starts(self) -> Iterator[str]:
+        yield from ("", *self.found)
 
     def logs(self, name: str) -> str:
         assert name in self.found
@@ -154,7 +165,7 @@ class TestUnfit:
         engine = MemoryEngine(Container("web", "exited", exit_code=1), running("api"))
         checked = made(engine, "web", "api").checked_for((live(),))
         assert checked.warnings == ["the container web is exited: it is left alone"]
-        assert checked.shown == {"running": ["api"]}
+        assert checked.shown == {"running": {"api": ""}, "served": []}
         made(engine, "web", "api").apply()
         assert engine.log == ["api: HUP"]
 
@@ -279,7 +290,7 @@ class TestUndone:
         )
         telling = Telling(signal="HUP", check=("false",))
         target = made(engine, "web", "api", "spare", telling=telling)
-        target.revert_for((), {"running": ["web", "api"]})
+        target.revert_for((), {"running": {"web": "1", "api": "1"}})
         assert engine.log == ["api: restart within 15", "web: HUP"]
 
     def test_one_that_is_started_again_and_again_is_restarted(self) -> None:
@@ -291,7 +302,7 @@ class TestUndone:
     def test_one_that_was_removed_meanwhile_holds_nothing_up(self) -> None:
         """It reads what is live when it is made again."""
         engine = MemoryEngine(running("web"))
-        made(engine, "web", "api").revert_for((), {"running": ["web", "api"]})
+        made(engine, "web", "api").revert_for((), {"running": {"web": "1", "api": "1"}})
         assert engine.log == ["web: HUP"]
 
     def test_each_failure_is_said_and_the_others_are_told(self) -> None:
@@ -301,7 +312,7 @@ class TestUndone:
             each, status="exited" if each.name == "api" else "running"
         )
         with pytest.raises(Failure, match="the container api does not work"):
-            made(engine, "web", "api").revert_for((), {"running": ["web", "api"]})
+            made(engine, "web", "api").revert_for((), {"running": {"web": "1", "api": "1"}})
         assert engine.log == ["api: HUP", "web: HUP"]
 
 

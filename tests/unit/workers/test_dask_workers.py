@@ -60,6 +60,25 @@ def test_a_scheduler_that_is_not_there_is_tried_again_later(
         pass
 
 
+class Closing:
+    """A client that cannot be closed, as when the last worker ends in that moment."""
+
+    closed = 0
+
+    def close(self, timeout: float) -> None:
+        Closing.closed += 1
+        raise OSError("the comm is closed")
+
+
+def test_what_is_done_stays_done_when_workers_do_not_end(caplog: pytest.LogCaptureFixture) -> None:
+    """It is reported, and the cluster behind the client is closed all the same."""
+    workers = DaskWorkers(os.getpid, number=1)
+    workers._client, workers._cluster = Closing(), Closing()
+    workers.__exit__(None, None, None)
+    assert Closing.closed == 2
+    assert "workers of Dask did not end: OSError: the comm is closed" in caplog.text
+
+
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is begun."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)

@@ -65,7 +65,8 @@
 {{- toYaml (unset $config "http") }}
 {{- end }}
 
-{{/* What the configuration needs in each namespace of workloads, as YAML: {shop: {secrets: [shop-tls], …}}. */}}
+{{/* What the configuration needs in each namespace of workloads, as YAML: {shop: {secrets: [shop-tls], …}}; "" has
+what it needs in all of them. */}}
 {{- define "certrotd.rights" -}}
 {{- $config := include "certrotd.config" . | fromYaml }}
 {{- $rights := dict }}
@@ -130,6 +131,16 @@
 {{- $_ := set $rights $in $place }}
 {{- end }}
 {{- end }}
+{{- range .datasets }}
+{{- if and (eq .type "kubernetes") (not .kubeconfig) }}
+{{- $resources := default (list "secrets") .resources }}
+{{- range default (list "") .namespaces }}
+{{- $place := default dict (get $rights .) }}
+{{- $_ := set $place "rewritten" (concat (default list $place.rewritten) $resources | uniq | sortAlpha) }}
+{{- $_ := set $rights . $place }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- range $namespace, $rules := .Values.rbac.extraRules }}
 {{- $place := default dict (get $rights $namespace) }}
@@ -181,6 +192,12 @@
 - apiGroups: [""]
   resources: [pods/exec]
   verbs: [get, create]
+{{- end }}
+{{- range .rewritten }}
+{{- $parts := splitn "." 2 . }}
+- apiGroups: [{{ default "" $parts._1 | quote }}]
+  resources: [{{ $parts._0 }}]
+  verbs: [list, patch]
 {{- end }}
 {{- with .extra }}
 {{ toYaml . }}

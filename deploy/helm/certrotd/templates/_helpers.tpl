@@ -38,11 +38,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{/* The metadata of an object: a dict of the context "in", and of "name", "namespace", "labels" and
-"annotations". */}}
+{{/* The metadata of an object: a dict of the context "in", and of "name", "namespace" (or "everywhere": it is in
+none), "labels" and "annotations". */}}
 {{- define "certrotd.metadata" -}}
 name: {{ .name }}
+{{- if not .everywhere }}
 namespace: {{ default .in.Release.Namespace .namespace }}
+{{- end }}
 labels:
   {{- include "certrotd.labels" .in | nindent 2 }}
 {{- with .labels }}

@@ -93,6 +93,15 @@
 {{- fail (printf "target %s has mode %s: that takes the right to run anything in every pod of its namespace; set rbac.podsExec=true, or use another mode" $name $target.mode) }}
 {{- end }}
 {{- end }}
+{{- range $name, $keyring := $config.keyrings }}
+{{- range $dataset, $objects := $keyring.datasets }}
+{{- if and (eq $objects.type "kubernetes") (not $objects.kubeconfig) $.Values.rbac.create (not $.Values.rbac.rewriteObjects) }}
+{{- $what := join ", " (default (list "secrets") $objects.resources) }}
+{{- $where := ternary "its namespaces" "all namespaces" (not (empty $objects.namespaces)) }}
+{{- fail (printf "keyring %s has dataset %s of type kubernetes: that takes the right to read and to change all %s in %s; set rbac.rewriteObjects=true, or give it the kubeconfig of an account of its own" $name $dataset $what $where) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range $name, $solver := $config.solvers }}
 {{- if eq $solver.type "responder" }}
 {{- fail (printf "solver %s is of type responder: name servers of others do not reach a pod; use another type" $name) }}
@@ -143,6 +152,11 @@
 {{- range $keyring.outputs }}
 {{- if .secret }}
 {{- fail (printf "keyring %s has an output in a Secret: mode sidecar has no rights in the cluster" $name) }}
+{{- end }}
+{{- end }}
+{{- range $dataset, $objects := $keyring.datasets }}
+{{- if and (eq $objects.type "kubernetes") (not $objects.kubeconfig) }}
+{{- fail (printf "keyring %s has dataset %s of type kubernetes: mode sidecar has no rights in the cluster" $name $dataset) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.certs.wiring.stores import Stores
 from certrotd.clock import SystemClock
 from certrotd.errors import NeedsOperator
 from certrotd.kube.connecting import Connections
+from certrotd.stores.configured import Stores
 from certrotd.stores.kubernetes import KubernetesStore
 from certrotd.stores.local import LocalStore
 from tests.unit.config.written import LAB, config

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from certrotd.clock import SystemClock
-from certrotd.config.certificates import Mode
 from certrotd.config.http import HttpEntry
+from certrotd.config.modes import Mode
 from certrotd.daemon.http.request import Request
 from certrotd.daemon.http.response import Response
 from certrotd.daemon.http.server import HttpServer

@@ -1,4 +1,4 @@
-"""How long a request to a CA may take once the process is told to stop."""
+"""How long a request may take once the process is told to stop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ GRACE = 3.0
 class StoppableTimeout(Timeout):
     """To its deadline, and for seconds more when told to stop.
 
-    What has begun is better answered: a new order whose URL nobody heard is one in vain.
+    What has begun is better answered: a new order whose URL nobody heard is one in vain, and so is
+    a record of which nobody knows whether it was published.
     """
 
     def __init__(self, limit: Deadline) -> None:
@@ -31,3 +32,14 @@ class StoppableTimeout(Timeout):
         if self._last is not None and self._last.passed:
             raise Stopped("the process was told to stop")
         super().check()
+
+
+class StoppableDeadline(Deadline):
+    """As ``limit``; it has passed as soon as the process is told to stop."""
+
+    def __init__(self, limit: Deadline) -> None:
+        super().__init__(limit.clock, limit.remaining)
+
+    @property
+    def remaining(self) -> float:
+        return 0.0 if self.clock.stopping() else super().remaining

@@ -1,0 +1,3 @@
+"""What a delivery is called in ids."""
+
+KIND = "delivery"

@@ -1,0 +1,38 @@
+"""One act after the other, in all processes of a machine, for what reads before it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from certrotd.clock import Clock, Deadline
+from certrotd.config.context import Context
+from certrotd.state.lock import hold_any
+
+Turn = Callable[[Clock], AbstractContextManager[None]]
+"""A block within which at most so many others are at it."""
+
+_QUEUE = 1800.0
+
+
+def unlimited(_clock: Clock) -> AbstractContextManager[None]:
+    """Anybody's turn at any time."""
+    return nullcontext()
+
+
+def turns(context: Context, what: str, *, at_once: int = 1) -> Turn:
+    """The turns of one solver, ``what`` names it; LockHeld after half an hour."""
+    # no certificate's name begins like this, so no certificate's lock is meant
+    locks = context.state_dir / "locks"
+    paths = [locks / f"_solver-{context.name}-{n}.lock" for n in range(at_once)]
+
+    def turn(clock: Clock) -> AbstractContextManager[None]:
+        return hold_any(
+            paths,
+            what=what,
+            command="certrotd",
+            now=clock.now(),
+            wait=Deadline(clock, _QUEUE),
+        )
+
+    return turn

@@ -1,0 +1,1 @@
+"""Other hosts over SSH and SFTP."""
