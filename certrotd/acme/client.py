@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urljoin
 
 import requests
@@ -23,7 +25,7 @@ from certrotd.acme.reach import AllowedUrls
 from certrotd.acme.transport import check_url
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
-from certrotd.config.issuers import AcmeEntry
+from certrotd.config.issuers import AcmeEntry, BindingEntry
 from certrotd.errors import Failure, NeedsOperator, Transient, listed, one_line
 from certrotd.jsontext import parsed
 from certrotd.pki.keys import KeyType
@@ -36,6 +38,7 @@ _SIGNER = "it is the root of the CA's own web server"
 DIRECTORY_SECONDS = 3600.0
 CLOCK_OFF = timedelta(days=1)
 _OF_THE_ACCOUNT = ("accountDoesNotExist", "unauthorized", "malformed")
+_BASE64URL = re.compile(rb"(?:[A-Za-z0-9_-]{4}){4,}(?:[A-Za-z0-9_-]{2,3})?")
 _NEEDED = ("newNonce", "newAccount", "newOrder")
 
 
@@ -308,9 +311,27 @@ def register(client: Client, entry: AcmeEntry, name: str) -> tuple[str, bool]:
     message = messages.NewRegistration(
         **({"contact": entry.contact} if entry.contact else {}),
         **({"terms_of_service_agreed": True} if terms else {}),
+        **({"external_account_binding": binding(client, entry.eab)} if entry.eab else {}),
     )
     response = client.post(client.directory["newAccount"], message)
     return location_of(response, "account"), response.status_code == 201
+
+
+def binding(client: Client, entry: BindingEntry) -> dict[str, Any]:
+    """What binds the account whose key the client signs with to a customer's (RFC 8555 §7.3.4).
+
+    Raises NeedsOperator for a key that is none, and what reading a secret raises.
+    """
+    key = entry.key.resolve().reveal().strip().rstrip(b"=")
+    key = key.translate(bytes.maketrans(b"+/", b"-_"))
+    if not _BASE64URL.fullmatch(key) or client.net.key is None:
+        raise NeedsOperator("the key under eab is not base64url, as CAs show it")
+    found: dict[str, Any] = messages.ExternalAccountBinding.from_data(
+        *(client.net.key.public_key(), entry.key_id, key.decode()),
+        client.directory,
+        entry.algorithm,
+    )
+    return found
 
 
 def agreed_terms(client: Client, entry: AcmeEntry, name: str) -> str | None:

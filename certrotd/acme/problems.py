@@ -23,7 +23,8 @@ HINTS = {
     "caa": "the domain's CAA records must allow this CA",
     "dns": "the CA could not look up the name; check the zone's name servers and DNSSEC",
     "dnssec": "the zone's DNSSEC signatures do not verify",
-    "externalAccountRequired": "this CA issues only to accounts bound to a customer's account",
+    "externalAccountRequired": "this CA issues only to accounts bound to a customer's account: "
+    "put the key that it shows there under eab",
     "invalidContact": "correct the contact address",
     "unsupportedContact": "correct the contact address",
     "malformed": "this CA does not take the request as it is: its words say what to change "

@@ -32,7 +32,7 @@ class ConsumerFacts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """What the keys protect, and how many values the last census counted; None if none did."""
+    """What the keys protect, and the values under old keys by the last census; None if none was."""
 
     name: str
     values: int | None = None

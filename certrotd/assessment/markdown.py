@@ -111,7 +111,8 @@ def _keyring(each: KeyringReport) -> Iterator[str]:
     yield ""
     consumers = [f"{c.name} (acknowledged {_time(c.acknowledged)})" for c in facts.consumers]
     datasets = [
-        f"{d.name} ({'never counted' if d.values is None else f'{d.values} values'}, "
+        f"{d.name} ("
+        f"{'never counted' if d.values is None else f'{d.values} values under old keys'}, "
         f"{_time(d.counted)})"
         for d in facts.datasets
     ]

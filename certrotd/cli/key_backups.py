@@ -22,6 +22,8 @@ from certrotd.keys import escrow
 By = tuple[Path | None, Path | None, Path | None]
 """The files of an identity, of shares and of a passphrase; at most one is given."""
 MAX_TYPED = 64 * 1024
+_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+"""The screen of a terminal, and what was scrolled off it (ECMA-48, and xterm for the last)."""
 
 
 def backup(config: Path, name: str, *, as_json: bool) -> int:
@@ -39,6 +41,8 @@ def drill(config: Path, name: str, by: By, *, file: Path | None, as_json: bool) 
     """Carry out ``certrotd keys drill``; the exit code."""
     with one_keyring(config, name, "drill") as (keyring, site):
         entry = keyring.entry.backup
+        if entry is None and file is None:
+            raise escrow.no_backup(keyring)
         key = _key(by) or (drill_key_of(entry) if entry else None)
         if key is None:
             raise UsageError(
@@ -93,8 +97,14 @@ def make_shares(threshold: int, of: int, *, as_json: bool) -> int:
         print_json({"recipient": made.recipient, "threshold": threshold, "shares": words})
         return 0
     say(f"recipient: {made.recipient}", sys.stdout)
+    one_by_one = sys.stdin.isatty() and sys.stdout.isatty()
     for number, line in enumerate(words, 1):
+        if one_by_one:
+            input(f"share {number} of {of}: Enter shows it to its custodian, alone. ")
         say(f"share {number} of {of}: {line}", sys.stdout)
+        if one_by_one:
+            input("Enter clears the screen. ")
+            sys.stdout.write(_CLEAR)
     return 0
 
 

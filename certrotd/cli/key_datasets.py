@@ -17,14 +17,16 @@ from certrotd.clock import Clock
 from certrotd.datasets.blind_indexes import PREVIOUS
 from certrotd.datasets.configured import Opened
 from certrotd.datasets.port import Limited, SelfCounting
-from certrotd.datasets.reencryption import BATCHES_TRIED, trial
+from certrotd.datasets.reencryption import trial
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import KeySet
 from certrotd.keys import rotation
+from certrotd.keys.case import Case
 from certrotd.keys.cutting_over import rehearsed
 from certrotd.keys.decision import Rotate
 from certrotd.keys.managed import ConfiguredKeyring
+from certrotd.lifecycle.decision import Asked
 from certrotd.wording import count
 
 
@@ -73,6 +75,10 @@ def rotate_dry(config: Path, name: str, *, as_json: bool) -> int:
     with keyring_at(config, name, "rotate", dry=True) as (found, site):
         if found.policy.cuts_over and found.has_keys():
             return _cut_over(found, site.clock, as_json=as_json)
+        if found.has_keys() and found.journal.peek() is None:
+            now, asked_for = site.clock.now(), Asked(forced=True, by_hand=True, named=True)
+            case = Case(found.policy, found.look(thorough=True), found.attempts(), now, asked_for)
+            rotation.rotate_because("asked for by hand", case)  # which raises what forbids it
     return of_all(config, ids_of([name]), force=True, dry_run=True, as_json=as_json)
 
 
@@ -148,7 +154,7 @@ def look(
     told["blind_indexes"] = {str(number): count for number, count in tally.indexes.items()}
     told["blind_indexes_left"] = opened.indexes_left(tally, active)
     left = opened.left(tally, active) - tally.unopened - told["blind_indexes_left"]
-    told |= {"rows": tried.rows, "left": left, "seconds_at_least": seconds}
+    told |= {"rows": tried.rows, "tried": tried.tried, "left": left, "seconds_at_least": seconds}
     told["problems"] += [each.words(opened.dataset.fields) for each in tally.quarantined]
     return told
 
@@ -157,9 +163,10 @@ def _held(keys: KeySet, held: int | None) -> KeySet:
     return KeySet.of(keys.keys.values(), active=keys.active, held=held)
 
 
-def print_looks(told: list[dict[str, Any]]) -> None:
-    """What look() found, for people."""
-    print_table(("DATASET", "VERSION", "STATE", "KEY ID", "VALUES"), list(_rows(told)))
+def print_looks(told: list[dict[str, Any]], *, dry: bool = True) -> None:
+    """What look() found, for people; not ``dry`` where something is changed after it."""
+    if rows := list(_rows(told)):
+        print_table(("DATASET", "VERSION", "STATE", "KEY ID", "VALUES"), rows)
     for each in told:
         name = each["dataset"]
         for words in each["notes"]:
@@ -172,10 +179,11 @@ def print_looks(told: list[dict[str, Any]]) -> None:
             words += f"{count(each['left'], 'value')} re-encrypted"
             if indexes := each["blind_indexes_left"]:
                 words += f" and {count(indexes, 'blind index', 'blind indexes')} made anew"
-            words += f", in at least {least}"
-            tried = f"reading and encrypting {BATCHES_TRIED} batches was tried, writing was not"
-            say(f"{name}: {words} ({tried})", sys.stdout)
-    say("dry run: nothing was changed")
+            if each["left"] or indexes:
+                words += f", in at least {least} (judged by {each['tried']:,} of them, in memory)"
+            say(f"{name}: {words}", sys.stdout)
+    if dry:
+        say("dry run: nothing was changed")
 
 
 def _rows(told: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

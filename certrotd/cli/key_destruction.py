@@ -15,6 +15,7 @@ from certrotd.errors import NeedsOperator
 from certrotd.keyring.consent import Consent
 from certrotd.keyring.evidence import Confirmation, Hold
 from certrotd.keyring.states import State, Version
+from certrotd.keys.keyring_store import NoKeyring
 from certrotd.rotation.step import JSON
 
 _EVENTS = {
@@ -81,7 +82,7 @@ def _said(
     with one_keyring(config, name, command) as (keyring, site):
         found, now = keyring.store.inspect(), site.clock.now()
         if found is None:
-            raise NeedsOperator(f"there is no keyring {name}")
+            raise NoKeyring(name)
         version = found.versions.version(number)
         if command == "confirm" and not keyring.policy.confirmations:
             raise NeedsOperator(

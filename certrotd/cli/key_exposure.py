@@ -7,6 +7,7 @@ from pathlib import Path
 
 from certrotd.cli.keys import keyring_at
 from certrotd.cli.output import print_json, print_table, say, stamp
+from certrotd.keyring.states import State
 from certrotd.keys.exposure import Report, exposure_of
 
 
@@ -85,7 +86,9 @@ def _print(name: str, found: Report) -> None:
     if use.first and use.last:
         told = f"{use.messages:,} messages of {use.bytes:,} bytes"
         tell(f"processes told of {told}, first at {stamp(use.first)}, last at {stamp(use.last)}")
-    tell(f"who has the key: {', '.join((*found.outputs, *found.consumers)) or 'nobody named'}")
+    users = ", ".join((*found.outputs, *found.consumers)) or "nobody named"
+    withdrawn = found.version.state in (State.DISABLED, State.DESTROYED)
+    tell(f"who had the key: {users}" if withdrawn else f"who has the key: {users}")
     if found.custodians:
         tell(f"its custodians: {', '.join(found.custodians)}")
     for words in found.to_do():

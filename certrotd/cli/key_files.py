@@ -62,6 +62,9 @@ def _each(files: Sequence[Path], targets: Sequence[Path], one: Callable[[Path, P
 def _targets(
     files: Sequence[Path], output: Path | None, named: Callable[[Path], Path]
 ) -> Sequence[Path]:
+    for each in (*files, *([] if output is None else [output])):
+        if not each.name:  # "", ".", "/"
+            raise UsageError(f"{each} is a directory", hint="name files")
     if output is None:
         return [named(each) for each in files]
     if len(files) > 1:

@@ -71,16 +71,21 @@ def adopt_by_profile(config: Path, name: str, asked: Asked, *, as_json: bool) ->
     empty = [each["dataset"] for each in told if not _filled(each)]
     text = as_text(known, place, configuration(known, place, absent, empty))
     if not as_json:
-        _print(text, absent, told, place, keys)
+        _print(text, absent, told, place, keys, dry=not asked.write)
     elif not asked.write:
         found = {"configuration": text, "absent": sorted(absent), "keys": keys, "datasets": told}
         print_json(found)
     if known.datasets:
-        say("what is stored is not counted yet: certrotd keys reencrypt NAME --dry-run does")
+        say(f"what is stored is not counted yet: certrotd keys reencrypt {name} --dry-run does")
     else:
         _check(told)
     if not asked.write:
         return 1 if any(each["problems"] for each in told) else 0
+    if uncounted := [each["dataset"] for each in told if "unopened" not in each]:
+        raise NeedsOperator(
+            f"nothing is written while {' and '.join(uncounted)} cannot be counted",
+            hint="mend what is listed, and run it again",
+        )
     if not place.targets and known.cutover is None and not known.consumers:
         raise NeedsOperator(
             "a new key would encrypt before anything makes the application read it",
@@ -186,13 +191,15 @@ def _print(
     told: Sequence[dict[str, Any]],
     place: Installation,
     keys: int,
+    *,
+    dry: bool,
 ) -> None:
     sys.stdout.write(text)
     say(f"{place.source} has {keys} key{'s' if keys > 1 else ''}", sys.stdout)
     say("the next version stands for a new key, which is not made yet", sys.stdout)
     for each in sorted(absent):
         say(f"{each}: left out: the database has no such table", sys.stdout)
-    print_looks(list(told))
+    print_looks(list(told), dry=dry)
 
 
 def _check(told: Sequence[dict[str, Any]]) -> None:

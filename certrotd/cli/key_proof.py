@@ -16,7 +16,9 @@ from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.id import Id
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.proof import EVENT, Proof, proof_from
+from certrotd.keyring.states import State
 from certrotd.keys.destroying import PURGED
+from certrotd.keys.keyring_store import NoKeyring
 from certrotd.keys.report import backups_of
 from certrotd.wording import span
 
@@ -30,7 +32,7 @@ def prove(config: Path, name: str, number: int, *, as_json: bool) -> int:
         kept = found.store.read()
         backups, unreadable = backups_of(found)
     if kept is None:
-        raise NeedsOperator(f"there is no keyring {name}")
+        raise NoKeyring(name)
     keyring = kept.keyring
     state = keyring.versions.version(number).state
     records = [each for each in map(parse, lines) if each is not None]
@@ -38,7 +40,7 @@ def prove(config: Path, name: str, number: int, *, as_json: bool) -> int:
     if record is None:
         raise NeedsOperator(
             f"the audit log has no proof of the destruction of version {number}: it is {state}",
-            hint=f"certrotd keys show {name} says what keeps it",
+            hint="" if state is State.ACTIVE else f"certrotd keys show {name} says what keeps it",
         )
     proof = proof_from(record.details)
     wrong = [*_wrong(proof, keyring, records, chain)]

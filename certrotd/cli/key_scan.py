@@ -22,6 +22,7 @@ def scan(config: Path, name: str, *, as_json: bool) -> int:
             )
         found = keyring.residues.scan()
         rows = [(each, keyring.residues.ignored(each.place)) for each in found.found]
+    undeclared = any(why is None for _, why in rows)
     told: dict[str, Any] = {
         "name": name,
         "columns": found.columns,
@@ -45,6 +46,7 @@ def scan(config: Path, name: str, *, as_json: bool) -> int:
         for words in found.unreadable:
             say(f"{name}: not looked at: {words}", sys.stdout)
         looked = f"{count(found.columns, 'column')} and {count(found.files, 'file')}"
-        say(f"{name}: {looked} of no dataset were looked at", sys.stdout)
-    undeclared = any(why is None for _, why in rows)
+        what = count(sum(why is None for _, why in rows), "place")
+        verdict = f"undeclared ciphertext in {what}" if undeclared else "nothing undeclared"
+        say(f"{name}: {verdict}, in {looked} of no dataset", sys.stdout)
     return 1 if undeclared or found.unfinished else 0

@@ -110,6 +110,9 @@ def adopt(config: Path, name: str, *, source: str | None, form: str | None, as_j
         ):
             for job in jobs_that_name(Path(path)):
                 say(f"{name}: {job} names {path}: if that rotates its keys, switch it off")
+        for words in keyring.managed.exposed():
+            then = "the next rotation corrects it: if an application needs it, name that as owner"
+            say(f"{name}: {words}; {then}, group or mode of the output")
 
     wanted = partial(rotation.adopt, source, form)
     return of_keyring(config, name, "adopt", wanted, as_json=as_json, before=warn)

@@ -18,7 +18,19 @@ keys_app = typer.Typer(
 )
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The keyring.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Keyrings (default: all).")]
-Version = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The key version.")]
+
+
+def version_of(text: str) -> int:
+    """The number of a version, as in ``3`` or ``v3``."""
+    digits = text.removeprefix("v")
+    if not digits.isdecimal() or not digits.isascii() or int(digits[:9]) < 1:
+        raise typer.BadParameter(f"{text!r} is no version: certrotd keys list shows their numbers")
+    return int(digits[:9])
+
+
+Version = Annotated[
+    int, typer.Argument(metavar="VERSION", parser=version_of, help="The key version.")
+]
 
 
 def _reason(text: str) -> str:
@@ -109,7 +121,9 @@ def keys_rotate(
         end(rotate_dry(path, name, as_json=as_json))
     from certrotd.cli.keys import rotate as carry_out
 
-    end(carry_out(path, name, reason=_reason(reason or ""), as_json=as_json))
+    if reason is None:
+        context.fail("Missing option '--reason'.")
+    end(carry_out(path, name, reason=_reason(reason), as_json=as_json))
 
 
 @keys_app.command("activate")
@@ -179,7 +193,9 @@ def keys_compromise(
     name: Name,
     version: Annotated[
         int | None,
-        typer.Argument(metavar="[VERSION]", min=1, help="The version (default: the active one)."),
+        typer.Argument(
+            metavar="[VERSION]", parser=version_of, help="The version (default: the active one)."
+        ),
     ] = None,
     *,
     reason: Reason,

@@ -23,6 +23,8 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
             missed = Missed.from_json(facts.get("missed"))
             words += [str(missed)] if missed else []
             words += [str(facts[name]) for name in ("unheard", "downtime") if name in facts]
+            parts = [each for _, each in sorted(facts.items()) if isinstance(each, dict)]
+            words += [str(each["told"]) for each in parts if "told" in each]
             return "done", "; ".join(words)
         case Parked(until, why, failed):
             return ("failed" if failed else "parked"), f"{why}; continues after {stamp(until)}"

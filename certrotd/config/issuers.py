@@ -20,6 +20,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.durations import Duration, DurationOrZero, render
 from certrotd.config.looks import roots
+from certrotd.config.secrets import SecretRef
 from certrotd.pki.names import is_ip, is_wildcard
 
 KeyTypeName = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
@@ -100,6 +101,16 @@ class BudgetEntry(Entry):
         raise refuse(f"must be none or such as {{orders: 300, per: 3h}}, got {shown(value)}")
 
 
+class BindingEntry(Entry):
+    """The customer's account that a new ACME account is bound to (RFC 8555 §7.3.4)."""
+
+    key_id: Text = Field(description="What the CA calls the key (EAB kid).")
+    key: SecretRef = Field(description="The key (EAB HMAC key), in base64url as CAs show it.")
+    algorithm: Literal["HS256", "HS384", "HS512"] = Field(
+        default="HS256", description="How the binding is signed."
+    )
+
+
 class AcmeEntry(Entry):
     """A CA that speaks ACME (RFC 8555)."""
 
@@ -114,6 +125,9 @@ class AcmeEntry(Entry):
         default=False,
         description="Whether you agree to the CA's terms of service; otherwise orders fail, unless "
         "the CA has none.",
+    )
+    eab: BindingEntry | None = Field(
+        default=None, description="The customer's account to bind to, where the CA wants one."
     )
     ca_bundle: AbsolutePath | None = Field(
         default=None,

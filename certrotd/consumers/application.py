@@ -16,6 +16,7 @@ from certrotd.config.secrets import Environment
 from certrotd.consumers.http import asked
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.process import environment, require, run, succeed
+from certrotd.targets.systemd import unloaded
 from certrotd.targets.units import look, permits, tell
 
 
@@ -44,6 +45,8 @@ class Units:
         for unit in self.units:
             deadline = Deadline(self.clock, self.timeout)
             state = look(unit, deadline)
+            if reason := unloaded(state):
+                raise NeedsOperator(f"{unit} {reason[0]}", hint=reason[1])
             if not state.runs or not {"CanStart", "CanStop"} <= state.can:
                 why = "cannot be stopped and started" if state.runs else f"does not run: {state}"
                 raise NeedsOperator(f"{unit} {why}", hint=f"systemctl status {unit}")
@@ -139,7 +142,7 @@ class HttpReading:
         if answer.status != 200:
             return f"{self.url} answers with the status {answer.status}"
         if self.contains is not None and self.contains.encode() not in answer.content:
-            return f"the answer of {self.url} does not contain what it should"
+            return f"the answer of {self.url} does not contain {self.contains!r}"
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
@@ -69,6 +70,9 @@ MARKS = {"symmetric-encryption": symmetric_header.MAGIC, "ansible-vault": ansibl
 """How files begin, or values in them, of forms that only files have."""
 
 
+_ROWS = {"schema_name", "table", "key", "columns", "where", "json_paths", "lists", "searchable"}
+_ROWS |= {"codec", "associated_data", "plaintext", "others"}
+"""What of a table's entry says which rows there are, and what is made of them."""
 OBJECTS = 20
 """So many objects of a cluster are written between two looks at whether to stop."""
 
@@ -77,7 +81,8 @@ OBJECTS = 20
 class Opened:
     """A dataset that can be read and written, and what the configuration says of it.
 
-    ``order`` names its rows and their order: a position in it is none in another.
+    ``order`` tells its rows, their order and what they hold from any other: a position in it is
+    none in another.
     """
 
     dataset: Dataset
@@ -146,44 +151,7 @@ def opened(
         yield from _opened_files(name, entry, exposure)
         return
     check_libraries(name, entry)
-    from certrotd.datasets.connecting import engine_of
-
-    def password() -> bytes | None:
-        return entry.password.resolve().reveal() if entry.password is not None else None
-
-    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
-        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
-
-    with ExitStack() as stack:
-        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
-        from certrotd.datasets.sql import SqlDataset, TableSpec
-        from certrotd.datasets.sql_replicas import replication
-
-        form = _form(entry)
-        spec = TableSpec(
-            entry.table,
-            entry.key,
-            entry.columns,
-            entry.schema_name,
-            entry.where,
-            entry.keep,
-            form.codec.traits.text,
-            {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
-        )
-        dataset = SqlDataset(name, primary, spec, dialect)
-        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
-        pace = Pace(
-            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
-        )
-        lag = None
-        if entry.replica_lag_ms is not None:
-            names = {url: host_of(url) for url in entry.replicas}
-            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
-            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
-        searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
-        division = Division(entry.checkpoints == "table", entry.shards)
-        order = f"{entry.schema_name or ''}/{entry.table}/{','.join(entry.key)}"
-        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag, order)
+    yield from _opened_table(name, entry)
 
 
 def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
@@ -194,6 +162,12 @@ def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
                 words = f"the dataset {name} needs the Python module {module}"
                 hint = how_to_install(extra)
                 raise NeedsOperator(f"{words}, which is not installed", hint=hint)
+
+
+def _digest(entry: OwnDatasetEntry, options: set[str]) -> str:
+    """Of some options of an entry."""
+    told = entry.model_dump_json(include=options, fallback=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def host_of(url: str) -> str:
@@ -268,7 +242,7 @@ def _opened_objects(name: str, entry: KubernetesDatasetEntry, clusters: Clusters
         etcd = etcd_of(told.endpoint, told.ca, pair, told.prefix, clusters.clock)
     pace = Pace(batch=OBJECTS, rows_per_second=entry.objects_per_second)
     dataset = KubernetesDataset(name, api, collections, kept, etcd)
-    order = ",".join(each.name for each in collections)
+    order = _digest(entry, {"resources", "namespaces"})
     return Opened(dataset, ObjectsForm(), pace, entry.may_be_empty, order=order)
 
 
@@ -282,8 +256,49 @@ def _opened_files(
     form = _form_of_files(entry, exposure)
     with closing(FilesDataset(name, tree, streamed=entry.is_streamed)) as dataset:
         pace = Pace(entry.batch, entry.files_per_second)
-        order = "\n".join(map(str, entry.roots))
+        order = _digest(entry, {"roots", "include", "exclude", "codec", "associated_data"})
         yield Opened(dataset, form, pace, entry.may_be_empty, order=order)
+
+
+def _opened_table(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
+    from certrotd.datasets.connecting import engine_of
+
+    def password() -> bytes | None:
+        return entry.password.resolve().reveal() if entry.password is not None else None
+
+    def engine(url: str, what: str) -> AbstractContextManager[tuple[Engine, Dialect]]:
+        return engine_of(url, password, what=what, timeout=entry.timeout.total_seconds())
+
+    with ExitStack() as stack:
+        primary, dialect = stack.enter_context(engine(entry.url, f"the dataset {name}"))
+        from certrotd.datasets.sql import SqlDataset, TableSpec
+        from certrotd.datasets.sql_replicas import replication
+
+        form = _form(entry)
+        spec = TableSpec(
+            entry.table,
+            entry.key,
+            entry.columns,
+            entry.schema_name,
+            entry.where,
+            entry.keep,
+            form.codec.traits.text,
+            {each.blind_index: each.encoding != "raw" for each in entry.blind_indexes.values()},
+        )
+        dataset = SqlDataset(name, primary, spec, dialect)
+        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
+        pace = Pace(
+            entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency, entry.processes
+        )
+        lag = None
+        if entry.replica_lag_ms is not None:
+            names = {url: host_of(url) for url in entry.replicas}
+            engines = {n: stack.enter_context(engine(u, n))[0] for u, n in names.items()}
+            lag = ReplicaLag(replication(dialect, primary, engines), entry.replica_lag_ms / 1000)
+        searched = Searched(entry.searched, two_keys=entry.search_two_keys is not False)
+        division = Division(entry.checkpoints == "table", entry.shards)
+        order = _digest(entry, _ROWS)
+        yield Opened(dataset, form, pace, entry.may_be_empty, searched, division, lag, order)
 
 
 def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -> Form:

@@ -83,7 +83,10 @@ def _sqlite(url: URL) -> tuple[Engine, Dialect]:
 
     def connect() -> sqlite3.Connection:
         path = f"file:{quote(url.database or '')}?mode=rw"
-        made = sqlite3.connect(path, uri=True, timeout=SQLITE_SECONDS, check_same_thread=False)
+        try:
+            made = sqlite3.connect(path, uri=True, timeout=SQLITE_SECONDS, check_same_thread=False)
+        except sqlite3.OperationalError as error:  # which does not say which file
+            raise sqlite3.OperationalError(f"{error}: {url.database}") from None
         made.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         return made
 

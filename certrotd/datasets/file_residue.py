@@ -49,13 +49,16 @@ class Files:
                         data = _head(found)
                     except OSError as error:
                         words = f"{place}: {error.strerror}"
-                        whole += Scanned(unreadable=(words,))
+                        if len(whole.unreadable) == MOST_FOUND:
+                            words = "and other files"
+                        if len(whole.unreadable) <= MOST_FOUND:
+                            whole += Scanned(unreadable=(words,))
                         continue
                     seen, what = signatures.judged(_values(data, signatures))
                     if seen and len(whole.found) < MOST_FOUND:
                         whole += Scanned(found=(Residue(place, seen, what),))
-            except Failure as failure:
-                whole += Scanned(unreadable=(failure.message,))
+            except Failure as failure:  # nor was anything behind it seen
+                whole += Scanned(unfinished=(f"{root}: {failure.message}",))
         return whole + Scanned(files=files)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from certrotd.codecs.errors import CodecError
 from certrotd.datasets.port import Change, Row
-from certrotd.datasets.values import Batch, Quarantined, Seen
+from certrotd.datasets.values import Batch, Form, Quarantined, Seen
+from certrotd.keyring.material import KeySet
+
+F = TypeVar("F", bound=Form)
 
 
 @runtime_checkable
@@ -40,15 +44,34 @@ def batch_of(rows: Sequence[Row], change: Callable[[Row], Change | None]) -> Bat
     return Batch(tuple(changes), tuple(quarantined), messages=len(changes))
 
 
-def seen_of(row: Row, see: Callable[[Row], Seen]) -> Iterator[Seen | Quarantined]:
-    """As RowValues.looked_at, by what ``see`` says of the row."""
-    if row.trouble:
-        yield Quarantined(row.key, 0, row.trouble)
-        return
-    try:
-        yield see(row)
-    except CodecError as error:
-        yield Quarantined(row.key, 0, error.message)
+class FileValues(ABC, Generic[F]):
+    """RowValues, of files, each told by what it begins with; ``form`` is how they are encrypted."""
+
+    def __init__(self, form: F, keys: KeySet) -> None:
+        self.form = form
+        self.keys = keys
+
+    def reencrypted(self, rows: Sequence[Row]) -> Batch:
+        """As RowValues.reencrypted; content is looked at when it is written."""
+        return batch_of(rows, self._change)
+
+    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+        """As RowValues.looked_at."""
+        if row.trouble:
+            yield Quarantined(row.key, 0, row.trouble)
+            return
+        try:
+            yield self._seen(row)
+        except CodecError as error:
+            yield Quarantined(row.key, 0, error.message)
+
+    @abstractmethod
+    def _change(self, row: Row) -> Change | None:
+        """What the file is to be, None if it is that; raises CodecError."""
+
+    @abstractmethod
+    def _seen(self, row: Row) -> Seen:
+        """The key version that it counts for, or plaintext; raises CodecError."""
 
 
 def beginning_of(row: Row) -> bytes:

@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from certrotd.codecs import stream
-from certrotd.codecs.stream_header import HEADER, new_header, read_header
+from certrotd.codecs.stream_header import HEADER, MAGIC, new_header, read_header
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.rewriting import create
@@ -30,6 +30,8 @@ def encrypt_file(source: Path, target: Path, keys: KeySet, *, overwrite: bool) -
     key = keys.encrypting
     header = new_header(key)
     with _opened(source) as (file, status):
+        if os.pread(file.fileno(), len(MAGIC), 0) == MAGIC:
+            raise InvalidInput("it is encrypted already")
 
         def fill(new: int) -> None:
             write_all(new, header.data)
@@ -66,12 +68,16 @@ def _opened(source: Path) -> Iterator[tuple[FileIO, os.stat_result]]:
             handle = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except DiskTrouble as trouble:
         if trouble.errno == errno.ENOENT:
-            raise InvalidInput(f"{source}: no such file") from None
+            raise InvalidInput("there is no such file") from None
         raise
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):  # FileIO takes no folder, and leaves it open
+        os.close(handle)
+        folder = stat.S_ISDIR(status.st_mode)
+        raise InvalidInput(
+            f"it is {'a folder: name its files' if folder else 'not a regular file'}"
+        )
     with FileIO(handle) as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidInput(f"{source} is not a regular file")
         yield file, status
 
 

@@ -247,6 +247,7 @@ class Trial:
     """
 
     rows: int
+    tried: int
     seconds: float
     growth: Mapping[int, int]
 
@@ -267,4 +268,4 @@ def trial(dataset: Dataset, form: Form, keys: KeySet, pace: Pace, clock: Clock) 
     seconds = (clock.monotonic() - begun) * rows / seen if seen else 0.0
     seconds += math.ceil(rows / pace.batch) * pace.pause
     least = rows / pace.rows_per_second if pace.rows_per_second else 0.0
-    return Trial(rows, max(seconds, least), growth)
+    return Trial(rows, seen, max(seconds, least), growth)

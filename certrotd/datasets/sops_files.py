@@ -7,16 +7,16 @@ active key alone, and compared before it becomes the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from certrotd.codecs.age import Age
 from certrotd.codecs.errors import CodecError, Damaged, WrongKey
-from certrotd.datasets.file_values import batch_of, beginning_of, seen_of
+from certrotd.datasets.file_values import FileValues, beginning_of
 from certrotd.datasets.port import Change, PreflightFinding, Row
 from certrotd.datasets.sops_metadata import Metadata, Stanza, metadata_of
 from certrotd.datasets.sops_program import SopsProgram
-from certrotd.datasets.values import Batch, Form, Leftover, Quarantined, Seen, Unfit
+from certrotd.datasets.values import Form, Leftover, Seen, Unfit
 from certrotd.errors import NeedsOperator, one_line
 from certrotd.files.writing import write_all
 from certrotd.keyring.age_keys import identity_of, recipient_of
@@ -115,20 +115,8 @@ class Rotation:
         return found
 
 
-class SopsValues:
-    """RowValues, of whole files; their content is looked at when they are written."""
-
-    def __init__(self, form: SopsForm, keys: KeySet) -> None:
-        self.form = form
-        self.keys = keys
-
-    def reencrypted(self, rows: Sequence[Row]) -> Batch:
-        """As RowValues.reencrypted."""
-        return batch_of(rows, self._change)
-
-    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
-        """As RowValues.looked_at: the oldest key that opens the data key of a file counts."""
-        return seen_of(row, self._seen)
+class SopsValues(FileValues[SopsForm]):
+    """Of whole files: the oldest key that opens the data key of a file counts."""
 
     def _seen(self, row: Row) -> Seen:
         opened = self._opened(row)

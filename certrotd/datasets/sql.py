@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from certrotd.config.nearest import suggestion
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import BeginningCounts, Change, Key, PreflightFinding, Refused, Row
 from certrotd.datasets.shards import Books, Part, last_rows, parts_between
@@ -97,8 +98,9 @@ class SqlDataset:
             raise NeedsOperator(f"the dataset {self.name}: there is no table {spec.words}")
         wanted = dict.fromkeys((*spec.key, *spec.written, *spec.keep))
         if missing := [each for each in wanted if each not in types]:
-            names = ", ".join(missing)
-            raise NeedsOperator(f"the dataset {self.name}: {spec.words} has no column {names}")
+            names, hint = ", ".join(missing), suggestion(missing[0], types)
+            why = f"the dataset {self.name}: {spec.words} has no column {names}"
+            raise NeedsOperator(why, hint=hint)
         if bad := next((e for e in spec.key if not self.dialect.walks(types[e])), None):
             raise NeedsOperator(
                 f"the dataset {self.name}: rows cannot be read in the order of {bad}, a key column "

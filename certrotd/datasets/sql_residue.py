@@ -20,7 +20,7 @@ from certrotd.clock import Deadline
 from certrotd.datasets.residue import MOST_BYTES, SAMPLE, Residue, Scanned, Signatures
 from certrotd.datasets.sql_dialect import Dialect
 from certrotd.datasets.sql_errors import as_failures
-from certrotd.errors import Failure
+from certrotd.errors import Failure, Transient
 
 Declared = Mapping[tuple[str, str, str], tuple[str | None, ...]]
 """Columns of datasets, by schema, table and name, with the condition of each (None: all rows)."""
@@ -52,7 +52,8 @@ class Database:
             except Failure as failure:
                 late = deadline.passed
                 words = place if late else f"{place}: {failure.message}"
-                whole += Scanned(unfinished=(words,)) if late else Scanned(unreadable=(words,))
+                again = late or isinstance(failure, Transient)  # else the account may not
+                whole += Scanned(unfinished=(words,)) if again else Scanned(unreadable=(words,))
                 continue
             seen, what = signatures.judged(values)
             if not seen and self._is_index(schema, table, column):

@@ -6,7 +6,6 @@ known to others: wrapping such a key anew would protect nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import FileIO
@@ -23,9 +22,9 @@ from certrotd.codecs.stream_header import (
 )
 from certrotd.codecs.tink import Tink
 from certrotd.datasets.exposure import Exposure
-from certrotd.datasets.file_values import batch_of, beginning_of, seen_of
+from certrotd.datasets.file_values import FileValues, beginning_of
 from certrotd.datasets.port import Change, Row
-from certrotd.datasets.values import Batch, Form, Leftover, Quarantined, Seen, Unfit
+from certrotd.datasets.values import Form, Leftover, Seen, Unfit
 from certrotd.files.writing import write_all
 from certrotd.keyring.material import DataKey, KeySet
 
@@ -86,20 +85,11 @@ class StreamForm(Form):
         return StreamValues(self, keys)
 
 
-class StreamValues:
-    """RowValues, of headers: each row has as much of its file as a header takes."""
+class StreamValues(FileValues[StreamForm]):
+    """Of headers: each row has as much of its file as a header takes.
 
-    def __init__(self, form: StreamForm, keys: KeySet) -> None:
-        self.form = form
-        self.keys = keys
-
-    def reencrypted(self, rows: Sequence[Row]) -> Batch:
-        """As RowValues.reencrypted; nothing of a file's content is looked at."""
-        return batch_of(rows, self._change)
-
-    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
-        """As RowValues.looked_at; a file whose content key is exposed counts for that key."""
-        return seen_of(row, self._seen)
+    Nothing of a file's content is looked at; one whose content key is exposed counts for that key.
+    """
 
     def _seen(self, row: Row) -> Seen:
         header = self._header(row)

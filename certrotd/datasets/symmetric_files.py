@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
@@ -21,9 +20,9 @@ from certrotd.codecs.stream_header import HEADER
 from certrotd.codecs.symmetric_encryption import SymmetricEncryption
 from certrotd.codecs.symmetric_header import MAGIC, Header, read_header
 from certrotd.codecs.symmetric_stream import PART, Body, Read, Sealing, sealing
-from certrotd.datasets.file_values import batch_of, beginning_of, seen_of
+from certrotd.datasets.file_values import FileValues, beginning_of
 from certrotd.datasets.port import Change, Row
-from certrotd.datasets.values import Batch, Form, Leftover, Quarantined, Seen, Unfit
+from certrotd.datasets.values import Form, Leftover, Seen, Unfit
 from certrotd.files.writing import write_all
 from certrotd.keyring.material import DataKey, KeySet
 
@@ -91,20 +90,8 @@ class SymmetricForm(Form):
         return SymmetricValues(self, keys)
 
 
-class SymmetricValues:
-    """RowValues, of the beginnings of files, in which the header is."""
-
-    def __init__(self, form: SymmetricForm, keys: KeySet) -> None:
-        self.form = form
-        self.keys = keys
-
-    def reencrypted(self, rows: Sequence[Row]) -> Batch:
-        """As RowValues.reencrypted; whether a content opens is seen when it is written."""
-        return batch_of(rows, self._change)
-
-    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
-        """As RowValues.looked_at, by the version in the header."""
-        return seen_of(row, self._seen)
+class SymmetricValues(FileValues[SymmetricForm]):
+    """Of the beginnings of files, in which the header is: its version counts."""
 
     def _change(self, row: Row) -> Change | None:
         found, data, text = self._encrypted(row), beginning_of(row), self.form.text

@@ -21,12 +21,10 @@ from certrotd.codecs.selection import Opened, by_construction, named_by, opened_
 from certrotd.datasets.blind_indexes import OWN, BlindIndexes, IndexField
 from certrotd.datasets.documents import Document
 from certrotd.datasets.keys import key_words
+from certrotd.datasets.plaintext import is_plaintext, mark_of
 from certrotd.datasets.port import Change, Key, PreflightFinding, Row
 from certrotd.jsonscan import Place
 from certrotd.keyring.material import DataKey, KeySet
-
-MARK = 4
-"""By so many of its first bytes a value that was meant to be ciphertext is known, at most."""
 
 
 class Leftover(StrEnum):
@@ -168,7 +166,7 @@ class Values:
         self._names_keys = codec.traits.key_id is KeyIds.STRICT
         self._by_construction = form.by_construction
         self._beginning = codec.traits.beginning
-        self._mark = self._beginning[:MARK]
+        self._mark = mark_of(self._beginning)
         self._named: dict[str | None, tuple[DataKey, ...]] = {}
         self._indexes = BlindIndexes(form.indexes, keys)
         self._messages = self._size = 0
@@ -375,7 +373,7 @@ class Values:
                 return Seen(active.version)
             plaintext, key = self._opened(value, key_id, associated)
         except Damaged:
-            if self.form.plaintext is not Leftover.REFUSE and self._is_plaintext(value):
+            if self.form.plaintext is not Leftover.REFUSE and is_plaintext(value, self._mark):
                 return Seen(None, value)
             raise
         expected = self.form.expects.get(field)
@@ -403,19 +401,6 @@ class Values:
         except CodecError:
             return False
         return True
-
-    def _is_plaintext(self, value: bytes) -> bool:
-        """Whether it is text, and was not meant to be ciphertext: what is damaged is neither.
-
-        Where ciphertext has no beginning of its own, nothing is known to be plaintext.
-        """
-        if not self._mark or value.startswith(self._mark):
-            return False
-        try:
-            text = value.decode()
-        except UnicodeDecodeError:
-            return False
-        return all(each.isprintable() or each in "\n\r\t" for each in text)
 
 
 def _text(place: Place) -> bytes:

@@ -17,12 +17,11 @@ from certrotd.lifecycle.finding import (
     EXPIRED,
     EXPIRING,
     FILES,
-    EarlierLooks,
     Finding,
     FindingSeverity,
-    Settled,
     Watched,
 )
+from certrotd.lifecycle.looked import Looked
 from certrotd.ssh.folder import RemoteFolder
 from certrotd.ssh.session import Session
 from certrotd.state.ports import Conflict
@@ -30,7 +29,6 @@ from certrotd.state.typed import TypedDocument
 
 CHANGED, AWAY, REFUSED = "delivery_changed", "host_away", "host_refuses"
 KINDS = (CHANGED, AWAY, REFUSED, EXPIRED, EXPIRING)
-TWICE = 2
 NOTICE = 1 / 6
 """The share of the lifetime before whose end to warn: a renewal and its delivery come before."""
 
@@ -45,29 +43,6 @@ class Delivery(Protocol):
     def document(self) -> TypedDocument[Delivered]: ...
     def in_flight(self) -> bool: ...
     def wake(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """CheckResult, of a delivery."""
-
-    watched: Watched
-    moving: bool
-
-    def settle(self, earlier: EarlierLooks, *, most: int | None = None) -> Settled:
-        """As CheckResult.settle; a host that is away is told of when it was so twice in a row."""
-        if self.moving:
-            return Settled(replace(self.watched, findings=earlier.told, unsure=True), earlier)
-        times = TWICE if most is None else min(TWICE, most)
-        counts = {each.kind: earlier.counts.get(each.kind, 0) + 1 for each in self.watched.findings}
-        told = tuple(
-            each
-            for each in self.watched.findings
-            if each.kind != AWAY or counts[each.kind] >= times
-        )
-        unsure = len(told) < len(self.watched.findings)
-        settled = replace(self.watched, findings=told, unsure=unsure)
-        return Settled(settled, EarlierLooks(counts, told))
 
 
 @dataclass(frozen=True)
@@ -127,7 +102,7 @@ class HostCheck:
         if known is not None:
             watched = replace(watched, not_after=known.not_after, fingerprint=known.fingerprint)
         watched = replace(watched, findings=tuple(findings))
-        return Looked(watched, moving or each.in_flight()), away
+        return Looked(watched, moving or each.in_flight(), (AWAY,)), away
 
     def _keep(self, each: Delivery, document: TypedDocument[Delivered], found: Delivered) -> None:
         with contextlib.suppress(Conflict):  # a delivery has written what is newer

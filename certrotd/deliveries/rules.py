@@ -19,12 +19,10 @@ from certrotd.lifecycle.rules import (
     Rule,
     Waiting,
     backing_off,
-    due_of,
+    decided,
+    explained,
     outside_window,
-    postponed,
     says,
-    tried,
-    tried_waits,
 )
 
 
@@ -52,17 +50,12 @@ class Case:
 
 def decide(policy: Policy, standing: Standing, asked: Asked = DAEMON, *, now: datetime) -> Decision:
     """The decision by the first rule that matches, or what it waits for."""
-    case = Case(policy, standing, now, asked)
-    due = due_of(RULES, case)
-    return due if isinstance(due, Wait) else postponed(WAITS, case, due) or due
+    return decided(RULES, WAITS, Case(policy, standing, now, asked))
 
 
 def explain(policy: Policy, standing: Standing, *, now: datetime) -> Iterator[Tried]:
     """Every rule that decide() tries, in its order, and why it matched or did not."""
-    case = Case(policy, standing, now)
-    yield from tried(RULES, case)
-    if isinstance(due := due_of(RULES, case), Action):
-        yield from tried_waits(WAITS, case, due)
+    return explained(RULES, WAITS, Case(policy, standing, now))
 
 
 def _disabled(case: Case) -> Wait | None:

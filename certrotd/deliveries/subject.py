@@ -12,8 +12,7 @@ from certrotd.deliveries.policy import Policy, Standing
 from certrotd.deliveries.rules import decide, explain
 from certrotd.id import Id
 from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone, Tried
-from certrotd.lifecycle.gate import Held
-from certrotd.lifecycle.subject import Fate, Validity
+from certrotd.lifecycle.subject import Fate, Unlimited, Validity
 from certrotd.lifecycle.view import DISABLED, View
 from certrotd.rotation.flight import Flight
 from certrotd.state.ports import History, Journal
@@ -131,7 +130,7 @@ class DeliveryFound:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliverySubject:
+class DeliverySubject(Unlimited):
     """Subject, of a delivery."""
 
     managed: Managed
@@ -168,19 +167,6 @@ class DeliverySubject:
 
     def unseen(self) -> DeliveryFound:
         return DeliveryFound(self.managed.policy, Standing(), None)
-
-    def reserve(self, claim: None, *, now: datetime) -> Held | None:
-        """Nothing is limited that others share."""
-        del claim, now
-        return None
-
-    def foresee(self, claim: None, *, now: datetime) -> Held | None:
-        """As reserve()."""
-        del claim, now
-        return None
-
-    def release(self) -> None:
-        """Nothing is set aside."""
 
     def rotate(self, runner: Runner, asked: Asked) -> Report:
         from certrotd.deliveries.rotation import DeliveryRotation

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from certrotd.config.model import Config
 from certrotd.deliveries.kind import KIND
-from certrotd.id import Id
-from certrotd.lifecycle.wing import Check, Premises, Ration, Terms
+from certrotd.lifecycle.wing import Check, PlainWing, Premises, Terms
 
 if TYPE_CHECKING:  # a configuration without deliveries loads nothing of them
     from certrotd.deliveries.configured import ConfiguredDelivery
     from certrotd.deliveries.subject import DeliverySubject
-    from certrotd.lifecycle.runner import Runner
 
 
 def build(config: Config, premises: Premises) -> Deliveries:
@@ -22,12 +19,10 @@ def build(config: Config, premises: Premises) -> Deliveries:
     return Deliveries(config, premises)
 
 
-class Deliveries:
+class Deliveries(PlainWing):
     """Wing, of deliveries."""
 
     kind = KIND
-    rations: Mapping[str, Callable[[], Ration | None]] = {}
-    directories: Sequence[Path] = ()
 
     def __init__(self, config: Config, premises: Premises) -> None:
         self.slots = config.concurrency
@@ -52,17 +47,6 @@ class Deliveries:
             ]
             self.subjects = [DeliverySubject(each) for each in self.deliveries]
 
-    def covering(self, name: str) -> Sequence[Id]:
-        """Names are the certificates'."""
-        del name
-        return ()
-
-    def prepare(self, runner: Runner) -> None:
-        """Nothing comes before the first delivery."""
-
-    def serve(self, report: Callable[[str], None]) -> None:
-        """Nobody is answered."""
-
     def checks(self) -> Sequence[Check]:
         """One for each host, which is not asked more often than every ``watch_every``."""
         if not self.deliveries:
@@ -73,6 +57,3 @@ class Deliveries:
         for each in self.deliveries:
             hosts.setdefault(each.policy.host, []).append(each)
         return [HostCheck(host, of, self._every, self._clock) for host, of in hosts.items()]
-
-    def close(self) -> None:
-        """Nothing is held open."""

@@ -18,8 +18,8 @@ from typing import Any
 
 from certrotd.clock import Deadline
 from certrotd.config.context import SolverContext
+from certrotd.config.dns_providers import AcmeDnsEntry
 from certrotd.config.secrets import Reference
-from certrotd.config.solvers import AcmeDnsEntry
 from certrotd.dns.api import JsonApi, Reach
 from certrotd.dns.names import fqdn
 from certrotd.dns.records import TxtRecord, Unpublished
@@ -80,10 +80,8 @@ def updates(places: tuple[str, str] | None, wanted: Sequence[str]) -> tuple[str,
     sent: list[str] = []
     missing = [value for value in wanted if value not in places]
     while {older, newer} - {BLANK} != {*wanted}:
-        if older in wanted and older != newer:
-            value = older
-        else:
-            value = missing.pop() if missing else BLANK
+        fresh = [older] if older in wanted and older != newer else missing
+        value = fresh.pop() if fresh else BLANK
         sent.append(value)
         older, newer = newer, value
     return tuple(sent)

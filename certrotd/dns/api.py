@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import certrotd
 from certrotd.clock import Deadline
 from certrotd.config.context import SolverContext
+from certrotd.config.dns_providers import ApiEntry
 from certrotd.config.secrets import Reference
-from certrotd.config.solvers import ApiEntry
 from certrotd.dns.names import within
 from certrotd.dns.records import Unpublished
 from certrotd.errors import Failure, NeedsOperator, Transient, one_line

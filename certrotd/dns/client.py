@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from certrotd.clock import Deadline
 from certrotd.config.hostfile import DnsEntry
-from certrotd.config.solvers import SolverPropagationEntry
+from certrotd.config.solver import SolverPropagationEntry
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import NeedsOperator
 

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from certrotd.clock import Deadline
 from certrotd.config.context import SolverContext
+from certrotd.config.dns_providers import CloudflareEntry
 from certrotd.config.secrets import Reference
-from certrotd.config.solvers import CloudflareEntry
 from certrotd.dns.api import JsonApi, Reach, no_zone, word, zone_chosen
 from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.errors import NeedsOperator

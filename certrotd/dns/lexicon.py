@@ -16,9 +16,9 @@ from pathlib import Path
 
 from certrotd.clock import Deadline
 from certrotd.config.context import SolverContext
+from certrotd.config.dns_providers import LexiconEntry
 from certrotd.config.environment import reveal
 from certrotd.config.secrets import Environment
-from certrotd.config.solvers import LexiconEntry
 from certrotd.dns.api import zone_chosen
 from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.dns.turns import Turn, turns, unlimited
@@ -76,6 +76,11 @@ class Lexicon:
     def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
         """Whether Lexicon is there and knows the provider, and its options can be read."""
         self._run({"action": "look"}, deadline)
+
+    def covers(self, name: str, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
+        """As Coverage.covers: the provider takes the credentials for the zone, or it raises."""
+        zone = self._zone_of(name, deadline)
+        self._run({"action": "ask", "zone": zone}, deadline.within(self._timeout))
 
     def _act(self, action: str, record: TxtRecord, deadline: Deadline) -> None:
         zone = self._zone_of(record.name, deadline)

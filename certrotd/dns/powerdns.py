@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from certrotd.clock import Deadline
 from certrotd.config.context import SolverContext
+from certrotd.config.dns_providers import PowerdnsEntry
 from certrotd.config.secrets import Reference
-from certrotd.config.solvers import PowerdnsEntry
 from certrotd.dns.api import JsonApi, Reach, no_zone, nothing, word, zone_chosen
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.turns import Turn, turns, unlimited

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from certrotd.clock import Deadline
 from certrotd.config.context import Context
+from certrotd.config.dns_providers import WebhookSolverEntry
 from certrotd.config.secrets import Reference
-from certrotd.config.solvers import WebhookSolverEntry
 from certrotd.dns.api import JsonApi, Reach
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import NeedsOperator

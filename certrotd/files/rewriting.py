@@ -25,6 +25,8 @@ from certrotd.files.writing import TEMPORARY
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY) + r"\Z")
 _NOT_OURS = {errno.ELOOP, errno.EISDIR, errno.EACCES, errno.EPERM}
 """A link, a directory, or a file of somebody else stands where a temporary file would."""
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}
+"""A file system without hard links, as FAT, says one of these."""
 _NO_ATTRIBUTES = {errno.ENOTSUP, errno.ENOSYS}
 OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -107,14 +109,16 @@ def create(
 ) -> None:
     """A new file of what ``fill`` writes, given a handle of it, with ``times`` of another.
 
-    It belongs to the owner of the directory where root writes. Raises OSError, which is
-    FileExistsError, before ``fill``, for a name that is taken unless it may ``overwrite``; and what
-    ``fill`` raises.
+    It belongs to the owner of the directory where root writes. Before ``fill``, it raises
+    FileExistsError for a name that is taken unless it may ``overwrite``, and NotKept for a device
+    or a directory; and OSError, and what ``fill`` raises.
     """
-    if not overwrite:
-        with contextlib.suppress(FileNotFoundError):
-            os.stat(name, dir_fd=folder, follow_symlinks=False)
+    with contextlib.suppress(FileNotFoundError):
+        kind = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if not overwrite:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+            raise NotKept(f"{name} is there, and no regular file: it is not replaced")
     temporary = _temporary_of(name)
     with _new(folder, temporary) as new:
         give(new, folder)
@@ -123,9 +127,22 @@ def create(
         _end(new, times)
         if overwrite:
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        else:  # a rename would replace what another process has put there meanwhile
-            os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        else:
+            _put(folder, temporary, name)
     os.fsync(folder)
+
+
+def _put(folder: int, temporary: str, name: str) -> None:
+    """Under a name that is free: a rename would replace what another process has put there."""
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def is_as_read(folder: int, name: str, as_read: Signature) -> bool:

@@ -255,8 +255,8 @@ def _of_series(
         first = count.at
     if count.at - first < fresh.apart:
         words = (
-            f"the census of {name} is zero since {stamp(first)}: it has to be {span(fresh.apart)} "
-            "later, too"
+            f"the census of {name} is zero since {stamp(first)}: it has to be zero "
+            f"{span(fresh.apart)} later, too"
         )
         yield Missing(Lacking.CENSUS_ONCE, words)
 

@@ -29,7 +29,7 @@ from certrotd.lifecycle.finding import Finding
 def back_up(keyring: ConfiguredKeyring, audit: Audit) -> str:
     """Make a backup now, and where it is; raises Failure."""
     if keyring.entry.backup is None:
-        raise _no_backup(keyring)
+        raise no_backup(keyring)
     with keyring.lock() as lease:
         world = keyring.world()
         kept = world.keyring()
@@ -52,7 +52,7 @@ def drilled(
     backups, present, now = keyring.backups, _present(keyring), keyring.clock.now()
     if data is None:
         if backups is None:
-            raise _no_backup(keyring)
+            raise no_backup(keyring)
         data = None if present else _newest(backups)
     if data is None:
         assert backups is not None and present is not None, "else there is data"  # noqa: PT018
@@ -207,7 +207,8 @@ def _of_another(told: str, keyring: ConfiguredKeyring) -> NeedsOperator:
     return NeedsOperator(f"the backup is of the keyring {told}, not of {keyring.policy.name}")
 
 
-def _no_backup(keyring: ConfiguredKeyring) -> NeedsOperator:
+def no_backup(keyring: ConfiguredKeyring) -> NeedsOperator:
+    """What to do where none is configured."""
     name = keyring.policy.name
     return NeedsOperator(
         f"the configuration does not say where {name} is backed up",

@@ -8,11 +8,12 @@ from datetime import datetime
 
 from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
 from certrotd.config.file_datasets import FilesDatasetEntry
-from certrotd.errors import Failure, NeedsOperator
+from certrotd.errors import Failure
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.states import State, Version
 from certrotd.keys.case import Case
 from certrotd.keys.exposures import Noted
+from certrotd.keys.keyring_store import NoKeyring
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.report import backups_of
 from certrotd.lifecycle.decision import DAEMON
@@ -74,7 +75,7 @@ def exposure_of(keyring: ConfiguredKeyring, number: int) -> Report:
     """The report of one version; every dataset that can be counted is. Raises Failure."""
     case = Case(keyring.policy, keyring.look(), keyring.attempts(), keyring.clock.now(), DAEMON)
     if case.standing.versions is None:
-        raise NeedsOperator(f"there is no keyring {keyring.policy.name}")
+        raise NoKeyring(keyring.policy.name)
     version, entry = case.versions.version(number), keyring.entry
     until = None if version.state is State.ACTIVE else version.encrypted_until
     began = [each.at for each in version.transitions if each.to is State.ACTIVE]

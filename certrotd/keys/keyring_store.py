@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from certrotd.errors import InvalidInput
+from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.jsontext import parsed
 from certrotd.keyring.document import (
     Inspected,
@@ -25,6 +25,15 @@ from certrotd.keyring.document import (
 )
 from certrotd.keyring.keyring import Keyring
 from certrotd.state.ports import ABSENT, Conflict, Content, Document
+
+
+class NoKeyring(NeedsOperator):
+    """The keyring was never written: its application has no key that certrotd knows."""
+
+    def __init__(self, name: str) -> None:
+        adopts = f"certrotd keys adopt {name} takes over the key that the application has"
+        hint = f"{adopts}; certrotd rotate key/{name} makes the first"
+        super().__init__(f"the keyring {name} has no key yet", hint=hint)
 
 
 class KeyringLost(Unreadable):
@@ -68,6 +77,10 @@ class KeyringStore:
         self._make_keks = make_keks
         self._least = 0
         self._inspected: tuple[str, Inspected] | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
 
     @property
     def place(self) -> str:

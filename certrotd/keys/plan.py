@@ -34,6 +34,7 @@ from certrotd.keys.decision import (
 from certrotd.keys.destroying import Destroy as DestroyStep
 from certrotd.keys.destroying import PurgeBackups
 from certrotd.keys.exposing import NoteExposure
+from certrotd.keys.keyring_store import NoKeyring
 from certrotd.keys.policy import Policy
 from certrotd.keys.reencrypting import Reencrypt as ReencryptStep
 from certrotd.keys.steps import (
@@ -191,7 +192,7 @@ def _told(policy: Policy, stage: str, *, at_once: bool = False) -> Plan[World]:
 def check_rollback(case: Case) -> None:
     """Raise NeedsOperator where there is nothing to go back to."""
     if case.standing.versions is None:
-        raise NeedsOperator(f"there is no keyring {case.policy.name}")
+        raise NoKeyring(case.policy.name)
     if case.policy.cuts_over and case.versions.secondary is None:
         raise NeedsOperator(
             "a cut-over that is done is not undone: what is stored is under the new key alone",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from certrotd.errors import NeedsOperator, Transient, listed
 from certrotd.rotation.engine import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger
+from certrotd.wording import count
 
 if TYPE_CHECKING:
     from certrotd.datasets.census import Tally
@@ -130,13 +131,14 @@ class Passes:
             if not left:
                 under = {str(version): count for version, count in tally.by_version.items()}
                 census = {"under": under, "plaintext": tally.plaintext, "by": tally.method}
+                values = count(tally.by_version.get(self.keys.active, 0), "value")
+                census["told"] = f"{values} of {self.dataset} under version {self.keys.active}"
                 if tally.indexes:
                     census["blind indexes"] = {str(v): n for v, n in tally.indexes.items()}
                 return Done({f"census of {self.dataset}": census})
             if passed.count >= left:
-                hint = (
-                    "the old keys stay for them; certrotd keys reencrypt NAME --dry-run lists more"
-                )
+                lists = f"certrotd keys reencrypt {self.world.name} --dry-run lists them"
+                hint = f"the old keys stay for them; {lists}"
                 raise quarantined(self.dataset, self.opened, replace(passed, count=left), hint)
         raise Later(
             f"{left:,} values of {self.dataset} are under an old key after {PASSES} passes",
@@ -288,5 +290,5 @@ def quarantined(name: str, opened: Opened, passed: Passed, hint: str) -> NeedsOp
     fields = opened.dataset.fields
     words = listed((each.words(fields) for each in passed.quarantined), most=3)
     return NeedsOperator(
-        f"{passed.count:,} values of {name} cannot be re-encrypted: {words}", hint=hint
+        f"{count(passed.count, 'value')} of {name} cannot be re-encrypted: {words}", hint=hint
     )

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from certrotd.audit.record import Happened
 from certrotd.config.rehearsal import RehearsalEntry
-from certrotd.errors import LockHeld, NeedsOperator
+from certrotd.errors import LockHeld
 from certrotd.escrow.backup import sealed_backup
 from certrotd.escrow.configured import recipients_of
 from certrotd.jsontext import parsed
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.rehearsal import Rehearsed, missed
+from certrotd.keys.keyring_store import NoKeyring
 from certrotd.lifecycle.audited import Audit
 from certrotd.lifecycle.finding import Finding
 from certrotd.state.ports import Document
@@ -108,7 +109,7 @@ def rehearsed(keyring: ConfiguredKeyring, audit: Audit) -> Rehearsed:
     entry, name = keyring.entry.rehearsal or RehearsalEntry(), keyring.policy.name
     found = keyring.store.read()
     if found is None or found.keyring.versions.active is None:
-        raise NeedsOperator(f"there is no active key of {name} that could be compromised")
+        raise NoKeyring(name)
     with ExitStack() as stack:
         stack.enter_context(keyring.rehearsal_lock())
         stack.callback(_remove, keyring)

@@ -203,7 +203,10 @@ def adopt(path: str | None, form: str | None, case: Case) -> Action:
         )
     found = [each for each in asked if each in standing.present]
     if not found:
-        raise NeedsOperator(f"there is nothing to take over at {', '.join(asked)}")
+        raise NeedsOperator(
+            f"there is nothing to take over at {', '.join(asked)}",
+            hint=f"certrotd rotate key/{policy.name} makes the first key",
+        )
     if len(found) > 1:
         raise NeedsOperator(
             f"keys can be taken over from {' or '.join(found)}: name one of them",
@@ -276,9 +279,12 @@ def activate(case: Case) -> Action:
 
 def rotate_because(why: str, case: Case) -> Action:
     """A rotation for a reason that a person gives, whatever the dates say."""
+    action = Rotate(why, code="asked")
     blocked = decide(
         case.policy, case.standing, case.attempts, Asked(True, True, True), now=case.now
     )
+    if not isinstance(blocked, Postpone | Wait):  # it may be something else that is due
+        blocked = no_slot(case, action) or action
     if isinstance(blocked, Postpone | Wait):  # such as an application's key that is not adopted
         raise NeedsOperator(blocked.why)
-    return Rotate(why, code="asked")
+    return action

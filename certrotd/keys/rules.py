@@ -219,7 +219,7 @@ def _until(
     words = f"version {version.number} is {version.state}"
     if lacking:
         why = lacking[0].why
-        more = f" (and {len(lacking) - 1} more: certrotd keys show)" if len(lacking) > 1 else ""
+        more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         return max(at, case.now + RECHECK), f"{words}: {why}{more}"
     then = "withheld" if version.state is State.RETIRED else "destroyed"
     return at, f"{words}, and {then} from {_day(at)}"
@@ -264,10 +264,14 @@ def no_slot(case: Case, due: Action) -> Postpone | None:
     given = [each for each in case.versions.all if each.state.delivered]
     living = [each for each in case.versions.all if each.state is not State.DESTROYED]
     if policy.capacity == 1 and given:
-        why = "its output holds one key, so none can be staged: it needs a cut-over, by cutover"
+        why = (
+            "its output holds one key, so none can be staged: it needs a cut-over (option cutover)"
+        )
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if not policy.stages and given:
-        why = "its output reads no key that does not encrypt yet: it needs a cut-over, by cutover"
+        why = (
+            "its output reads no key that does not encrypt yet: cut it over, by the option cutover"
+        )
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if policy.capacity is not None and len(given) >= policy.capacity:
         return _blocked(case, due, given)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.keyring.material import KeySet
-from certrotd.keys.shard_work import divisible, label_of, work_on
+from certrotd.keyring.keyring import Keyring
+from certrotd.keys.shard_work import check_work, divisible, label_of, of_run, work_of, work_on
 from certrotd.rotation.engine import Stopped
 
 if TYPE_CHECKING:  # what only datasets need is loaded for them
@@ -46,7 +46,6 @@ def work_when_open(
     from certrotd.datasets.shards import LeaseLost
 
     keyring = stored.keyring()
-    keys = keyring.key_set()
 
     def before() -> None:
         if stopping():
@@ -58,9 +57,13 @@ def work_when_open(
         while True:
             before()
             run, is_open = checkpoints.run() or (None, False)
-            if run is not None and run.active > keys.active:
-                keys = _newer(stored, keys)
-            if run is not None and run.active == keys.active:
+            if run is not None:
+                keyring = _newer(stored, keyring, run.active)
+            keys = keyring.key_set()
+            own = work_of(opened, keyring, keys.active)
+            if is_open and run is not None and run.active == keys.active:
+                check_work(of_run(run.name), own, wanted.dataset)
+            if run is not None and (run.active, of_run(run.name)) == (keys.active, own):
                 if _is_done(checkpoints.shards(), wanted):
                     return
                 if lease := checkpoints.take(run, wanted.number, wanted.holder):
@@ -91,9 +94,10 @@ def _is_done(shards: Sequence[Shard], wanted: Wanted) -> bool:
     return all(left)
 
 
-def _newer(stored: StoredData, keys: KeySet) -> KeySet:
-    """The keys as they are now, if another is active since."""
+def _newer(stored: StoredData, keyring: Keyring, wanted: int) -> Keyring:
+    """The keyring as it is now, if a later version is wanted and active since."""
+    if wanted <= keyring.key_set().active:
+        return keyring
     found = stored.store.inspect()
     active = found.versions.active if found is not None else None
-    changed = active is not None and active.number != keys.active
-    return stored.keyring().key_set() if changed else keys
+    return stored.keyring() if active is not None and active.number >= wanted else keyring

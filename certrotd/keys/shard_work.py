@@ -5,6 +5,7 @@ A task names what is to be done, and has no key material: each worker opens the 
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import KeySet
 
 if TYPE_CHECKING:  # what only datasets need is loaded for them
@@ -36,8 +38,8 @@ class Task:
     """A shard to work on: that of a ``run`` in the table, or (no ``run``) one told here.
 
     The latter is what is behind ``after`` and up to ``high``, for so many ``seconds``; keys are
-    as key_to_json gives them. ``active`` is the key version that it comes under, and ``workers``
-    how many share the pace.
+    as key_to_json gives them. ``active`` is the key version that it comes under, ``workers`` how
+    many share the pace, and ``of`` is work_of() where it was begun.
     """
 
     dataset: str
@@ -49,6 +51,7 @@ class Task:
     seen: int = 0
     seconds: float = 0.0
     workers: int = 1
+    of: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As it goes to a worker."""
@@ -92,6 +95,7 @@ def perform(stored: StoredData, task: Task, clock: Clock, holder: str) -> Answer
             f"version {keys.active} of the keyring is active here, and {task.active} is asked for"
         )
     with stored.open(task.dataset) as opened:
+        check_work(task.of, work_of(opened, keyring, keys.active), task.dataset)
         if not task.run:
             return _stretch(task, opened, keys, clock)
         from certrotd.datasets.shards import Run
@@ -102,6 +106,29 @@ def perform(stored: StoredData, task: Task, clock: Clock, holder: str) -> Answer
             return Answer(free=False)
         work_on(lease, opened, keys, clock)
         return Answer(done=True)
+
+
+def work_of(opened: Opened, keyring: Keyring, active: int) -> str:
+    """What tells the work on a dataset under a key from that of another configuration or keyring.
+
+    A copy of a keyring that went its own way has another key of the same number.
+    """
+    told = f"{opened.order}/{keyring.entries[active].fingerprint}"
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def of_run(name: str) -> str:
+    """work_of() where a run was begun, by its name."""
+    return name.rpartition(".")[2]
+
+
+def check_work(asked: str, own: str, dataset: str) -> None:
+    """Raise NeedsOperator unless a worker would do what is asked."""
+    if asked != own:
+        raise NeedsOperator(
+            f"this worker has another configuration of {dataset}, or another key of that number",
+            hint="all workers need the same configuration, and the keyring as it is",
+        )
 
 
 def label_of(keyring: str, dataset: str) -> str:

@@ -7,7 +7,6 @@ did is progress.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.keys.reencrypting import KEEP_EVERY, Advice, Passes
-from certrotd.keys.shard_work import Answer, Task, divisible, label_of, work_on
+from certrotd.keys.shard_work import Answer, Task, divisible, label_of, of_run, work_of, work_on
 from certrotd.rotation.step import JSON, Ledger
 
 if TYPE_CHECKING:
@@ -90,7 +89,8 @@ class TableRun:
         return self.checkpoints.shards()
 
     def task(self, shard: Shard, workers: int) -> Task:
-        return Task(self.dataset, shard.number, self.run.active, self.run.name, workers=workers)
+        number, active, name = shard.number, self.run.active, self.run.name
+        return Task(self.dataset, number, active, name, workers=workers, of=of_run(name))
 
     def told(self, task: Task, answer: Answer) -> None:
         """The table knows."""
@@ -152,6 +152,7 @@ class JournalRun:
             seen=shard.position.seen,
             seconds=STRETCH,
             workers=workers,
+            of=of_run(self._run.name),
         )
 
     def told(self, task: Task, answer: Answer) -> None:
@@ -254,8 +255,8 @@ class ShardedPasses(Passes):
 
         dataset, division = divisible(self.opened), self.opened.division
         shards = division.shards or (PER_WORKER * force.count if force is not None else 1)
-        order = hashlib.sha256(self.opened.order.encode()).hexdigest()[:8]
-        run = Run(f"{self.ledger.rotation}.{number}.{order}", self.keys.active)
+        of = work_of(self.opened, self.world.keyring(), self.keys.active)
+        run = Run(f"{self.ledger.rotation}.{number}.{of}", self.keys.active)
 
         def parts(into: int) -> Sequence[Part]:
             found: Sequence[Part] = dataset.divided(into, self._done)

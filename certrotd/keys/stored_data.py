@@ -15,7 +15,7 @@ from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatas
 from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.keyring.keyring import Keyring
 from certrotd.keys.census import Census, count_of, still_of
-from certrotd.keys.keyring_store import KeyringStore
+from certrotd.keys.keyring_store import KeyringStore, NoKeyring
 from certrotd.keys.reencrypting import Reencryptable
 from certrotd.state.ports import Document
 from certrotd.state.typed import TypedDocument
@@ -64,7 +64,7 @@ class StoredData:
         """The keys that its values may be under; raises NeedsOperator if there are none yet."""
         found = self.store.read()
         if found is None or found.keyring.versions.active is None:
-            raise NeedsOperator("there is no active key yet")
+            raise NoKeyring(self.store.name)
         return found.keyring
 
     def tally(self, name: str) -> Tally:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from certrotd.config.model import Config
 from certrotd.id import Id
 from certrotd.keys.kind import KIND
-from certrotd.lifecycle.wing import Check, Premises, Ration, Terms
+from certrotd.lifecycle.wing import Check, PlainWing, Premises, Terms
 
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
     from certrotd.keys.managed import ConfiguredKeyring
     from certrotd.keys.serving import KeyringService
     from certrotd.keys.subject import KeyringSubject
-    from certrotd.lifecycle.runner import Runner
 
 
 def build(config: Config, premises: Premises) -> Keyrings:
@@ -23,12 +21,10 @@ def build(config: Config, premises: Premises) -> Keyrings:
     return Keyrings(config, premises)
 
 
-class Keyrings:
+class Keyrings(PlainWing):
     """Wing, of keyrings."""
 
     kind = KIND
-    rations: Mapping[str, Callable[[], Ration | None]] = {}
-    directories: Sequence[Path] = ()
 
     def __init__(self, config: Config, premises: Premises) -> None:
         self.slots = config.concurrency
@@ -52,9 +48,6 @@ class Keyrings:
         """The keyrings that protect a dataset of that name."""
         return [each.policy.id for each in self.keyrings if name in each.entry.datasets]
 
-    def prepare(self, runner: Runner) -> None:
-        """Nothing comes before the first rotation."""
-
     def serve(self, report: Callable[[str], None]) -> KeyringService | None:
         entry = self._config.keys.server
         if entry is None:
@@ -66,6 +59,3 @@ class Keyrings:
 
     def checks(self) -> Sequence[Check]:
         return [each.check(self._every) for each in self.keyrings]
-
-    def close(self) -> None:
-        """Nothing is held open."""

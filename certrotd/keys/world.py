@@ -11,14 +11,14 @@ from typing import Protocol, TypeVar, runtime_checkable
 from certrotd.audit.record import Happened
 from certrotd.clock import Clock
 from certrotd.consumers.port import Acknowledgement
-from certrotd.errors import Failure, NeedsOperator
+from certrotd.errors import Failure
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.evidence import Evidence, Freshness
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import DataKey, Material
 from certrotd.keyring.states import Version, Versions
 from certrotd.keys.archive import Archive
-from certrotd.keys.keyring_store import Found, KeyringStore
+from certrotd.keys.keyring_store import Found, KeyringStore, NoKeyring
 from certrotd.keys.reencrypting import Reencryptable
 from certrotd.keys.workforce import Workforce
 from certrotd.outputs.port import Imported
@@ -193,7 +193,7 @@ class World:
         """The keyring as it is kept; raises NeedsOperator if it was never written."""
         found = self.store.read()
         if found is None:
-            raise NeedsOperator(f"there is no keyring {self.name}")
+            raise NoKeyring(self.name)
         return found
 
     def keyring(self) -> Keyring:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from certrotd.lifecycle.attempts import Attempts, after_failures, backoff
-from certrotd.lifecycle.decision import Action, Asked, Postpone, Tried, Wait
+from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.gate import Gate
 from certrotd.window import Window
 
@@ -71,6 +71,19 @@ def tried_waits(waits: Sequence[Waiting[C]], case: C, due: Action) -> Iterator[T
         yield Tried(wait.code, found is not None, why)
         if found is not None:
             return
+
+
+def decided(rules: Sequence[Rule[C]], waits: Sequence[Waiting[C]], case: C) -> Decision:
+    """What the first rule that matches decides, or what that waits for."""
+    due = due_of(rules, case)
+    return due if isinstance(due, Wait) else postponed(waits, case, due) or due
+
+
+def explained(rules: Sequence[Rule[C]], waits: Sequence[Waiting[C]], case: C) -> Iterator[Tried]:
+    """Every rule that decided() tries, in its order, and why it matched or did not."""
+    yield from tried(rules, case)
+    if isinstance(due := due_of(rules, case), Action):
+        yield from tried_waits(waits, case, due)
 
 
 IN_WINDOW = says("no window is configured, it is open, or not waited for")

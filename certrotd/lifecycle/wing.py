@@ -165,6 +165,27 @@ class Wing(Protocol):
         ...
 
 
+class PlainWing:
+    """Of a Wing that has nothing of what only some have."""
+
+    rations: Mapping[str, Callable[[], Ration | None]] = {}
+    directories: Sequence[Path] = ()
+
+    def covering(self, name: str) -> Sequence[Id]:  # noqa: ARG002
+        """As Wing.covering."""
+        return ()
+
+    def prepare(self, runner: Runner) -> None:
+        """As Wing.prepare."""
+
+    def serve(self, report: Callable[[str], None]) -> Service | None:  # noqa: ARG002
+        """As Wing.serve."""
+        return None
+
+    def close(self) -> None:
+        """As Wing.close."""
+
+
 class NamedLock(Protocol):
     """The lock of a name: what it protects, in words, and how many seconds to wait for it."""
 

@@ -14,12 +14,11 @@ from certrotd.kek.managed.port import ManagedKey, ManagedState
 from certrotd.kek.port import Disabled
 from certrotd.lifecycle.finding import (
     FILES,
-    EarlierLooks,
     Finding,
     FindingSeverity,
-    Settled,
     Watched,
 )
+from certrotd.lifecycle.looked import Looked
 from certrotd.managed_keys.policy import Policy, Seen, after
 from certrotd.managed_keys.rules import days
 from certrotd.state.ports import Conflict
@@ -38,33 +37,9 @@ OFF, LONG, OLD, USED_UP, WITHHELD, LOWERED, DISABLED, AWAY, REFUSED = (
 )
 KINDS = (OFF, LONG, OLD, USED_UP, WITHHELD, LOWERED, DISABLED, AWAY, REFUSED)
 PASSING = frozenset({OFF, LONG, AWAY})
-"""What may pass by itself, and is reported when it was found twice in a row."""
-TWICE = 2
+"""What may pass by itself."""
 FEW = 5
 """So few rotations on demand that are left are reported."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """CheckResult, of a managed key."""
-
-    watched: Watched
-    moving: bool
-
-    def settle(self, earlier: EarlierLooks, *, most: int | None = None) -> Settled:
-        """As CheckResult.settle; what it was before a rotation stands until that is over."""
-        if self.moving:
-            return Settled(replace(self.watched, findings=earlier.told, unsure=True), earlier)
-        times = TWICE if most is None else min(TWICE, most)
-        counts = {each.kind: earlier.counts.get(each.kind, 0) + 1 for each in self.watched.findings}
-        told = tuple(
-            each
-            for each in self.watched.findings
-            if each.kind not in PASSING or counts[each.kind] >= times
-        )
-        unsure = len(told) < len(self.watched.findings)
-        settled = replace(self.watched, findings=told, unsure=unsure)
-        return Settled(settled, EarlierLooks(counts, told))
 
 
 @dataclass(frozen=True)
@@ -109,7 +84,7 @@ class ManagedKeyCheck:
             known = after(state, before, at=now, key=self.policy.key)
             findings = list(findings_of(self.policy, known, now=now))
         watched = replace(self._watched(), findings=tuple(findings))
-        return [Looked(watched, moving or self.in_flight())]
+        return [Looked(watched, moving or self.in_flight(), PASSING)]
 
     def failed(self, failure: Failure) -> Watched:
         return replace(self._watched(), findings=(_failed(self.policy, failure),))

@@ -19,12 +19,10 @@ from certrotd.lifecycle.rules import (
     Rule,
     Waiting,
     backing_off,
-    due_of,
+    decided,
+    explained,
     outside_window,
-    postponed,
     says,
-    tried,
-    tried_waits,
 )
 from certrotd.managed_keys.decision import RECHECK, Look, Retire, Rotate, SetPeriod
 from certrotd.managed_keys.policy import Policy, Seen, Standing
@@ -85,19 +83,14 @@ def decide(policy: Policy, standing: Standing, asked: Asked = DAEMON, *, now: da
     ``asked.named`` overrides its window, ``by_hand`` the backoff, as does a configuration that was
     mended; ``forced`` rotates whatever the dates say.
     """
-    case = Case(policy, standing, now, asked)
-    due = due_of(RULES, case)
-    return due if isinstance(due, Wait) else postponed(WAITS, case, due) or due
+    return decided(RULES, WAITS, Case(policy, standing, now, asked))
 
 
 def explain(
     policy: Policy, standing: Standing, asked: Asked = DAEMON, *, now: datetime
 ) -> Iterator[Tried]:
     """Every rule that decide() tries, in its order, and why it matched or did not."""
-    case = Case(policy, standing, now, asked)
-    yield from tried(RULES, case)
-    if isinstance(due := due_of(RULES, case), Action):
-        yield from tried_waits(WAITS, case, due)
+    return explained(RULES, WAITS, Case(policy, standing, now, asked))
 
 
 def _disabled(case: Case) -> Wait | None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from certrotd.config.model import Config
-from certrotd.id import Id
-from certrotd.lifecycle.wing import Check, Premises, Ration, Terms
+from certrotd.lifecycle.wing import Check, PlainWing, Premises, Terms
 from certrotd.managed_keys.kind import KIND
 
 if TYPE_CHECKING:  # a configuration without managed keys loads nothing of them
-    from certrotd.lifecycle.runner import Runner
     from certrotd.managed_keys.configured import ConfiguredManagedKey
     from certrotd.managed_keys.subject import ManagedKeySubject
 
@@ -22,12 +19,10 @@ def build(config: Config, premises: Premises) -> ManagedKeys:
     return ManagedKeys(config, premises)
 
 
-class ManagedKeys:
+class ManagedKeys(PlainWing):
     """Wing, of managed keys."""
 
     kind = KIND
-    rations: Mapping[str, Callable[[], Ration | None]] = {}
-    directories: Sequence[Path] = ()
 
     def __init__(self, config: Config, premises: Premises) -> None:
         self.slots = config.concurrency
@@ -47,17 +42,6 @@ class ManagedKeys:
             ]
             self.subjects = [ManagedKeySubject(each) for each in self.keys]
 
-    def covering(self, name: str) -> Sequence[Id]:
-        """They protect nothing that certrotd knows by its name."""
-        del name
-        return ()
-
-    def prepare(self, runner: Runner) -> None:
-        """Nothing comes before the first rotation."""
-
-    def serve(self, report: Callable[[str], None]) -> None:
-        """Nobody is answered."""
-
     def checks(self) -> Sequence[Check]:
         if not self.keys:
             return ()
@@ -75,6 +59,3 @@ class ManagedKeys:
             )
             for each in self.keys
         ]
-
-    def close(self) -> None:
-        """Nothing is held open."""

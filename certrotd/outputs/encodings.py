@@ -59,16 +59,18 @@ class KeyEncoding(StrEnum):
         Raises NotExpressible, without showing it.
         """
         secret = self._decoded(text)
+        if secret is not None and (fitting := _fitting(secret, algorithms)):
+            return fitting[0], Material(secret)
+        others = (KeyEncoding.HEX, KeyEncoding.BASE64, KeyEncoding.BASE64URL, KeyEncoding.TEXT)
+        fits = [each for each in others if _fitting(each._decoded(text) or b"", algorithms)]
+        hint = f"it fits as {fits[0]}: encoding: {fits[0]}" if fits else ""
         if secret is None:
-            raise NotExpressible(f"{where}: the key is not {_WORDS[self]}")
-        fitting = sorted(each for each in algorithms if len(secret) in each.lengths)
-        if not fitting:
-            raise NotExpressible(
-                f"{where}: the key has {len(secret)} bytes, and {listed(sorted(algorithms))} takes "
-                f"{listed(sorted({each.takes for each in algorithms}))}",
-                hint="name the algorithm, or the encoding, that the application uses",
-            )
-        return fitting[0], Material(secret)
+            raise NotExpressible(f"{where}: the key is not {_WORDS[self]}", hint=hint)
+        raise NotExpressible(
+            f"{where}: the key has {len(secret)} bytes, and {listed(sorted(algorithms))} takes "
+            f"{listed(sorted({each.takes for each in algorithms}))}",
+            hint=hint or "name the algorithm, or the encoding, that the application uses",
+        )
 
     def _decoded(self, text: str) -> bytes | None:
         if not text.isascii():
@@ -92,6 +94,11 @@ _WORDS = {
     KeyEncoding.TEXT: "printable ASCII",
     KeyEncoding.WSO2: "hexadecimal of 48 or 64 characters, nor other printable ASCII",
 }
+
+
+def _fitting(secret: bytes, algorithms: Collection[Algorithm]) -> list[Algorithm]:
+    """The algorithms that take a key of that length."""
+    return sorted(each for each in algorithms if len(secret) in each.lengths)
 
 
 def _unhex(text: str) -> bytes | None:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from certrotd.config.base import Entry, Items, SafeName, Text, refuse
+from certrotd.config.nearest import suggestion
 from certrotd.errors import UsageError
 
 _SUFFIX = ".yaml"
@@ -94,7 +95,7 @@ def names() -> Sequence[str]:
 def profile(name: str) -> Profile:
     """The profile of that name; raises UsageError."""
     if name not in names():
-        raise UsageError(f"there is no profile {name}", hint=f"there are {', '.join(names())}")
+        raise UsageError(f"there is no profile {name}", hint=suggestion(name, names()))
     text = files(__package__).joinpath(name + _SUFFIX).read_text(encoding="utf-8")
     return Profile.model_validate_json(_as_json(text))
 

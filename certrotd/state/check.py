@@ -21,7 +21,7 @@ from certrotd.files.writable import check_directory
 from certrotd.files.writing import sweep_temporaries
 
 _SHARED = (
-    *("accounts", "audit", "budget", "internal"),
+    *("accounts", "audit", "budget", "internal", "solvers"),
     *(
         "keyrings",
         "keyring-marks",

@@ -105,7 +105,8 @@ class HaproxyTarget:
         try:
             said = self._ask(f"set ssl cert {what} <<\n{payload}\n")
             if not said.startswith(_SET):
-                raise _refused(f"does not take {name}", said)
+                large = f"{len(payload)} octets may be more than its tune.bufsize allows"
+                raise _refused(f"does not take {name}", said, hint="" if said.strip() else large)
             said = self._ask(f"commit ssl cert {what}")
             if not said.rstrip().endswith("Success!"):
                 raise _refused(f"does not put {name} in use", said)

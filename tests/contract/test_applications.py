@@ -139,7 +139,7 @@ def test_units_are_stopped_in_their_order_and_started_in_the_reverse_one(
 def test_a_unit_that_is_not_there_or_does_not_stay_up_is_said(systemctl: Systemctl) -> None:
     """Before anything is stopped, and after its start."""
     application = _built(units=["web.service"])
-    with pytest.raises(NeedsOperator, match=r"web.service does not run"):
+    with pytest.raises(NeedsOperator, match=r"web.service does not exist"):
         application.check()
     systemctl.units["web.service"] = Unit(active="failed", sub="failed")
     with pytest.raises(NeedsOperator, match=r"web.service is failed \(failed\) after its start"):
@@ -197,7 +197,7 @@ def test_only_a_good_answer_with_the_text_shows_that_it_reads(address: str) -> N
         return _built(**programs, probe=probe).reads()
 
     assert reads(http=f"{address}/good", contains="readable") is None
-    assert "does not contain what it should" in str(reads(http=f"{address}/good", contains="else"))
+    assert "does not contain 'else'" in str(reads(http=f"{address}/good", contains="else"))
     assert "answers with the status 503" in str(reads(http=f"{address}/bad", contains="readable"))
     assert "did not answer" in str(reads(http="http://127.0.0.1:9/good"))
 

@@ -15,7 +15,10 @@ from certrotd.clock import Clock, ManualClock, SystemClock
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.tink import Tink
 from certrotd.config.keyrings import KeyringEntry
+from certrotd.datasets import sql_residue
 from certrotd.datasets.residue import Scanned
+from certrotd.errors import Transient
+from certrotd.keyring.age_keys import recipient_of
 from certrotd.keyring.evidence import Scan
 from certrotd.keyring.keyring import Keyring, empty
 from certrotd.keyring.material import Algorithm, DataKey, Material
@@ -123,6 +126,28 @@ def test_a_database_that_is_away_is_not_empty(tmp_path: Path) -> None:
     assert "cannot be reached" in scanned.unfinished[0] or "gone.db" in scanned.unfinished[0]
 
 
+def test_what_fails_in_the_middle_of_a_scan_was_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    """A database that restarts, and a directory that cannot be read, with all behind it."""
+    execute, url = database
+    filled(execute, url)
+
+    def gone(*_: object) -> list[bytes]:
+        raise Transient("the server stops")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sql_residue.Database, "_values", gone)
+        scanned = residues(url=url).scan()
+    assert (len(scanned.unfinished), scanned.unreadable) == (scanned.columns, ())
+    assert "the server stops" in scanned.unfinished[0]
+    away = str(tmp_path / "away")
+    scanned = residues(paths=[away]).scan()
+    assert scanned.unreadable == ()
+    [words] = scanned.unfinished
+    assert words.startswith(f"{away}: cannot read")
+
+
 def test_files_are_looked_into(tmp_path: Path) -> None:
     """A dump with a token in it, and a copy of a value; not what only looks a little like it."""
     (tmp_path / "export").mkdir()
@@ -166,6 +191,31 @@ def test_files_of_the_forms_of_datasets_are_found_beside_them(tmp_path: Path) ->
         "old.yml": "it begins as ansible-vault does",
         "dump.enc": "it begins as symmetric-encryption does",
     }
+
+
+def test_texts_that_name_an_old_recipient_of_age_are_found(tmp_path: Path) -> None:
+    """A file of SOPS, and a rule by which more come; those of the active key need no old one."""
+    made = empty("gitops", Material(bytes(32)))
+    for number in (1, 2):
+        key = DataKey(number, Algorithm.AGE_X25519, Material(bytes([number] * 32)))
+        versions = made.versions.generate(at=NOW, why="due").distribute(number, at=NOW, why="due")
+        made = made.added(key, versions.activate(number, at=NOW, why="due"))
+    old, new = (recipient_of(made.key(number)) for number in (1, 2))
+    for name, text in {
+        "old.yaml": f"sops:\n    age:\n        - recipient: {old}\n",
+        "old.env": f"sops_age__list_0__map_recipient={old}\n",
+        "old.json": f'{{"recipient": "{old}"}}',
+        ".sops.yaml": f"creation_rules:\n  - age: {new},{old}\n",
+        "new.yaml": f"sops:\n    age:\n        - recipient: {new}\n",
+        "other.yaml": f"to: {old[:-1]}\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    told = replace(residues(paths=[str(tmp_path)]), keyring=lambda: made)
+    what = "it names the age recipient of version 1"
+    names = (".sops.yaml", "old.env", "old.json", "old.yaml")
+    assert {Path(each.place).name: each.what for each in told.scan().found} == dict.fromkeys(
+        names, what
+    )
 
 
 def test_what_is_to_be_ignored_is_named_by_its_place_and_a_reason(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from certrotd.acme.issuer import AcmeIssuer
 from certrotd.clock import SystemClock
 from certrotd.config.context import IssuerContext
+from certrotd.config.issuers import BindingEntry
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki import keys
 from certrotd.pki.facts import facts_of, parse_certificates
@@ -257,13 +258,29 @@ def test_an_ip_address_has_no_dns_proof(shared_pebble: Pebble, tmp_path: Path) -
 def test_a_ca_that_wants_a_bound_account_is_reported(
     pebble: StartPebble, dns: Bind, tmp_path: Path
 ) -> None:
-    """ZeroSSL and others."""
-    server = pebble(
-        dns=dns.server,
-        eab={"kid": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"},
-    )
+    """ZeroSSL and others; with a key of theirs, it has one."""
+    key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    server = pebble(dns=dns.server, eab={"kid": key})
     with pytest.raises(NeedsOperator, match="externalAccountRequired"):
-        issuer_of(server, tmp_path).preflight(deadline=soon())
+        issuer_of(server, tmp_path / "none").preflight(deadline=soon())
+    for name, kid, text, words in (
+        ("other", "kid", "A" * 44, "the CA at .* says"),
+        ("unknown", "who", key, "the CA at .* says"),
+        ("bad", "kid", "no key", "eab is not base64url"),
+    ):
+        with pytest.raises(NeedsOperator, match=words):
+            issuer_of(server, tmp_path / name, eab=bound(tmp_path, kid, text)).preflight(
+                deadline=soon()
+            )
+    issuer = issuer_of(server, tmp_path, eab=bound(tmp_path, "kid", f"{key}\n"))
+    assert obtain(issuer, dns)
+
+
+def bound(folder: Path, key_id: str, key: str) -> BindingEntry:
+    """What the configuration has of a customer's account."""
+    place = folder / f"{key_id}.eab"
+    place.write_text(key)
+    return BindingEntry.model_validate({"key_id": key_id, "key": {"file": str(place)}})
 
 
 def test_terms_not_agreed_to_are_shown(shared_pebble: Pebble, tmp_path: Path) -> None:

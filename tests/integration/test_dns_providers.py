@@ -15,7 +15,7 @@ import pytest
 
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.context import SolverContext
-from certrotd.config.solvers import AcmeDnsEntry, PowerdnsEntry
+from certrotd.config.dns_providers import AcmeDnsEntry, PowerdnsEntry
 from certrotd.daemon.stopping import Stopping
 from certrotd.dns import acmedns, powerdns
 from certrotd.dns.api import Reach
@@ -33,7 +33,7 @@ from tests.parts import Bind, Parts, Pebble, Resolver, locate
 from tests.parts.bind import Zone
 from tests.parts.key_services import Moto
 from tests.parts.pdns import PowerDnsServer
-from tests.parts.process import wait_until
+from tests.parts.process import free_port, wait_until
 from tests.parts.site import Site, why_failed
 from tests.unit.notify.made import secret
 
@@ -173,9 +173,30 @@ def test_lexicon_s_failures_are_told_apart(pdns: PowerDnsServer, tmp_path: Path)
             if "429" in said:
                 assert isinstance(caught.value, Transient)
                 assert caught.value.retry_after is not None
+    with pytest.raises(Unpublished):
+        lexicon_solver(pdns, tmp_path, key="another-key").covers(NAME, deadline=soon())
     with pytest.raises(NeedsOperator):
         Lexicon("Lexicon", "nosuchprovider", {}, zone_of=in_zone).preflight(deadline=soon())
     lexicon_solver(pdns, tmp_path).preflight(deadline=soon(), dry=True)
+
+
+def test_lexicon_has_its_secrets_from_the_configuration_alone(
+    pdns: PowerDnsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not from ~/.netrc, nor by a proxy; and an answer without an end does not fill memory."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login thief password of-the-netrc\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", os.fspath(tmp_path))
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with played(lambda _: Reply(200, b"x" * 2**20, endless=True)) as api:
+        solver = lexicon_solver(pdns, tmp_path, url=api.url)
+        with pytest.raises(NeedsOperator, match="MemoryError"):
+            solver.present(ONE, deadline=soon(300))
+        assert "authorization" not in api.asked[0].headers
+    proxied = lexicon_solver(pdns, tmp_path, proxy=True)  # the control
+    with pytest.raises(Transient, match=r"[Pp]roxy"):
+        proxied.present(ONE, deadline=soon())
 
 
 def test_a_lexicon_that_hangs_is_killed(pdns: PowerDnsServer, tmp_path: Path) -> None:
@@ -429,8 +450,9 @@ def test_a_certificate_is_proven_through_acme_dns(
     """End to end: the first run says which CNAME to make, the next one gets the certificate."""
     locate.require("pebble")
     there, bind, url = acme_dns
-    resolver = parts.start(Resolver, authoritative=[bind])
-    site.acme(parts.start(Pebble, dns=resolver.server))
+    # the CA has one of its own, which has not heard from certrotd's that there is no such name
+    resolver, of_the_ca = (parts.start(Resolver, authoritative=[bind]) for _ in range(2))
+    site.acme(parts.start(Pebble, dns=of_the_ca.server))
     site.config["solvers"]["acme-dns"] = {"type": "acmedns", "url": url}
     site.dns(resolver, port=bind.port)
     site.certificate("web", "example.test", "*.example.test")

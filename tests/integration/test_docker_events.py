@@ -1,20 +1,16 @@
 """Containers that start with an old copy are heard of by a real engine, and brought up to date."""
 
-import contextlib
 import shutil
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.integration.containers import HOST, IMAGE, Web, folder, targeted
 from tests.integration.daemon import running
 from tests.parts.docker import Docker
 from tests.parts.process import wait_until
 from tests.parts.site import Site
+from tests.parts.socket_proxy import SocketProxy
 
 LABEL = ("--label", "certrotd.certificate=web")
 
@@ -86,77 +82,29 @@ def test_one_shot_runs_look_for_old_copies_too(
     assert "older" not in certified.run("watch").stdout
 
 
-class Relay:
-    """A socket in front of an engine's, that can go away."""
-
-    def __init__(self, path: Path, engine: str) -> None:
-        self.path, self._engine = path, engine.removeprefix("unix://")
-        self._open: list[socket.socket] = []
-        self._listener: socket.socket | None = None
-
-    def start(self) -> None:
-        """Listens."""
-        self._listener = listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(self.path))
-        listener.listen(64)
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-
-    def stop(self) -> None:
-        """Nobody answers any more, and every connection is cut."""
-        assert self._listener is not None
-        self.path.unlink()
-        for each in (self._listener, *self._open):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-        self._open.clear()
-
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, far = listener.accept()[0], socket.socket(socket.AF_UNIX)
-                far.connect(self._engine)
-                self._open += [near, far]
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=_pass_on, args=pair, daemon=True).start()
-
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while part := source.recv(65536):
-            sink.sendall(part)
-        sink.shutdown(socket.SHUT_WR)
-
-
-@pytest.fixture
-def relay(docker: Docker) -> Iterator[Relay]:
-    """One that listens."""
-    relay = Relay(docker.directory / "relay.sock", docker.host)
-    relay.start()
-    yield relay
-    relay.stop()
-
-
 def test_an_engine_that_is_away_is_said_once_and_heard_again(
-    docker: Docker, certified: Site, containers: Callable[..., Web], relay: Relay
+    docker: Docker, certified: Site, containers: Callable[..., Web]
 ) -> None:
-    """What started meanwhile is brought up to date as well."""
+    """What started meanwhile is brought up to date as well; all of it by the socket proxy."""
+    proxy = SocketProxy(docker, more=True)
     web, late = containers("web", "/srv"), containers("late", "/srv")
     with_copy(web, certified, "certrotd-test/old")
     web.start(*LABEL, image="certrotd-test/old")
-    reached = {"host": f"unix://{relay.path}", "labelled": True, "copy_to": {"folder": "/srv"}}
+    reached = {"host": proxy.host, "labelled": True, "copy_to": {"folder": "/srv"}}
     targeted(certified, docker, web, **reached)
+    proxy.start()
     certified.rotate("--force")
     new = web.serial
     with running(certified) as daemon:
-        relay.stop()
+        proxy.stop()
         daemon.wait_for("certrotd asks again until it answers")
         late.start(*LABEL, image="certrotd-test/old")
         assert late.serial != new
-        relay.start()
+        proxy.start()
         said = daemon.wait_for("tells again what starts")
-        assert str(relay.path) in said
+        assert proxy.host in said
         wait_until(lambda: late.serial == new, within=120)
+    proxy.stop()
 
 
 def test_containers_are_told_in_waves_and_the_first_failure_undoes_them(

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import dask
 import pytest
 from distributed.security import Security
 
-from certrotd.errors import NeedsOperator
+from certrotd.errors import NeedsOperator, Transient
 from certrotd.workers import dask_workers
 from certrotd.workers.dask_workers import DaskWorkers
 from tests.integration import test_reencryption
@@ -163,6 +164,47 @@ def test_a_scheduler_with_certificates_has_its_workers_called(
             wait_until(lambda: workers.count == 0, within=LONG)
         with pytest.raises(NeedsOperator), DaskWorkers(os.getpid, address=address):
             pass
+
+
+def test_a_scheduler_that_dies_has_no_workers_and_takes_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the pass ends in words, and goes on later."""
+    monkeypatch.setattr(dask_workers, "CLOSED_WITHIN", 5)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    told = ["--host=127.0.0.1", f"--port={address.rpartition(':')[2]}", "--no-dashboard"]
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", *told]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny"]
+    with ExitStack() as stack:
+        started = []
+        for each in (scheduler, [*worker, "--no-dashboard"]):
+            made = subprocess.Popen(each, stderr=subprocess.DEVNULL, cwd=tmp_path)
+            stack.callback(made.wait)
+            stack.callback(made.kill)
+            started.append(made)
+        monkeypatch.setattr(dask_workers, "FOUND_WITHIN", int(LONG))
+        with DaskWorkers(time.sleep, address=address) as workers:
+            workers._client._timeout = 1.0  # so long it looks for its scheduler again
+            workers.call("long", LONG)
+            started[0].kill()
+            found: list[Any] = []
+
+            def has_ended() -> bool:
+                found.extend(workers.ended())
+                return bool(found)
+
+            wait_until(has_ended, within=LONG)
+            [(_, failure)] = found
+            assert isinstance(failure, Transient)
+            wait_until(lambda: workers.count == 0, within=LONG)
+
+            def is_refused() -> bool:
+                with suppress(Transient):
+                    workers.call("more", 1)
+                    return False
+                return True
+
+            wait_until(is_refused, within=LONG)
 
 
 def test_a_scheduler_without_tls_elsewhere_is_refused(site: Site) -> None:

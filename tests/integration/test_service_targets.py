@@ -1,5 +1,6 @@
 """Services that a host runs are told by targets of their own, each proven by its own protocol."""
 
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
@@ -190,6 +191,30 @@ def test_apache_restarts_gracefully_under_load(parts: Parts, made: Site) -> None
     apache.config.write_text(sound)
     apache.stop_serving()
     refused(made, str(apache.pid_file))
+
+
+def test_an_apache_that_ends_of_the_new_pair_is_started_with_the_former(
+    parts: Parts, made: Site
+) -> None:
+    """Its own test does not look whether key and certificate belong together."""
+    chain, key = made.files("web")
+    stale = made.directory / "stale.key"  # the key is not replaced with its certificate
+    stale.write_bytes(key.read_bytes())
+    apache = parts.start(Apache, chain, stale)
+    control = [str(locate.require("apachectl")), "-f", str(apache.config)]
+    target = {"type": "apache", "config": str(apache.config), "pid_file": str(apache.pid_file)}
+    told(made, target, [apache.port])
+    made.config["targets"]["server"]["probe"][0]["deadline"] = "10s"
+    old = leaf(made)
+    try:
+        started = made.start("rotate", "--all", "--force", "--json")
+        wait_until(lambda: not apache.is_running)  # and is no zombie, which would take a signal
+        run = started.end(within=100)
+        assert "rolled back" in run.row("web")["why"], run.stderr
+        assert fingerprint(served_leaf("127.0.0.1", apache.port, NAME)) == leaf(made) == old
+    finally:
+        subprocess.run([*control, "-k", "stop"], check=True)
+        wait_until(lambda: not apache.pid_file.exists())
 
 
 def test_caddy_is_told_by_its_own_command(parts: Parts, made: Site) -> None:

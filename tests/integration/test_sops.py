@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 import signal
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,18 @@ from tests.parts.runbook import Host
 from tests.parts.sops import Sops
 
 pytestmark = pytest.mark.integration
-FILES, KILLS = 12, 2
+FILES = 8
+KILLED = (4, 5, 6)
+"""In which run of SOPS: it has three for a file, which decrypt, rotate and decrypt again."""
 PAGE, CONFIG = "files.md", "/etc/certrotd/conf.d/gitops.yaml"
+
+_KILLS = """\
+if [ -e {0} ]; then
+  left=$(($(cat {0}) - 1))
+  echo $left >{0}
+  [ $left -gt 0 ] || {{ rm {0}; kill -9 $PPID; exit 1; }}
+fi"""
+"""Ends certrotd in the run that a file counts down to."""
 
 
 class Repository:
@@ -30,7 +38,8 @@ class Repository:
 
     def __init__(self, place: Path) -> None:
         self.host = Host(place, {})
-        self.host.program("sops", f'exec {Sops.program()} "$@"')
+        self.killing = place / "killing"
+        self.host.program("sops", f'{_KILLS.format(self.killing)}\nexec {Sops.program()} "$@"')
         self.identities = self.host.at("/etc/sops/age/keys.txt")
         self.mine, self.colleague = (new_key(number) for number in (1, 2))
         self.host.write("/etc/sops/age/keys.txt", f"# the team's\n{self.mine[1]}\n")
@@ -81,10 +90,6 @@ class Repository:
             text = f"# the {number}th\nsecret: {number}\n"
             assert sops("decrypt", self.root / f"{number}.yaml").decode() == text
 
-    def inodes(self) -> set[tuple[str, int]]:
-        """A file that was rewritten has another."""
-        return {(each.name, each.stat().st_ino) for each in self.root.iterdir()}
-
     def json(self, command: str, *, code: int = 0) -> Any:
         """What a command of certrotd prints."""
         return yaml.safe_load(self.host.shell(f"certrotd {command} --json", code=code))
@@ -114,9 +119,9 @@ def new_key(version: int) -> tuple[DataKey, str]:
 def test_a_repository_is_rotated_as_the_page_says_and_the_old_key_is_proven_gone(
     tmp_path: Path,
 ) -> None:
-    """Killed twice on the way: SOPS reads every file at each moment with the keys that it has."""
-    repository, chance = Repository(tmp_path), random.Random(5)
-    host, backup = repository.host, new_key(9)
+    """Killed in each run of SOPS: it reads every file at each moment with the keys there are."""
+    repository, backup = Repository(tmp_path), new_key(9)
+    host = repository.host
     folder = {"directory": str(tmp_path / "backups"), "recipients": [recipient_of(backup[0])]}
     repository.configure(backup=folder, drains={"clones": "1s"}, grace="0s", watch="0s")
     repository.fill()
@@ -130,15 +135,12 @@ def test_a_repository_is_rotated_as_the_page_says_and_the_old_key_is_proven_gone
     rule = host.at("/srv/gitops/.sops.yaml").read_text()
     assert yaml.safe_load(rule) == {"creation_rules": [{"age": recipient_of(new)}]}
     assert f"{FILES}" in host.shell(count)
-    for _ in range(KILLS):
-        before, more = repository.inodes(), chance.randrange(1, 4)
-        started = host.start(f"exec {reencrypt}")
-        wait_until(
-            lambda: started.poll() is not None or len(repository.inodes() - before) >= more  # noqa: B023
+    for done, run in enumerate(KILLED, 1):
+        repository.killing.write_text(f"{run}")
+        host.shell(f"exec {reencrypt}", code=-signal.SIGKILL)
+        assert repository.under(recipient_of(new)) == done, (
+            "the file that was worked on is as before"
         )
-        os.kill(started.pid, signal.SIGKILL)
-        started.communicate()
-    assert 0 < repository.under(recipient_of(old)) < FILES
     repository.whole(old, new)
     lost = repository.root / "lost.yaml"
     lost.write_text("a: 1\n")
@@ -154,6 +156,7 @@ def test_a_repository_is_rotated_as_the_page_says_and_the_old_key_is_proven_gone
     assert "quarantined" in repository.lacking()
     assert "lost.yaml: no key of the keyring opens it" in host.shell(show)
     lost.unlink()
+    host.shell("certrotd keys rehearse gitops")
     host.write("/media/backup.identity", backup[1])
     host.shell("certrotd keys drill gitops --identity /media/backup.identity")
     host.shell("certrotd keys scan gitops")

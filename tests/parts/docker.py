@@ -14,7 +14,40 @@ from tests.parts.process import Server, ServerFailed, free_port, wait_until
 _CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "DAC_READ_SEARCH")
 
 
-class Docker(Server):
+class Engine(Server):
+    """A Docker engine that listens on a socket in a directory of its own: ``host``."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(Path(tempfile.mkdtemp(prefix=prefix)))
+        self.client = locate.require("docker")
+        self.host = f"unix://{self.directory}/docker.sock"
+
+    def is_ready(self) -> bool:
+        try:
+            self.run("version")
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        if self.is_running:
+            # what still runs would outlive a dockerd that has no time to wait for it
+            for container in self.run("ps", "--all", "--quiet").split():
+                self.run("rm", "--force", "--volumes", container)
+        super().stop()
+
+    def run(self, *arguments: str | Path, within: float = 600.0, host: str = "") -> str:
+        """What a docker command prints; it must succeed. ``host``: by another way to the engine."""
+        return subprocess.run(
+            [self.client, "--host", host or self.host, *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=within,
+        ).stdout
+
+
+class Docker(Engine):
     """dockerd without networks: each container has loopback alone.
 
     Everything it keeps is in a short directory of its own (its sockets' paths have a limit),
@@ -23,10 +56,8 @@ class Docker(Server):
     """
 
     def __init__(self) -> None:
-        super().__init__(Path(tempfile.mkdtemp(prefix="certrotd-docker-")))
+        super().__init__("certrotd-docker-")
         self._daemon = locate.require("dockerd")
-        self.client = locate.require("docker")
-        self.host = f"unix://{self.directory}/docker.sock"
         self.remote = f"tcp://127.0.0.1:{free_port()}"
         root, keys = pki.make_root(), self.directory / "tls"
         ca, _ = root.write(keys, "ca")
@@ -47,32 +78,11 @@ class Docker(Server):
             "--iptables=false",
         ]
 
-    def is_ready(self) -> bool:
-        try:
-            self.run("version")
-        except subprocess.CalledProcessError:
-            return False
-        return True
-
     def stop(self) -> None:
-        if self.is_running:
-            # what still runs would outlive a dockerd that has no time to wait for it
-            for container in self.run("ps", "--all", "--quiet").split():
-                self.run("rm", "--force", "--volumes", container)
         super().stop()
         for mount in _mounts_below(self.directory):
             subprocess.run(["umount", "--lazy", mount], check=True)
         shutil.rmtree(self.directory)
-
-    def run(self, *arguments: str | Path, within: float = 600.0) -> str:
-        """What a docker command prints; it must succeed."""
-        return subprocess.run(
-            [self.client, "--host", self.host, *arguments],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=within,
-        ).stdout
 
     def boot(self, name: str, root: Path, *, mounts: Sequence[tuple[Path, Path]] = ()) -> None:
         """Starts a container of that name on a root file system (a tar), and waits for systemd.

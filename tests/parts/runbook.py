@@ -20,7 +20,8 @@ _PLACE = re.compile(r"(?<![\w.])/(?=(?:etc|srv|var|usr/local|root|mnt|media)/)")
 class Host:
     """``place`` stands for ``/``; ``instead`` has what else of a page is called otherwise here.
 
-    Programs of the page find ``certrotd`` with a configuration that has a KEK and nothing else.
+    Programs of the page find ``certrotd`` with a configuration that has the KEK of "Before you
+    begin" and nothing else.
     """
 
     def __init__(self, place: Path, instead: Mapping[str, str]) -> None:
@@ -28,8 +29,8 @@ class Host:
         self.instead = dict(instead)
         self.variables: dict[str, str] = {}
         self._later: list[str] = []
-        keks = {"local": {"type": "file", "path": str(self.at("/etc/certrotd/kek"))}}
-        config = {"state_dir": str(place / "state"), "keks": keks}
+        shown = yaml.safe_load(self.here(files("README.md")["/etc/certrotd/config.yaml"]))
+        config = {"state_dir": str(place / "state"), "keks": shown["keks"]}
         main = self.write("/etc/certrotd/config.yaml", yaml.safe_dump(config))
         self.at("/etc/certrotd/conf.d/x").parent.mkdir()
         self.program("certrotd", f'exec "{PROGRAM}" -c "{main}" "$@"')

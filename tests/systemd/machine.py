@@ -103,7 +103,7 @@ class Machine:
 
     @contextmanager
     def extra(self, name: str) -> Iterator[None]:
-        """With what ``pip install 'certrotd[NAME]'`` adds, for the block."""
+        """With what ``pip install '.[NAME]'`` adds, for the block."""
         site, locked = self._directory / name, self._directory / f"{name}.txt"
         uv = _output(ROOT / "scripts/parts/uv").strip()
         wanted = ("--no-dev", "--no-emit-project", "--extra", name, "--output-file", locked)

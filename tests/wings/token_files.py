@@ -33,7 +33,7 @@ from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Run, Runner
 from certrotd.lifecycle.subject import Fate, Unlimited, Validity
 from certrotd.lifecycle.view import View
-from certrotd.lifecycle.wing import Build, Check, Premises, Ration, Terms
+from certrotd.lifecycle.wing import Build, Check, PlainWing, Premises, Terms
 from certrotd.rotation.engine import Outcome, Parked
 from certrotd.rotation.flight import Flight
 from certrotd.rotation.step import (
@@ -352,7 +352,7 @@ class Token(Unlimited):
 
 
 @dataclass
-class Tokens:
+class Tokens(PlainWing):
     """Wing, of tokens."""
 
     subjects: Sequence[Token]
@@ -360,23 +360,9 @@ class Tokens:
     kind: ClassVar[str] = KIND
     slots: ClassVar[int] = 1
     terms: ClassVar[Terms] = Terms((Replace.act,))
-    rations: ClassVar[Mapping[str, Callable[[], Ration | None]]] = {}
-    directories: ClassVar[Sequence[Path]] = ()
-
-    def covering(self, name: str) -> Sequence[Id]:
-        return ()
-
-    def prepare(self, runner: Runner) -> None:
-        pass
-
-    def serve(self, report: Callable[[str], None]) -> None:
-        """Tokens are read from files."""
 
     def checks(self) -> Sequence[Check]:
         return ()
-
-    def close(self) -> None:
-        pass
 
 
 def build(config: Config, premises: Premises) -> Tokens:

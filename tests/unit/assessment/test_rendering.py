@@ -239,7 +239,7 @@ def test_people_read_what_an_assessor_asks_for() -> None:
         "alice",
         "census 0 of users at",
         "| payments | 2026-03-12 00:00:00 UTC | succeeded | 7 | 2, 3 | – |",
-        "users.card (1200 values, 2026-03-02",
+        "users.card (1200 values under old keys, 2026-03-02",
         "archive (never counted, –)",
     ):
         assert words in text

@@ -309,6 +309,7 @@ def test_strengths_are_those_of_the_algorithms() -> None:
     assert strength(Algorithm.AES_128_GCM) == 128
     assert strength(Algorithm.CHACHA20_POLY1305) == 256
     assert strength(Algorithm.FERNET) == 128
+    assert strength(Algorithm.AGE_X25519) == 128
     assert strength(Algorithm.PASSPHRASE) is None, "nobody knows how it was chosen"
 
 

@@ -103,6 +103,11 @@ class TestBackup:
 class TestShares:
     """A ceremony, and what it is for."""
 
+    def test_a_drill_without_backups_says_what_is_missing(self, host: Host) -> None:
+        """And does not ask for an identity first."""
+        said = host.refused("drill", "orders", code=1)
+        assert "does not say where orders is backed up (add backup: to keyrings.orders)" in said
+
     def test_shares_open_a_backup_together_and_not_alone(
         self, host: Host, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -130,11 +135,26 @@ class TestShares:
             host.keys("drill", "orders", "--shares", "-")
             assert ("Ctrl-D" in host.err) is terminal
 
-    def test_a_ceremony_prints_a_line_for_each_custodian(self, host: Host) -> None:
-        """And the recipient for the configuration; what cannot be is refused."""
+    def test_a_ceremony_prints_a_line_for_each_custodian(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a terminal one after the other, each on a screen of its own."""
+        asked: list[str] = []
+
+        def enter(words: str) -> str:
+            asked.append(words)
+            return ""
+
+        monkeypatch.setattr("builtins.input", enter)
         lines = _shown(host, "shares", "--threshold", "2", "--of", "3").splitlines()
         assert lines[0].startswith("recipient: age1")
         assert [line.split(":")[0] for line in lines[1:]] == [f"share {n} of 3" for n in (1, 2, 3)]
+        assert asked == []
+        for stream in (sys.stdin, sys.stdout):
+            monkeypatch.setattr(stream, "isatty", lambda: True)
+        shown = _shown(host, "shares", "--threshold", "2", "--of", "3").split("\x1b[2J")
+        assert [each.count("share ") for each in shown] == [1, 1, 1, 0]
+        assert len(asked) == 6
         host("keys", "shares", "--threshold", "4", "--of", "3")
         assert host.code != 0
         assert len(host.err.splitlines()) == 1

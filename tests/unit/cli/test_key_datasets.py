@@ -58,6 +58,7 @@ def test_a_dry_run_counts_and_looks_and_changes_nothing(host: Host, table: Path)
     assert "rows: cannot be re-encrypted: v of row 3: the ciphertext is not of Tink's" in told
     assert "rows: the trigger tr runs at each UPDATE" in told
     assert "4 rows would be read, and 3 values re-encrypted, in at least" in told
+    assert "(judged by 4 of them, in memory)" in told
     assert content(table) == before
     [row] = json.loads(host("keys", "reencrypt", "orders", "--dry-run", "--json"))
     assert (row["unopened"], row["rows"], row["left"]) == (1, 4, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -91,13 +92,22 @@ def test_what_fails_leaves_nothing_and_the_other_files_are_done(host: Host, file
     for name, data in names.items():
         (file.parent / name).write_bytes(data)
     os.mkfifo(file.parent / "pipe.crd")
-    every = [str(file.parent / each) for each in (*names, "gone.crd", "pipe.crd")]
+    (file.parent / "folder.crd").mkdir()
+    wrong = ("gone.crd", "pipe.crd", "folder.crd")
+    every = [str(file.parent / each) for each in (*names, *wrong)]
     host("keys", "decrypt", "orders", *every)
     assert host.code == 1
-    for words in ("altered or cut short", "no encrypted file", "no such file", "not a regular"):
+    refused = ("no such file", "not a regular", "it is a folder: name its files")
+    for words in ("altered or cut short", "no encrypted file", *refused):
         assert words in host.err, words
     assert (file.parent / "good").read_bytes() == CONTENT
-    assert there(file) == {"dump", "dump.crd", *names, "pipe.crd", "good"}
+    assert there(file) == {"dump", "dump.crd", *names, "pipe.crd", "folder.crd", "good"}
+    host(
+        "keys", "encrypt", "orders", str(file.parent / "good.crd"), str(file.parent / "folder.crd")
+    )
+    assert "good.crd: it is encrypted already" in host.err
+    assert "folder.crd: it is a folder" in host.err
+    assert not (file.parent / "good.crd.crd").exists()
 
 
 def test_what_cannot_be_meant_is_refused(host: Host, file: Path) -> None:
@@ -105,10 +115,39 @@ def test_what_cannot_be_meant_is_refused(host: Host, file: Path) -> None:
     assert "does not end in .crd" in host.refused("decrypt", "orders", str(file))
     told = host.refused("encrypt", "orders", str(file), str(file), "-o", "x")
     assert "--output names one file" in told
-    assert "no active key" in host.refused("encrypt", "users", str(file), code=1)
+    assert "has no key yet" in host.refused("encrypt", "users", str(file), code=1)
     host.config["keyrings"]["tokens"] = {"algorithm": "fernet"}
     host("rotate", "key/tokens")
     host("keys", "encrypt", "tokens", str(file))
     assert host.code == 1
     assert "no fernet keys" in host.err
     assert there(file) == {"dump"}
+
+
+def test_a_file_system_without_hard_links_does(
+    host: Host, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of most memory sticks; nothing is overwritten there either."""
+
+    def none(*_: object, **_named: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", none)
+    host.keys("encrypt", "orders", str(file))
+    assert sealed(file).read_bytes().startswith(MAGIC)
+    host("keys", "encrypt", "orders", str(file))
+    assert (host.code, "is there already" in host.err) == (1, True)
+    assert there(file) == {"dump", "dump.crd"}
+
+
+def test_a_device_is_not_replaced_and_a_directory_is_no_file(host: Host, file: Path) -> None:
+    """Root could replace /dev/null by a file."""
+    pipe = file.with_name("pipe")
+    os.mkfifo(pipe)
+    host("keys", "encrypt", "orders", str(file), "--output", str(pipe), "--overwrite")
+    assert (host.code, "pipe is there, and no regular file" in host.err) == (1, True)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    for told in ((".",), ("",), (str(file), "--output", ".")):
+        host("keys", "encrypt", "orders", *told)
+        assert (host.code, ". is a directory" in host.err) == (2, True)
+    assert there(file) == {"dump", "pipe"}

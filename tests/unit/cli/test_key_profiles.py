@@ -248,6 +248,19 @@ def test_a_database_that_is_not_there_is_said(host: Host) -> None:
     assert host.refused(*found.command()).startswith("there is no profile cobol")
 
 
+def test_nothing_is_written_while_a_table_cannot_be_counted(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that is missing: the application would have a new key, and its data never."""
+    found, _ = airflow(host)
+    monkeypatch.setattr("certrotd.datasets.configured.installed", lambda _module: False)
+    host("keys", *found.command("--write"))
+    assert host.code == 1
+    assert "needs the Python module sqlalchemy, which is not installed" in host.out
+    assert "nothing is written while" in host.err
+    assert not list((host.place / "conf.d").glob("*"))
+
+
 def test_a_password_is_a_reference(host: Host) -> None:
     """The file is named, and what is in it is nowhere."""
     found, key = airflow(host)

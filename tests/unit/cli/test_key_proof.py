@@ -175,6 +175,8 @@ def test_what_a_key_protected_is_reported(withheld: Host) -> None:
     assert told["custodians"] == ["ann"]
     shown = withheld.keys("exposure", "orders", "1")
     assert "version 1 is disabled" in shown
+    assert "who had the key: " in shown
+    assert "who has the key: " in withheld.keys("exposure", "orders", "2")
     assert "it encrypted from" in shown
     assert "change at the other end: passwords of SMTP relays (in rows)" in shown
     assert "nobody declared which secrets logs contains" in shown

@@ -160,6 +160,7 @@ class TestRotating:
         both(host)
         host("keys", "rotate", "orders")
         assert host.code == 2
+        assert "Missing option '--reason'" in host.err
         [row] = host.json("rotate", "orders", *REASON)
         assert (row["name"], row["result"]) == ("orders", "done")
         assert host.states() == {1: "decrypt-only", 2: "active"}
@@ -204,7 +205,7 @@ class TestRotating:
 
     def test_there_is_nothing_to_roll_back_or_cancel(self, host: Host) -> None:
         """Before the first key, and where no rotation is in flight."""
-        assert "there is no keyring orders" in host.failed("rollback", "orders")
+        assert "the keyring orders has no key yet" in host.failed("rollback", "orders")
         both(host)
         host.failed("rollback", "orders")
         assert "no rotation of key/orders is in flight" in host.failed("cancel", "orders")
@@ -286,6 +287,44 @@ class TestDelivering:
         monkeypatch.chdir(host.place)
         host.keys("adopt", "orders", "--from", "keys.json", "--output", "tink")
         assert host.states() == {1: "active"}
+
+    def test_a_keyring_without_a_key_says_how_to_have_one(self, host: Host) -> None:
+        """Whatever is asked of it: it is configured, and not unknown."""
+        host.orders["datasets"] = {"docs": {"type": "files", "roots": [str(host.place / "docs")]}}
+        for command in (
+            *(("prove", "orders", "1"), ("exposure", "orders", "1"), ("rehearse", "orders")),
+            *(("hold", "orders", "1", *REASON), ("reencrypt", "orders", "--dry-run")),
+        ):
+            said = host.refused(*command, code=1)
+            assert "the keyring orders has no key yet" in said
+            assert "certrotd rotate key/orders makes the first" in said
+
+    def test_a_version_is_a_number(self, host: Host) -> None:
+        """With a v before it or not."""
+        both(host)
+        assert "it is active" in host.refused("prove", "orders", "v1", code=1)
+        for wrong in ("one", "v", "0", "1.5"):
+            host("keys", "prove", "orders", wrong)
+            assert host.code == 2
+            assert f"{wrong!r} is no version" in " ".join(host.err.split())
+
+    def test_an_application_of_one_key_is_not_rotated_nor_said_to_be(self, host: Host) -> None:
+        """The dry run ends as the rotation does."""
+        path = host.place / "env"
+        host.orders["outputs"] = [{"type": "dotenv", "path": str(path), "key": "K"}]
+        both(host)
+        said = host.refused("rotate", "orders", "--dry-run", code=1)
+        assert "its output holds one key" in said
+        assert host.failed("rotate", "orders", *REASON) in said
+
+    def test_who_else_reads_what_is_adopted_is_said(self, host: Host) -> None:
+        """The next rotation takes the file from them: an application would be without its keys."""
+        keys = host.place / "keys.json"
+        write(keys, own_keys("tink"))
+        keys.chmod(0o644)
+        host.keys("adopt", "orders")
+        assert f"others than its readers may use {keys}" in host.err
+        assert "name that as owner, group or mode of the output" in host.err
 
     @pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
     def test_a_reason_says_something(self, host: Host, reason: str) -> None:

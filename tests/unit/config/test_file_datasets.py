@@ -9,6 +9,7 @@ import pytest
 
 from certrotd.codecs.ansible_vault import AnsibleVault
 from certrotd.config.file_datasets import FILE_ALGORITHMS, FilesDatasetEntry
+from certrotd.datasets.sops_files import STANZAS
 from certrotd.datasets.symmetric_files import HEADERS
 from tests.unit.config.test_datasets import problems
 
@@ -45,6 +46,9 @@ def wrong(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
         ({"content": "utf8"}, "stream tells a wrong key by itself"),
         ({"codec": "fernet", "vault_ids": "key"}, "fernet has no vault ids"),
         ({"codec": "ansible-vault", "plaintext": "encrypt"}, "plaintext stays: leave it out"),
+        ({"codec": "sops", "plaintext": "encrypt"}, "rules of SOPS say what it encrypts"),
+        ({"codec": "tink", "sops": {"program": "sops"}}, "tink needs no program"),
+        ({"codec": "sops", "sops": {"timeout": "0s"}}, "sops.timeout"),
         ({"files_per_second": 0}, "files_per_second"),
         ({"columns": ["v"]}, "columns"),
     ],
@@ -94,7 +98,23 @@ def test_a_root_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
     assert wrong(tmp_path, {**files, "content": "utf8"}, algorithm="aes-256-cbc") == ""
 
 
+def test_the_program_of_sops_is_looked_for(tmp_path: Path) -> None:
+    """By its path or by its own PATH, without running it; its keys are identities of age."""
+    told = {"type": "files", "roots": [str(tmp_path)], "codec": "sops"}
+    sops = {"program": "sops", "environment": {"PATH": str(tmp_path)}}
+    [(loc, finding)] = FilesDatasetEntry.model_validate({**told, "sops": sops}).examine()
+    assert (loc, finding.fatal) == (("sops", "program"), True)
+    assert "the program sops is not an executable file" in finding.message
+    (tmp_path / "sops").touch(mode=0o755)
+    assert list(FilesDatasetEntry.model_validate({**told, "sops": sops}).examine()) == []
+    assert "sops takes no aes-256-gcm keys: it takes age-x25519" in wrong(
+        tmp_path, {"codec": "sops"}
+    )
+    assert wrong(tmp_path, {"codec": "sops"}, algorithm="age-x25519") == ""
+
+
 def test_the_schema_and_the_codecs_of_files_say_the_same() -> None:
     """Which keys they take."""
     assert FILE_ALGORITHMS["symmetric-encryption"] == HEADERS.traits.algorithms
     assert FILE_ALGORITHMS["ansible-vault"] == AnsibleVault().traits.algorithms
+    assert FILE_ALGORITHMS["sops"] == STANZAS.traits.algorithms

@@ -256,8 +256,8 @@ def test_the_estimate_knows_the_pauses() -> None:
     """Five of them, and the rate that is asked for."""
     clock = ManualClock(NOW)
     pace = Pace(10, pause=3)
-    assert trial(filled(50), FORM, keys_of(TINK), pace, clock) == Trial(50, 15, {0: 0})
-    assert trial(filled(50), FORM, keys_of(TINK), Pace(10, 2), clock) == Trial(50, 25, {0: 0})
+    assert trial(filled(50), FORM, keys_of(TINK), pace, clock) == Trial(50, 30, 15, {0: 0})
+    assert trial(filled(50), FORM, keys_of(TINK), Pace(10, 2), clock) == Trial(50, 30, 25, {0: 0})
 
 
 def test_who_may_no_longer_write_does_not() -> None:

@@ -8,11 +8,12 @@ from dns.rcode import NXDOMAIN
 
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.config.hostfile import DnsEntry
-from certrotd.config.solvers import ExecEntry, SolverPropagationEntry
+from certrotd.config.solver import SolverPropagationEntry
+from certrotd.config.solvers import ExecEntry
 from certrotd.daemon.wiring import open_site
 from certrotd.dns.client import DnsClient
 from certrotd.dns.records import TxtRecord
-from certrotd.errors import Transient
+from certrotd.errors import NeedsOperator, Transient
 from tests.builders import soon
 from tests.fakes.subjects import certificates_of
 from tests.unit.dns.scripted import ScriptedDns, answer
@@ -145,3 +146,15 @@ def test_a_skipped_wait_looks_up_no_zone() -> None:
     """Whoever publishes where the resolvers cannot see says so."""
     dns = DnsClient(DnsEntry.model_validate({"propagation": {"skip": True}}), NoSolvers(), {})
     dns.seek(NAME, solver="any", deadline=soon())
+
+
+def test_the_zone_of_a_name_is_what_its_soa_says() -> None:
+    """Not what its labels look like: a zone may be cut anywhere, and the rest be one zone."""
+    soa = "co.uk.example.com SOA ns.example.com. hostmaster.example.com. 1 1 1 1 1"
+    with ScriptedDns(lambda query, udp: answer(query, authority=[soa])) as there:
+        entry = DnsEntry.model_validate({"resolvers": [str(there.address)]})
+        dns = DnsClient(entry, NoSolvers(), {})
+        name = "_acme-challenge.deep.below.co.uk.example.com"
+        assert dns.zone_of(name, soon()) == "co.uk.example.com"
+        with pytest.raises(NeedsOperator, match="no DNS zone holds"):
+            dns.zone_of("elsewhere.test", soon())

@@ -278,3 +278,17 @@ def test_a_secret_that_cannot_be_read_is_told_without_it(make: Make, tmp_path: P
             solver.present(RECORD, deadline=soon())
         assert "two words" not in str(caught.value)
         assert api.asked == []
+
+
+@EVERY
+def test_a_proxy_counts_where_the_configuration_asks_for_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the above: then nothing goes past it."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    url = f"https://192.0.2.1:{free_port()}"
+    solver = make(url, tmp_path, Reach("the provider", proxy=True, timeout=20))
+    with pytest.raises(Failure, match="through the proxy"):
+        solver.present(RECORD, deadline=soon())

@@ -58,7 +58,7 @@ def test_it_is_read_as_it_was_written_and_holds() -> None:
         ({"evidence": replace(SHOWN, census={})}, "the dataset users was not counted"),
         ({"evidence": replace(SHOWN, confirmed=("ann",))}, "2 people have to confirm it"),
         ({"evidence": replace(SHOWN, drilled=None)}, "no restore drill"),
-        ({"fresh": replace(FRESH, apart=9 * DAY)}, "it has to be 9 d later, too"),
+        ({"fresh": replace(FRESH, apart=9 * DAY)}, "it has to be zero 9 d later, too"),
         ({"fingerprint": "0" * 16}, "had another key as that version"),
         ({"at": NOW + DAY / 2}, "at another time"),
         ({"number": 7}, "has no version 7"),

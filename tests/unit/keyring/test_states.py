@@ -289,7 +289,7 @@ class TestEvidence:
         if proven:
             assert states(ring.destroy(1, twice, fresh, at=NOW, why="over"))[0] == "destroyed"
             return
-        with pytest.raises(NotProven, match="it has to be 7 d later, too") as refused:
+        with pytest.raises(NotProven, match="it has to be zero 7 d later, too") as refused:
             ring.destroy(1, twice, fresh, at=NOW, why="over")
         assert [each.code for each in refused.value.missing] == [Lacking.CENSUS_ONCE]
 

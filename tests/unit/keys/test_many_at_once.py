@@ -57,5 +57,5 @@ def test_what_makes_a_keyring_is_asked_once() -> None:
 
     with pytest.raises(NeedsOperator, match="no"):
         bench.world().create(refuse)
-    with pytest.raises(NeedsOperator, match="there is no keyring orders"):
+    with pytest.raises(NeedsOperator, match="the keyring orders has no key yet"):
         bench.world().found()

@@ -95,6 +95,7 @@ def test_after_the_activation_everything_is_reencrypted_and_counted(shop: Shop) 
     told = report.outcome.facts["census of rows"]
     assert told == {
         "under": {"1": 0, "2": 35}, "plaintext": 0, "by": "by the beginnings of ciphertext",
+        "told": "35 values of rows under version 2",
     }  # fmt: skip
     with shop.rings.keyring() as keyring:
         census = keyring.look().census

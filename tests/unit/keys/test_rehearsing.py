@@ -280,7 +280,7 @@ def test_a_stop_ends_a_rehearsal_without_a_result(stored: Rehearsing) -> None:
 def test_there_is_nothing_to_rehearse_without_a_key(tmp_path: Path) -> None:
     """It says so."""
     rings = Rings(tmp_path)
-    with rings.site() as site, pytest.raises(NeedsOperator, match="no active key"):
+    with rings.site() as site, pytest.raises(NeedsOperator, match="has no key yet"):
         rehearsals.rehearsed(keyring_of(site), site.audit)
     rings.done()
     assert rings.states() == {1: State.ACTIVE}

@@ -246,7 +246,7 @@ def test_the_first_census_of_zero_retires_and_the_second_withholds() -> None:
     )
     once = {1: {"rows": Count(0, NOW, zero_since=NOW - 6 * DAY)}}
     decision = decide(policy, Standing(_retired(), census=once), Attempts(), now=NOW)
-    assert "it has to be 7 d later, too" in decision.why
+    assert "it has to be zero 7 d later, too" in decision.why
     twice = {1: {"rows": Count(0, NOW, zero_since=NOW - 7 * DAY)}}
     decision = decide(policy, Standing(_retired(), census=twice), Attempts(), now=NOW)
     assert decision.code == "disable"

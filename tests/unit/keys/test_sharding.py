@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from certrotd.datasets.shards import Run
 from certrotd.datasets.sql import SqlDataset
 from certrotd.datasets.sql_checkpoints import SqlLease
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.states import State
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.shard_waiting import Wanted, work_when_open
-from certrotd.keys.shard_work import Task, answer_of, perform, task_of
+from certrotd.keys.shard_work import Task, answer_of, perform, task_of, work_of
+from certrotd.keys.stored_data import StoredData
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from certrotd.rotation.outcome import Stopped
 from tests.fakes.workforce import FakeWorkforce, Work
@@ -196,6 +199,33 @@ def test_a_worker_with_other_keys_writes_nothing(shop: Shop) -> None:
         perform(keyring.stored, Task("rows", 0, 3, "r.0"), shop.rings.clock, "worker")
 
 
+@pytest.mark.parametrize("other", ["configuration", "key"])
+def test_a_worker_of_another_configuration_or_keyring_writes_nothing(
+    shop: Shop, force: FakeWorkforce, other: str
+) -> None:
+    """A copy of the keyring went its own way: what it wrote, nobody else could read."""
+
+    right = StoredData.keyring
+
+    def copied(self: StoredData) -> Keyring:
+        keyring = right(self)
+        entry = replace(keyring.entries[2], fingerprint="of another key")
+        return replace(keyring, entries={**keyring.entries, 2: entry})
+
+    def elsewhere(work: Work, told: Mapping[str, Any]) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            if other == "configuration":
+                patch.setitem(shop.entry, "where", "id < 5")
+            else:
+                patch.setattr(StoredData, "keyring", copied)
+            return work(told)
+
+    wrapped(force, elsewhere)
+    words = "this worker has another configuration of rows, or another key of that number"
+    assert words in why_not(shop.rings.rotate())
+    assert (shop.under(1), shop.under(2)) == (35, 0)
+
+
 def test_what_does_not_open_is_told_as_by_one_process(shop: Shop, force: FakeWorkforce) -> None:
     """Counted by the census."""
     moved = shop.execute("select secret from t where id = 3")[0][0]
@@ -226,7 +256,11 @@ def test_a_pod_waits_for_its_shard_and_works_on_no_other(shop: Shop) -> None:
         with stored.open("rows") as opened:
             kept = opened.dataset.checkpoints("orders/rows")
             kept.prepare()
-            run = Run("r.0", 2)
+            other = Run("r.0.other", 2)
+            kept.open(other, lambda: opened.dataset.divided(2, ()), 2)
+            with pytest.raises(NeedsOperator, match="this worker has another configuration of row"):
+                work_when_open(stored, shard(0), clock, lambda: False)
+            run = Run(f"r.0.{work_of(opened, stored.keyring(), 2)}", 2)
             kept.open(run, lambda: opened.dataset.divided(2, ()), 2)
         with pytest.raises(NeedsOperator, match="rows that runs has 2 shards"):
             work_when_open(stored, shard(2), clock, lambda: False)

@@ -12,8 +12,9 @@ from certrotd.errors import Failure
 from certrotd.kek.managed.port import KeyVersion, ManagedState
 from certrotd.kek.port import Denied, Disabled, KekUnavailable
 from certrotd.lifecycle.finding import EarlierLooks, Finding
+from certrotd.lifecycle.looked import Looked
 from certrotd.managed_keys import checks
-from certrotd.managed_keys.checks import KINDS, Looked
+from certrotd.managed_keys.checks import KINDS
 from certrotd.managed_keys.policy import Policy, after
 from certrotd.managed_keys.retention import Retention
 from tests.fakes.managed_keys import BEGIN, Bench

@@ -332,3 +332,12 @@ def test_a_file_that_is_no_text_is_refused(data: bytes, words: str) -> None:
     """With what is wrong with it."""
     with pytest.raises(NotExpressible, match=words):
         json_of(FILE, data)
+
+
+@pytest.mark.parametrize(("text", "fits"), [("ab" * 32, "hex"), ("A" * 32, "text")])
+def test_a_key_in_another_encoding_says_which(text: str, fits: str) -> None:
+    """64 hexadecimal digits are base64 of 48 bytes, too: whoever wrote them did not mean those."""
+    with pytest.raises(NotExpressible) as caught:
+        KeyEncoding.BASE64.read(text, {Algorithm.AES_256_GCM}, where="K")
+    assert caught.value.hint == f"it fits as {fits}: encoding: {fits}"
+    assert text not in str(caught.value)

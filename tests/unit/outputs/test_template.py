@@ -74,6 +74,18 @@ def test_a_template_writes_the_text_of_a_passphrase() -> None:
             source.render(refused, {})
 
 
+def test_a_template_writes_the_recipient_of_a_key_of_age() -> None:
+    """What others encrypt to is no secret, and stands in files of their own."""
+    text = "{{ active.recipient }} {{ active.identity }}"
+    source = Template(FILE, text, "keys.j2", Algorithm.AGE_X25519)
+    source.check({})
+    rendered = source.render(delivery_of(source, 1, material=lambda _rng, _size: b"\1" * 32), {})
+    assert rendered[FILE] == (
+        b"age15nsf9y4k28p83wth93tf7hafhvfajp45d2mge80ems45gz0c5gys3me64l "
+        b"AGE-SECRET-KEY-1QYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZ9K4CN"
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
