@@ -29,7 +29,12 @@ from certrotd.config.codecs import (
 )
 from certrotd.config.databases import database
 from certrotd.config.durations import Duration
-from certrotd.config.expectations import ExpectationEntry, Pattern, check_expects
+from certrotd.config.expectations import (
+    ExpectationEntry,
+    Pattern,
+    RegexExpectation,
+    check_expects,
+)
 from certrotd.config.file_datasets import Contains, FilesDatasetEntry
 from certrotd.config.kubernetes_datasets import KubernetesDatasetEntry
 from certrotd.config.looks import library, program
@@ -338,7 +343,9 @@ class SqlDatasetEntry(Entry):
             driver = ("psycopg",)
         elif self.url.startswith("sqlite"):
             driver = ()
-        needed = {"sql": ("url", ("sqlalchemy", *driver))}
+        regexes = [each for each in self.expects.values() if isinstance(each, RegexExpectation)]
+        patterns = ("regex",) if regexes or self.others is not None else ()
+        needed = {"sql": ("url", ("sqlalchemy", *driver, *patterns))}
         return needed | ({"sodium": ("codec", ("nacl",))} if self.codec == "secretbox" else {})
 
 

@@ -24,7 +24,7 @@ from certrotd.config.probes import ProbeEntry
 from certrotd.config.secrets import SecretRef
 
 Keep = Annotated[int, Field(ge=1, le=1000)]
-AccountNumber = Annotated[int, Field(ge=0, lt=2**32 - 1)]
+AccountNumber = Annotated[int, Field(ge=0, le=2**32 - 2)]
 DELIVERED = ("privkey", "cert", "chain", "fullchain", "combined")
 
 

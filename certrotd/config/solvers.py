@@ -7,15 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from certrotd.config.addresses import ListenAddress, ServerAddress
-from certrotd.config.base import (
-    Argv,
-    DomainName,
-    Entry,
-    EntryFindings,
-    IpAddress,
-    Items,
-    refuse,
-)
+from certrotd.config.base import Argv, DomainName, Entry, EntryFindings, IpAddress, Items, refuse
 from certrotd.config.dns_providers import (
     AcmeDnsEntry,
     CloudflareEntry,

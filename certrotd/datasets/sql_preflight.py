@@ -30,6 +30,9 @@ def findings_of(
     yield from _unique(inspector, spec)
     if not isinstance(dialect, Sqlite):  # a column of which takes anything
         yield from _types(spec, columns, dialect)
+    for name in (each for each in spec.written if columns[each].get("computed")):
+        words = f"{name} is generated: name the column that it is made of"
+        yield PreflightFinding("generated", words, fatal=True)
     yield from _full(connection, spec, dialect)
     if isinstance(dialect, PostgreSQL):
         yield from _postgresql(connection, spec)

@@ -77,6 +77,11 @@ class Lexicon:
         """Whether Lexicon is there and knows the provider, and its options can be read."""
         self._run({"action": "look"}, deadline)
 
+    def covers(self, name: str, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
+        """As Coverage.covers: the provider takes the credentials for the zone, or it raises."""
+        zone = self._zone_of(name, deadline)
+        self._run({"action": "ask", "zone": zone}, deadline.within(self._timeout))
+
     def _act(self, action: str, record: TxtRecord, deadline: Deadline) -> None:
         zone = self._zone_of(record.name, deadline)
         about = {"action": action, "zone": zone, "name": record.name, "value": record.value}

@@ -1,6 +1,6 @@
 """The program that speaks to dns-lexicon: run by file, alone, with everything in its environment.
 
-``CERTROTD_LEXICON`` is JSON with ``action`` (present, withdraw or look), ``zone``, ``name``,
+``CERTROTD_LEXICON`` is JSON with ``action`` (present, withdraw, ask or look), ``zone``, ``name``,
 ``value``, ``ttl``, ``provider``, ``options`` and ``seconds`` (how long it may run). Prints one line
 of JSON: ``kind`` (done, later, denied, missing or refused), ``why`` and ``retry_after`` (seconds or
 null).
@@ -62,8 +62,10 @@ def _act(asked: dict[str, Any]) -> None:
     lexicon = client.Client(ConfigResolver().with_dict(settings))  # type: ignore[no-untyped-call]
     if asked["action"] == "look":
         return
-    name, value = f"{asked['name']}.", asked["value"]
     with lexicon as operations:
+        if asked["action"] == "ask":  # it has authenticated, and found the zone
+            return
+        name, value = f"{asked['name']}.", asked["value"]
         if asked["action"] == "present":
             done = operations.create_record("TXT", name, value)
         else:

@@ -116,7 +116,7 @@ class Responder:
         finally:
             self.withdraw(record, deadline=deadline)
 
-    def covers(self, name: str, *, deadline: Deadline) -> None:  # noqa: ARG002
+    def covers(self, name: str, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
         """As Coverage.covers."""
         if longest_zone(name, self._authority.zones) is None:
             raise NeedsOperator(

@@ -253,7 +253,9 @@ class Route53:
                 f"{self._what} needs boto3, which is not installed", hint=how_to_install("aws")
             ) from None
         hush("boto3", "botocore")
-        config = Config(retries={"total_max_attempts": 1}, proxies={})
+        config = Config(
+            retries={"total_max_attempts": 1}, proxies={}, ignore_configured_endpoint_urls=True
+        )
         try:
             with self._making:  # a session is one thread's at a time
                 if self._session is None:

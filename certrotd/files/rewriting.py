@@ -25,6 +25,8 @@ from certrotd.files.writing import TEMPORARY
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY) + r"\Z")
 _NOT_OURS = {errno.ELOOP, errno.EISDIR, errno.EACCES, errno.EPERM}
 """A link, a directory, or a file of somebody else stands where a temporary file would."""
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}
+"""A file system without hard links, as FAT, says one of these."""
 _NO_ATTRIBUTES = {errno.ENOTSUP, errno.ENOSYS}
 OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -125,9 +127,22 @@ def create(
         _end(new, times)
         if overwrite:
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        else:  # a rename would replace what another process has put there meanwhile
-            os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        else:
+            _put(folder, temporary, name)
     os.fsync(folder)
+
+
+def _put(folder: int, temporary: str, name: str) -> None:
+    """Under a name that is free: a rename would replace what another process has put there."""
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def is_as_read(folder: int, name: str, as_read: Signature) -> bool:

@@ -68,8 +68,8 @@ class Session:
     def sftp(self, what: str, use: Callable[[SFTPClient], Awaitable[T]]) -> T:
         """What ``use`` gives, within the host's timeout; ``what`` it does there, for messages.
 
-        Raises NeedsOperator or Transient; OSError and what asyncssh raises of SFTP are
-        ``use``'s own to explain.
+        Raises NeedsOperator or Transient. What the server refuses is for ``use`` to explain; else
+        it is Transient.
         """
 
         async def act() -> T:
@@ -129,22 +129,9 @@ class Session:
         except TimeoutError:
             self.close()
             raise Transient(f"{self}: to {what} took longer than {seconds:g}s") from None
-        except asyncssh.SFTPError as error:
-            if isinstance(error, asyncssh.SFTPConnectionLost | asyncssh.SFTPNoConnection):
-                self.close()
-                raise Transient(f"{self}: the connection ended: {error.reason}") from None
-            raise
         except Failure:
             raise
-        except (
-            asyncssh.Error,
-            OSError,
-            EOFError,
-            ValueError,
-            LookupError,
-            AssertionError,
-        ) as error:
-            # the latter are what noise makes the library stumble over
+        except (asyncssh.Error, OSError, *_STUMBLES) as error:
             self.close()
             raise Transient(f"{self}: to {what} failed: {_words(error)}") from None
         except BaseException:
@@ -165,11 +152,10 @@ class Session:
 
         entry, address = self._entry, self._entry.address
         known, own = _known_hosts(entry), self._identity()
-        reached = self._reach()
-        agent = None
+        agent = await self._agent()
         try:
-            agent = await self._agent()
             keys: list[SSHKey | SSHKeyPair] = [*own, *(await agent.get_keys() if agent else ())]
+            reached = self._reach()
             return await asyncssh.connect(
                 address.host,
                 address.port,

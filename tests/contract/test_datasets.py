@@ -338,6 +338,14 @@ def test_a_trigger_and_a_unique_index_are_reported(database: Database) -> None:
     assert found(url) == ["unique", "trigger"]
 
 
+def test_a_generated_column_is_refused(database: Database) -> None:
+    """Nobody can write into it."""
+    execute, url = database
+    made = "v text generated always as (n) stored"
+    execute(f"create table t (id integer primary key, n varchar(9), {made})")
+    assert found(url) == ["GENERATED"]
+
+
 def test_what_a_database_says_against_it_shows_neither_values_nor_the_password(
     database: Database,
 ) -> None:

@@ -11,7 +11,7 @@ from dns.message import Message
 from certrotd.address import Address
 from certrotd.clock import SystemClock
 from certrotd.dns.exec import Exec
-from certrotd.dns.records import Preflight, Solver, TxtRecord
+from certrotd.dns.records import Coverage, Preflight, Solver, TxtRecord
 from certrotd.dns.responder import Responder
 from certrotd.dns.txt import txt_values
 from certrotd.dns.wire import exchange, question
@@ -92,6 +92,13 @@ class SolverClaims:
             rig.solver.preflight(deadline=soon())
             rig.solver.preflight(deadline=soon())
         assert rig.visible(self.NAME) == {self.ONE.value}
+
+    def test_a_name_that_can_be_published_is_covered(self, rig: Rig) -> None:
+        """It is asked before each order, and in a dry run; nothing is published by it."""
+        if isinstance(rig.solver, Coverage):
+            rig.solver.covers(self.NAME, deadline=soon(), dry=True)
+            rig.solver.covers(self.NAME, deadline=soon())
+        assert rig.visible(self.NAME) == set()
 
 
 class TestMemory(SolverClaims):

@@ -129,6 +129,16 @@ def test_a_mount_that_keeps_the_old_files_is_refused_or_restarted(
     assert undone.code == 1
     assert "a mount of a single file keeps the first one" in undone.stdout + undone.stderr
 
+    # and written in place from the first, with the same inodes
+    docker.run("rm", "--force", "other")
+    certified.config["certificates"][0]["install"] = [{**paths, "in_place": True}]
+    with certified.without_targets():
+        certified.rotate("--force")
+    other.start(*(o for f in ("fullchain", "privkey") for o in _file(copies / f"{f}.pem")))
+    before = other.serial
+    assert certified.rotate("--force").row("web")["result"] == "done"
+    assert other.serial != before
+
 
 def _file(path: Path) -> tuple[str, str]:
     return "--volume", f"{path}:/certs/{path.name}:ro"

@@ -9,7 +9,7 @@ from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import RULES, decide, explain
 from certrotd.certs.wait_rules import WAITS
 from certrotd.lifecycle.decision import Asked, Postpone
-from certrotd.pki.generation import CertificateState, Standing
+from certrotd.pki.generation import Behind, CertificateState, Standing
 from certrotd.pki.renewal import RenewalInfo, Suggestion
 from certrotd.window import Window
 from tests.builders import DAY, LEFT, MINUTE, NOW, POLICY, broken, facts, generation, standing
@@ -26,6 +26,7 @@ EARLY = replace(
         suggested=Suggestion(5, NOW + DAY, RenewalInfo(NOW - DAY, NOW), NOW - DAY)
     ),
 )
+LATE = replace(standing(generation()), behind={"box": (Behind("web", "has an older copy"),)})
 NIGHT = Window(frozenset(range(7)), time(1), time(5), UTC)
 
 CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
@@ -43,6 +44,7 @@ CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     "behind": (replace(POLICY, waves=(("web",),)), standing(generation()), Attempts()),
     "copies_changed": (POLICY, replace(standing(generation()), displaced="gone"), Attempts()),
     "state_lost": (POLICY, replace(standing(generation()), damaged="lost"), Attempts()),
+    "somebody_behind": (POLICY, LATE, Attempts()),
     "records_left": (POLICY, standing(generation()), Attempts(left=LEFT)),
     "not_due": (POLICY, standing(generation()), Attempts()),
     "retry_after": (POLICY, DUE, ASKED),

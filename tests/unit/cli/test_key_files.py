@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -121,6 +122,22 @@ def test_what_cannot_be_meant_is_refused(host: Host, file: Path) -> None:
     assert host.code == 1
     assert "no fernet keys" in host.err
     assert there(file) == {"dump"}
+
+
+def test_a_file_system_without_hard_links_does(
+    host: Host, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of most memory sticks; nothing is overwritten there either."""
+
+    def none(*_: object, **_named: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", none)
+    host.keys("encrypt", "orders", str(file))
+    assert sealed(file).read_bytes().startswith(MAGIC)
+    host("keys", "encrypt", "orders", str(file))
+    assert (host.code, "is there already" in host.err) == (1, True)
+    assert there(file) == {"dump", "dump.crd"}
 
 
 def test_a_device_is_not_replaced_and_a_directory_is_no_file(host: Host, file: Path) -> None:

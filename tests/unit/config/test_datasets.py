@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any, get_args
 
@@ -271,3 +272,14 @@ def test_of_ciphertext_that_tells_no_key_certrotd_must_know_which_one_an_applica
     more: dict[str, Any] = {"algorithm": "aes-256-cbc", "cutover": CUTOVER}
     assert problems(tmp_path, told, **more, outputs=[dotenv]) == ""
     assert "use another type of output" in problems(tmp_path, told, **more, outputs=[template])
+
+
+def test_a_pattern_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one nothing does."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "regex" else name)
+
+    told = {**SQL, "codec": CBC, "expects": {"v": {"regex": "a+"}}, "others": "b"}
+    [(loc, found)] = SqlDatasetEntry.model_validate(told).examine()
+    assert (loc, "the Python module regex" in found.message) == (("url",), True)
+    plain = SqlDatasetEntry.model_validate({**told, "expects": {"v": "utf8"}, "others": None})
+    assert list(plain.examine()) == []

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,18 @@ EXAMPLE = Path(__file__).parents[3] / "config.example.yaml"
 LINES = EXAMPLE.read_text().splitlines()
 
 
+@cache
+def within() -> frozenset[str]:
+    """The names of the classes that the schema has."""
+    return frozenset({ConfigFile.__name__, *json_schema()["$defs"]})
+
+
 def classes(kind: type[Entry] = Entry) -> Iterator[type[Entry]]:
     """Every class of the schema that a file can have an entry of."""
-    within = {ConfigFile.__name__, *json_schema()["$defs"]}
     found: dict[type[Entry], None] = {}  # each once, however many ways lead to it
     for each in kind.__subclasses__():
         found.update(dict.fromkeys(classes(each)))
-        if each.__name__ in within:
+        if each.__name__ in within():
             found[each] = None
     yield from found
 

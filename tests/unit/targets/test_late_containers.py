@@ -173,6 +173,31 @@ class TestCaughtUp:
         assert engine.log == [files, "a: HUP", "proves 192.0.2.1:8443"]
 
 
+def test_certificates_that_come_together_tell_a_container_once(live: LiveCertificate) -> None:
+    """Of those that it has; each is proven."""
+    other = replace(live, certificate="api")
+    engine = MemoryEngine(
+        web("both", network=HOST, labels={"certrotd.certificate": "web, api"}), web("one")
+    )
+    proven: list[tuple[str, int]] = []
+
+    def prove(_host: str, port: int, certificate: LiveCertificate) -> None:
+        proven.append((certificate.certificate, port))
+
+    probe = ContainerProbe(443, "192.0.2.1", False, prove, lambda *_at: live.fingerprint)
+    target = made(engine, copy=Copy("/tls/{certificate}"), probes=(probe,))
+    engine.found["one"] = replace(engine.found["one"], network=HOST)
+    target.apply_for((live, other))
+    files = "['fullchain.pem', 'privkey.pem'] of 0"
+    assert engine.log == [
+        *(f"both: /tls/{name} has {files}" for name in ("web", "api")),
+        "both: HUP",
+        f"one: /tls/web has {files}",
+        "one: HUP",
+    ]
+    assert proven == [("web", 443), ("api", 443), ("web", 443)]
+
+
 class TestWaves:
     """One at a time, each proven before the next; an undo asks for no more than there was."""
 

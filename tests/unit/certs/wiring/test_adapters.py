@@ -158,13 +158,13 @@ def test_the_dns_has_its_own_time_and_not_the_cas(tmp_path: Path) -> None:
     path.write_text(f"""
 state_dir: {tmp_path}
 issuers: {{ca: {{type: acme, directory: "https://ca.example/dir", timeout: 1m}}}}
-solvers: {{hook: {{type: exec, command: [/bin/true]}}}}
+solvers: {{hook: {{type: exec, command: [/bin/true], timeout: 4m}}}}
 dns: {{propagation: {{timeout: 15m}}}}
 certificates: [{{name: web, names: [www.example.org], solver: hook}}]
 """)
     with open_site(path, clock=SystemClock(), command="test") as site:
         world = wing_of(site).world(site.config.certificates[0])
-    assert (world.order_time, world.wait_time) == (60.0, 900.0)
+    assert (world.order_time, world.dns_time, world.wait_time) == (60.0, 240.0, 900.0)
 
 
 def test_a_rotation_in_flight_knows_what_is_configured_now(tmp_path: Path) -> None:
