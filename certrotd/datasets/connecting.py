@@ -86,7 +86,8 @@ def _sqlite(url: URL) -> tuple[Engine, Dialect]:
         try:
             made = sqlite3.connect(path, uri=True, timeout=SQLITE_SECONDS, check_same_thread=False)
         except sqlite3.OperationalError as error:  # which does not say which file
-            raise sqlite3.OperationalError(f"{error}: {url.database}") from None
+            error.args = (f"{error}: {url.database}",)
+            raise
         made.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         return made
 

@@ -252,6 +252,9 @@ def _held(case: Case, due: Action) -> Postpone | None:
     )
 
 
+_CUT_OVER = "it needs a cut-over, see docs/keys/cut-over.md"
+
+
 def no_slot(case: Case, due: Action) -> Postpone | None:
     """An application that holds so many keys cannot be given one more before one is withheld.
 
@@ -264,14 +267,10 @@ def no_slot(case: Case, due: Action) -> Postpone | None:
     given = [each for each in case.versions.all if each.state.delivered]
     living = [each for each in case.versions.all if each.state is not State.DESTROYED]
     if policy.capacity == 1 and given:
-        why = (
-            "its output holds one key, so none can be staged: it needs a cut-over (option cutover)"
-        )
+        why = f"its output holds one key, so none can be staged: {_CUT_OVER}"
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if not policy.stages and given:
-        why = (
-            "its output reads no key that does not encrypt yet: cut it over, by the option cutover"
-        )
+        why = f"its output reads no key that does not encrypt yet: {_CUT_OVER}"
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if policy.capacity is not None and len(given) >= policy.capacity:
         return _blocked(case, due, given)
