@@ -67,10 +67,12 @@ def _failure(error: exc.DBAPIError, what: str) -> Failure:
 
 def _answers(error: exc.DBAPIError) -> bool:
     """Whether the database itself said what is wrong."""
-    number, state = _number(error), _state(error)
-    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_CANTOPEN:
-        return False
-    return not state.startswith(("08", "57P")) if state else number is None or number < 2000
+    if (code := _sqlite_code(error)) is not None:
+        return code != sqlite3.SQLITE_CANTOPEN
+    if state := _state(error):
+        return not state.startswith(("08", "57P"))
+    number = _number(error)
+    return number is not None and number < 2000
 
 
 def _kind(error: exc.DBAPIError) -> type[Failure]:
@@ -81,12 +83,10 @@ def _kind(error: exc.DBAPIError) -> type[Failure]:
             return Refused
         away = number in _MARIADB_AWAY or 2000 <= number < 3000
         return Transient if away else NeedsOperator
-    if (code := getattr(error.orig, "sqlite_errorcode", None)) is not None:
-        code &= 0xFF  # the rest says more of the same
-        if code in _SQLITE_BUSY:
-            return Busy
-        if code in _SQLITE_AWAY:
-            return Transient
+    if (code := _sqlite_code(error)) in _SQLITE_BUSY:
+        return Busy
+    if code in _SQLITE_AWAY:
+        return Transient
     state = _state(error)
     if state in _BUSY:
         return Busy
@@ -95,6 +95,12 @@ def _kind(error: exc.DBAPIError) -> type[Failure]:
     away = isinstance(error, exc.OperationalError | exc.InterfaceError) and not state
     away = away and code is None
     return Transient if away or state.startswith(_AWAY) else NeedsOperator
+
+
+def _sqlite_code(error: exc.DBAPIError) -> int | None:
+    """That of an error of SQLite; the upper bits, which say more of the same, are left out."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
 
 
 def _state(error: exc.DBAPIError) -> str:

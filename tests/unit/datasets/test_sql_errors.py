@@ -61,6 +61,13 @@ def test_each_error_of_postgresql_is_told_from_others(state: str, kind: type[Fai
     assert "cannot be reached" not in str(caught.value)
 
 
+def test_a_server_that_is_not_there_cannot_be_reached() -> None:
+    """Then there is no SQLSTATE."""
+    error = psycopg.OperationalError("connection refused")
+    with pytest.raises(Transient, match="rows cannot be reached: conn"), as_failures("rows"):
+        raise exc.DBAPIError.instance("", {}, error, psycopg.Error)
+
+
 def test_each_error_of_sqlite_is_told_from_others(tmp_path: Path) -> None:
     """A table that is gone does not come back by itself; a disk may have room again."""
     path = tmp_path / "a.db"
@@ -94,4 +101,5 @@ def test_each_error_of_sqlite_is_told_from_others(tmp_path: Path) -> None:
     path.unlink()
     path.mkdir()
     engine.dispose()
-    assert type(said("select * from t")) is Transient
+    away = said("select * from t")
+    assert (type(away), "cannot be reached" in str(away)) == (Transient, True)
