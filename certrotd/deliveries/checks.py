@@ -29,6 +29,8 @@ from certrotd.state.typed import TypedDocument
 
 CHANGED, AWAY, REFUSED = "delivery_changed", "host_away", "host_refuses"
 KINDS = (CHANGED, AWAY, REFUSED, EXPIRED, EXPIRING)
+PASSING = frozenset({AWAY})
+"""What may pass by itself: a restart of a host is no reason to wake anybody."""
 NOTICE = 1 / 6
 """The share of the lifetime before whose end to warn: a renewal and its delivery come before."""
 
@@ -102,7 +104,7 @@ class HostCheck:
         if known is not None:
             watched = replace(watched, not_after=known.not_after, fingerprint=known.fingerprint)
         watched = replace(watched, findings=tuple(findings))
-        return Looked(watched, moving or each.in_flight(), (AWAY,)), away
+        return Looked(watched, moving or each.in_flight(), PASSING), away
 
     def _keep(self, each: Delivery, document: TypedDocument[Delivered], found: Delivered) -> None:
         with contextlib.suppress(Conflict):  # a delivery has written what is newer

@@ -147,6 +147,8 @@ def test_a_command_runs_there_and_its_failure_is_undone_there_alone(
     site.rotate("web")
     first = os.readlink(there / "live")
     assert told.read_text() == f"{first}\n"
+    [line] = site.history("delivery/web.edge")
+    assert line["facts"]["command"] == {"code": 0, "output": "it says no\n"}
     told.unlink()
     # it fails for the new files alone
     edge["command"][2] = f'{script} || test "$(tail -n 1 "$2")" = {first}'

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from certrotd.deliveries.checks import AWAY, CHANGED, expiry_of
+from certrotd.deliveries.checks import AWAY, CHANGED, PASSING, expiry_of
 from certrotd.lifecycle.finding import FILES, EarlierLooks, Finding, FindingSeverity, Watched
 from certrotd.lifecycle.looked import Looked
 from tests.unit.deliveries.examples import DAY, NOW, POLICY, delivered
@@ -31,8 +31,8 @@ def test_what_a_host_has_is_told_of_before_it_ends(
 
 def looked(kind: str, *, moving: bool = False) -> Looked:
     """A look that found that."""
-    found = Watched(FILES, "web.edge", NOW, findings=(Finding(kind, "words"),))
-    return Looked(found, moving, (AWAY,))
+    watched = Watched(FILES, "web.edge", NOW, findings=(Finding(kind, "words"),))
+    return Looked(watched, moving, PASSING)
 
 
 def test_a_host_is_told_to_be_away_once_it_was_twice_in_a_row() -> None:

@@ -61,7 +61,7 @@ def test_no_key_is_staged_while_a_value_names_none_where_the_application_needs_t
     rings.orders["datasets"]["idn"]["url"] = f"sqlite:///{rings.place}/gone.db"
     with rings.keyring() as keyring:
         [problem] = keyring.problems(Rotate("asked"))
-    assert "cannot be reached" in str(problem)
+    assert "unable to open database file" in str(problem)
 
 
 class TestOutputs:

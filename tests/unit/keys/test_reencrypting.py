@@ -227,7 +227,7 @@ def test_a_database_that_is_away_is_waited_for(shop: Shop) -> None:
     away = shop.path.rename(shop.path.with_name("away"))
     report = shop.rings.rotate()
     assert isinstance(report.outcome, Parked)
-    assert "cannot be reached" in report.outcome.why
+    assert "unable to open database file" in report.outcome.why
     away.rename(shop.path)
     shop.rings.clock.advance(timedelta(minutes=5))
     assert isinstance(shop.rings.rotate().recovered, Finished)
