@@ -134,6 +134,13 @@ def test_a_repository_is_rotated_as_the_page_says_and_the_old_key_is_proven_gone
     assert repository.identities.read_text().startswith("# the team's\n")
     rule = host.at("/srv/gitops/.sops.yaml").read_text()
     assert yaml.safe_load(rule) == {"creation_rules": [{"age": recipient_of(new)}]}
+    secrets = "cd /srv/gitops/secrets; export SOPS_AGE_KEY_FILE=/etc/sops/age/keys.txt"
+    host.shell(f"{secrets}; echo a: 1 >later.yaml; sops encrypt -i later.yaml")
+    shown = host.shell(f"{secrets}; sops decrypt 0.yaml; sops decrypt later.yaml")
+    assert shown == "# the 0th\nsecret: 0\na: 1\n"
+    later = repository.root / "later.yaml"
+    assert Sops(new).opens(later), "what is new needs no old key"
+    later.unlink()
     assert f"{FILES}" in host.shell(count)
     for done, run in enumerate(KILLED, 1):
         repository.killing.write_text(f"{run}")
