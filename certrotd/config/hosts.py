@@ -81,7 +81,7 @@ class DeliverEntry(Entry):
         "name, a dot and the host's).",
     )
     directory: AbsolutePath = Field(
-        description="The directory there, which must exist: services read directory/live/…"
+        description="The directory there, which must exist: services read what is in live below it."
     )
     files: Annotated[
         Items[Literal["privkey", "cert", "chain", "fullchain", "combined"]], Field(min_length=1)

@@ -106,7 +106,10 @@ def test_a_keyring_without_such_a_dataset_has_nothing_to_reencrypt(host: Host) -
     host.orders["datasets"] = {"rows": gone}
     host("keys", "reencrypt", "orders", "--dry-run")
     assert host.code == 1
-    assert "the dataset rows does not work now: unable to open database file" in host.out
+    assert (
+        "the dataset rows cannot be reached: unable to open database file: /nowhere/a.db"
+        in host.out
+    )
 
 
 def test_files_get_new_content_keys_once_the_old_key_is_known_to_others(host: Host) -> None:

@@ -64,9 +64,9 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         (CERTIFICATE % ("issuer: [a]"), "5: certificates[web].issuer: must be text, got a list"),
         # types of entries
         (SOLVER % ("type: rfc2163"), '7: solvers.ns1.type: unknown type "rfc2163", did you mean "rfc2136"?'),
-        (SOLVER % ("server: 192.0.2.1"), "6: solvers.ns1.type: is required: exec, responder, rfc2136"),
+        (SOLVER % ("server: 192.0.2.1"), "6: solvers.ns1.type: is required: acmedns, cloudflare, exec, lexicon, powerdns, responder, rfc2136, route53, webhook"),
         ("issuers:\n  lab: {type:internal}\n", '2: issuers.lab.type: is required: acme, internal (put a space after the \':\' of "type:internal")'),
-        (MINIMAL + "targets: {web: {type: apache}}", '5: targets.web.type: unknown type "apache", known: command, docker, kubernetes, nginx, signal, systemd'),
+        (MINIMAL + "targets: {web: {type: tomcat}}", "5: targets.web.type: unknown type \"tomcat\", known: apache, command, docker, dovecot, haproxy, http, kubernetes, nginx, none, postfix, postgresql, signal, …"),
         # issuers
         (ACME % ("contact: ops@example.com"), "5: issuers.le.contact: must be a list such as [a, b], got text"),
         (ACME % ("contact: [ops]"), '5: issuers.le.contact[0]: must be one e-mail address such as ops@example.com, got "ops"'),

@@ -101,9 +101,9 @@ SOLVER = MINIMAL + "solvers:\n  ns1:\n"
         ]),
         (LAB + "certificates:\n- name: web\nnames: [a.b]\n", [
             "3: certificates[web].names: is required: DNS names, wildcards and IP addresses; reports show the first",
-            "4: names: unknown key, known: state_dir, store_dir, concurrency, include, log, http, issuers, solvers, dns, targets, notifications, defaults, … (names belongs to a certificate: indent it like its name)",
+            "4: names: unknown key, known: state_dir, store_dir, concurrency, include, log, http, issuers, solvers, dns, targets, hosts, notifications, … (names belongs to a certificate: indent it like its name)",
         ]),
-        (MINIMAL + "other: {type: nginx}\n", ["5: other: unknown key, known: state_dir, store_dir, concurrency, include, log, http, issuers, solvers, dns, targets, notifications, defaults, … (indent it if it is an entry of the section before)"]),
+        (MINIMAL + "other: {type: nginx}\n", ["5: other: unknown key, known: state_dir, store_dir, concurrency, include, log, http, issuers, solvers, dns, targets, hosts, notifications, … (indent it if it is an entry of the section before)"]),
     ],
 )  # fmt: skip
 def test_a_mistake_is_reported_in_one_line_with_its_cure(
