@@ -200,7 +200,7 @@ def test_an_output_that_reads_no_secondary_key_cannot_be_staged() -> None:
     policy = replace(POLICY, stages=False, capacity=2)
     decision = decide(policy, Standing(active(90 * DAY)), Attempts(), FORCED, now=NOW)
     assert isinstance(decision, Postpone)
-    assert "by the option cutover" in decision.why
+    assert "it needs a cut-over, see docs/keys/cut-over.md" in decision.why
 
 
 def test_a_full_output_is_made_room_in_before_the_next_key() -> None:
