@@ -115,7 +115,7 @@ class CertificateRotation(RotationOf[Managed, World]):
         outcome, unrecorded = self._begin(run, decision, found)
         if isinstance(decision, CatchUp):
             survey(self.managed)  # who was behind may be so no more
-        if isinstance(decision, Renew) and isinstance(outcome, Finished):
+        if policy.renewal_info and isinstance(decision, Renew) and isinstance(outcome, Finished):
             with suppress(Failure, OSError):  # else at the next look, which tells of it
                 self._asked_ca(run, self._found(run))
         report = Report(self.id, decision, outcome, recovered, unrecorded)
