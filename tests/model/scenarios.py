@@ -12,9 +12,11 @@ from unittest import mock
 from certrotd.certs.policy import COPIES, Policy
 from certrotd.clock import Deadline, ManualClock
 from certrotd.lifecycle.report import Report
+from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import CertificateState, Meta, TargetState
 from certrotd.pki.keys import KeyType, PrivateKey, generate, load, signing_request, spki, to_pem
+from certrotd.pki.renewal import RenewalInfo, Suggestion
 from certrotd.pki.verify import verify_key
 from certrotd.rotation.recovery import Progress, read_progress
 from certrotd.state import records
@@ -102,6 +104,22 @@ def renewal() -> Scenario:
     """Generation 2 is live, proven everywhere and due."""
     days = {1: -120, 2: -61}
     return _scenario(_world(days, live=2))
+
+
+def renewal_as_suggested() -> Scenario:
+    """Generation 2 is live and not due, but its CA wants it renewed, and is asked of the next."""
+    world = _world({1: -60, 2: -10}, live=2, renewal_info=True)
+    window = RenewalInfo(NOW - timedelta(days=2), NOW - timedelta(days=1))
+    told = Suggestion(2, NOW + timedelta(days=1), window, window.start)
+    shelf = world.store.shelf(NAME)
+    recorded = replace(shelf.recorded, suggested=told)
+    world.store.shelves[NAME] = replace(shelf, recorded=recorded)
+
+    def later(known: CertificateFacts) -> RenewalInfo:
+        return RenewalInfo(known.not_after - timedelta(days=30), known.not_after)
+
+    world.otherwise["renewal_info"] = later
+    return _scenario(world)
 
 
 def renewal_after_expiry() -> Scenario:
@@ -196,6 +214,7 @@ ALL: Mapping[str, Callable[[], Scenario]] = {
     make.__name__: make
     for make in (
         renewal,
+        renewal_as_suggested,
         renewal_after_expiry,
         renewal_through_an_outage,
         renewal_in_a_cluster,

@@ -9,6 +9,7 @@ from tests.model.scenarios import ALL, deterministic
 
 FEWEST = {
     "renewal": 380,
+    "renewal_as_suggested": 380,
     "renewal_after_expiry": 380,
     "renewal_through_an_outage": 380,
     "renewal_in_a_cluster": 300,
