@@ -139,6 +139,8 @@ def expiry_of(policy: Policy, known: Delivered, *, now: datetime) -> Iterator[Fi
 def _changed(policy: Policy, drift: str) -> Finding:
     words = f"somebody changed what was delivered: {drift}"
     todo = f"certrotd delivers it again: certrotd rotate {policy.id}"
+    if not policy.enabled:
+        todo = "Its certificate is disabled: certrotd does not deliver it again"
     return Finding(CHANGED, words, FindingSeverity.WARNING, "trouble", todo)
 
 
