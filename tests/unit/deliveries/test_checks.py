@@ -40,11 +40,16 @@ def test_what_a_host_has_is_told_of_before_it_ends(
 
 @dataclass
 class Fake:
-    """A delivery whose host has that ``link``, or is away."""
+    """A delivery whose host has that ``link``, or is away.
+
+    During a look another delivery ``begins``, or a whole one ``brings`` that generation.
+    """
 
     policy: Policy = POLICY
     link: str | None = None
     away: bool = False
+    begins: bool = False
+    brings: int = 0
     asked: int = 0
     woken: int = 0
     state: MemoryState = field(default_factory=MemoryState)
@@ -66,13 +71,15 @@ class Fake:
         self.asked += 1
         if self.away:
             raise Transient("edge is not reached")
+        if self.brings:
+            self.document().write(delivered(self.brings))
         return self.link
 
     def document(self) -> TypedDocument[Delivered]:
         return delivered_in(self.state.document("deliveries/web.edge"))
 
     def in_flight(self) -> bool:
-        return False
+        return self.begins and self.asked > 0
 
     def wake(self) -> None:
         self.woken += 1
@@ -93,6 +100,19 @@ def test_what_was_changed_there_is_remembered_and_told_with_what_comes_of_it(
     known = fake.document().peek()
     assert known is not None
     assert (known.drift, known.seen, fake.woken) == ("live is gone", NOW, 1)
+
+
+@pytest.mark.parametrize(
+    ("fake", "known"), [(Fake(begins=True), delivered()), (Fake(brings=2), delivered(2))]
+)
+def test_what_a_delivery_changes_during_a_look_is_nobody_else_s_change(
+    fake: Fake, known: Delivered
+) -> None:
+    """Remembered, it would be delivered once more for nothing; told, it would be a false alarm."""
+    [found] = HostCheck("edge", [fake], 60.0, ManualClock(NOW)).look()
+    assert found.moving
+    assert fake.document().peek() == known
+    assert fake.woken == 0
 
 
 def test_a_host_that_is_away_is_asked_once_for_all_of_its_deliveries() -> None:
