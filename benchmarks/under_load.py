@@ -15,7 +15,7 @@ import statistics
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -112,6 +112,7 @@ class Clients:
             begun += 1
             await asyncio.sleep(max(0.0, began + begun / RATE - time.monotonic()))
         await asyncio.gather(*kept, *fresh)
+        await asyncio.sleep(PAUSE)  # what is closing still gets its turn
 
     async def _fresh(self) -> None:
         with _Counted(self.counts):
@@ -140,20 +141,23 @@ class Clients:
         if open_ is not None and open_[0].at_eof():
             open_[1].close()
             open_ = None  # nginx has closed it between two requests, and said so in time
-        used = open_ is not None
-        connection = open_ if open_ is not None else await self._connect()
-        try:
-            stays = await self._ask(*connection, "keep-alive")
-        except (_Closed, ConnectionError):
-            connection[1].close()
-            if not used:
-                raise
+        if open_ is not None:
+            with suppress(_Closed):
+                return await self._kept(*open_)
             self.counts.repeated += 1
-            connection = await self._connect()
-            stays = await self._ask(*connection, "keep-alive")
-        if not stays:
-            connection[1].close()
-        return connection if stays else None
+        return await self._kept(*await self._connect())
+
+    async def _kept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """One request; the connection if it stays open."""
+        stays = False
+        try:
+            stays = await self._ask(reader, writer, "keep-alive")
+        finally:
+            if not stays:
+                writer.close()
+        return (reader, writer) if stays else None
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(
@@ -170,11 +174,10 @@ class Clients:
         """One request and its whole answer; whether the connection stays open after it."""
         writer.write((_REQUEST % wish).encode())
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError as error:
-            if error.partial:
-                raise
+            first = await reader.readexactly(1)
+        except (asyncio.IncompleteReadError, ConnectionError):
             raise _Closed from None
+        head = first + await reader.readuntil(b"\r\n\r\n")
         body = await reader.readexactly(len(_ANSWER))
         if not head.startswith(b"HTTP/1.1 200 ") or body != _ANSWER:
             raise ValueError(f"answer {head[:12]!r}")
@@ -194,9 +197,7 @@ class _Counted:
         counts = self._counts
         counts.requests += 1
         counts.slowest = max(counts.slowest, time.monotonic() - self._began)
-        if kind is None:
-            return False
-        if not issubclass(kind, OSError | TimeoutError | EOFError | ValueError | _Closed):
+        if kind is None or not issubclass(kind, Exception):
             return False
         counts.failures[f"{kind.__name__}: {error}"[:80]] += 1
         return True

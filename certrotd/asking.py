@@ -15,10 +15,12 @@ from certrotd.dial import Timeout
 from certrotd.errors import NeedsOperator, Transient, one_line
 from certrotd.https.client import HttpsClient
 from certrotd.https.http1 import Answer
+from certrotd.https.waits import asked_wait
 from certrotd.pki.roots import trust
 
 MAX_SHOWN = 300
 MAX_WAIT = timedelta(minutes=10)
+"""However long a receiver asks to be left alone."""
 _AGAIN = frozenset({408, 429})
 
 
@@ -93,12 +95,6 @@ class Asked:
         said = one_line(answer.content.decode("utf-8", "replace")).strip()
         words = f"{what}: {host} answered {status}{said and f': {said}'}"
         if status >= 500 or status in _AGAIN:
-            raise Transient(words, retry_after=_retry_after(answer.headers.get("retry-after")))
+            wait = asked_wait(answer.headers.get("retry-after"))
+            raise Transient(words, retry_after=None if wait is None else min(wait, MAX_WAIT))
         raise NeedsOperator(words, hint=hint)
-
-
-def _retry_after(value: str | None) -> timedelta | None:
-    """The seconds a receiver asks for, at most ten minutes; a date says nothing."""
-    if value is None or not (value.isascii() and value.isdigit()):
-        return None
-    return min(timedelta(seconds=int(value[:6])), MAX_WAIT)

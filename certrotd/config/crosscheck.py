@@ -286,6 +286,11 @@ def _deliveries(checked: Checked) -> Iterator[ConfigFinding]:
     """Deliveries to unknown hosts, and two of one name or into one directory."""
     names: dict[str, Loc] = {}
     places: dict[tuple[str, Path], Loc] = {}
+    # two accounts of one host may have directories of their own at one path, by chroot
+    accounts = {
+        name: f"{each.user}@{str(each.address).lower()}"
+        for name, each in checked.file.hosts.items()
+    }
     for index, entry in checked.entries:
         for position, each in enumerate(entry.deliver):
             loc: Loc = ("certificates", index, "deliver", position)
@@ -297,7 +302,8 @@ def _deliveries(checked: Checked) -> Iterator[ConfigFinding]:
             if (other := names.setdefault(name, loc)) != loc:
                 message = f"{shown(name)} is also the delivery in {{there}}: give each its own name"
                 yield ConfigFinding((*loc, "name"), message, other=other)
-            if (other := places.setdefault((each.host, each.directory), loc)) != loc:
+            place = accounts.get(each.host, each.host), each.directory
+            if (other := places.setdefault(place, loc)) != loc:
                 message = f"{each.directory} of {each.host} is also that of {{there}}: "
                 message += "give each delivery its own"
                 yield ConfigFinding((*loc, "directory"), message, other=other)

@@ -25,7 +25,6 @@ from certrotd.config.secrets import SecretRef
 
 Keep = Annotated[int, Field(ge=1, le=1000)]
 AccountNumber = Annotated[int, Field(ge=0, le=2**32 - 2)]
-DELIVERED = ("privkey", "cert", "chain", "fullchain", "combined")
 
 
 class HostEntry(Entry):

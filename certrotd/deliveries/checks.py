@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -96,7 +95,9 @@ class HostCheck:
             except Failure as failure:
                 findings.append(_refused(policy, failure))
             else:
-                self._keep(each, document, replace(known, seen=self.clock.now(), drift=drift))
+                # what a delivery has changed meanwhile, nobody else has
+                now = replace(known, seen=self.clock.now(), drift=drift)
+                moving = each.in_flight() or not self._keep(each, document, now)
                 if drift:
                     findings.append(_changed(policy, drift))
             findings += expiry_of(policy, known, now=self.clock.now())
@@ -106,11 +107,15 @@ class HostCheck:
         watched = replace(watched, findings=tuple(findings))
         return Looked(watched, moving or each.in_flight(), PASSING), away
 
-    def _keep(self, each: Delivery, document: TypedDocument[Delivered], found: Delivered) -> None:
-        with contextlib.suppress(Conflict):  # a delivery has written what is newer
+    def _keep(self, each: Delivery, document: TypedDocument[Delivered], found: Delivered) -> bool:
+        """Whether it is remembered, and not what a delivery has written since."""
+        try:
             document.replace(found)
-            if found.drift:
-                each.wake()
+        except Conflict:
+            return False
+        if found.drift:
+            each.wake()
+        return True
 
 
 def drift_of(folder: RemoteFolder, known: Delivered) -> str:
@@ -139,6 +144,8 @@ def expiry_of(policy: Policy, known: Delivered, *, now: datetime) -> Iterator[Fi
 def _changed(policy: Policy, drift: str) -> Finding:
     words = f"somebody changed what was delivered: {drift}"
     todo = f"certrotd delivers it again: certrotd rotate {policy.id}"
+    if not policy.enabled:
+        todo = "Its certificate is disabled: certrotd does not deliver it again"
     return Finding(CHANGED, words, FindingSeverity.WARNING, "trouble", todo)
 
 

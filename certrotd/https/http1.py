@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import h11
 
+from certrotd.errors import NeedsOperator
+
 MAX_HEAD = 64 * 1024
 MAX_INTERIM = 10
 _START = b"HTTP/1."
@@ -36,7 +38,10 @@ class Answer:
 
 
 class Exchange:
-    """One request, whose bytes are ``message``, and then its answer."""
+    """One request, whose bytes are ``message``, and then its answer.
+
+    Raises NeedsOperator for what is no request, without what is in its headers.
+    """
 
     def __init__(
         self, method: str, target: str, host: str, headers: Mapping[str, str], body: bytes | None
@@ -47,7 +52,15 @@ class Exchange:
         fields = [("Host", host), ("Accept-Encoding", "identity"), *headers.items()]
         if body is not None:
             fields.append(("Content-Length", str(len(body))))
-        head = self._http.send(h11.Request(method=method, target=target, headers=fields)) or b""
+        try:
+            head = self._http.send(h11.Request(method=method, target=target, headers=fields)) or b""
+        except (h11.LocalProtocolError, UnicodeError):
+            head = b""
+        if not head:  # outside of the except: what h11 says has the value in it, maybe a secret
+            raise NeedsOperator(
+                f"the request to {host} cannot be written as HTTP/1.1",
+                hint="a header is to be one line of ASCII with no space at its ends: check secrets",
+            )
         data = self._http.send(h11.Data(body)) if body else b""
         self._http.send(h11.EndOfMessage())
         # in one piece: one TLS record and one system call

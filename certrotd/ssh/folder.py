@@ -226,7 +226,11 @@ class RemoteFolder:
             if await self._whole(sftp, path, files):
                 return True
             if await self._read_live(sftp) == name:
-                raise NeedsOperator(f"{path} of {self.session} is live, and not to be replaced")
+                raise NeedsOperator(
+                    f"{path} of {self.session} is live, is not as it was delivered, and is not to "
+                    "be replaced while services read it",
+                    hint=f"rotate its certificate with --force, or remove {self._live} there",
+                )
             await self._remove(sftp, path)
         await self._remove(sftp, staging)
         await _directory(sftp, staging, mode=0o700)

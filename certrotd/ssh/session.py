@@ -20,7 +20,7 @@ from certrotd.ssh.metered import Metered, SentTooMuch
 
 if TYPE_CHECKING:
     import asyncssh
-    from asyncssh import SFTPClient, SSHClientConnection, SSHKey, SSHKeyPair
+    from asyncssh import SFTPClient, SSHClientConnection, SSHKey, SSHKeyPair, SSHKnownHosts
 
 MAX_OUTPUT = 64 * 1024
 """So many bytes of a program's output are kept, of its end."""
@@ -105,7 +105,8 @@ class Session:
                     kept += part
                     del kept[:-MAX_OUTPUT]
                 await process.wait_closed()
-                return Ended(process.exit_status, bytes(kept))
+                code = None if process.exit_signal else process.exit_status
+                return Ended(code, bytes(kept))
 
         return self._run(f"run `{text}`", act, seconds)
 
@@ -126,9 +127,10 @@ class Session:
             # asyncssh may take its time to let go of what is cancelled
             whole = seconds + self._seconds + GRACE
             return self._loop.run_until_complete(asyncio.wait_for(act(), whole))
-        except TimeoutError:
+        except TimeoutError as late:
             self.close()
-            raise Transient(f"{self}: to {what} took longer than {seconds:g}s") from None
+            why = str(late) or f"to {what} took longer than {seconds:g}s"
+            raise Transient(f"{self}: {why}") from None
         except Failure:
             raise
         except (asyncssh.Error, OSError, *_STUMBLES) as error:
@@ -141,9 +143,12 @@ class Session:
     async def _connected(self) -> tuple[SSHClientConnection, SFTPClient]:
         if self._open is not None and not self._open[0].is_closed():
             return self._open
-        async with asyncio.timeout(self._seconds):
-            connection = await self._connect()
-            client = await connection.start_sftp_client()
+        try:
+            async with asyncio.timeout(self._seconds):
+                connection = await self._connect()
+                client = await connection.start_sftp_client()
+        except TimeoutError:
+            raise TimeoutError(f"to log in took longer than {self._seconds:g}s") from None
         self._open = connection, client
         return self._open
 
@@ -163,6 +168,9 @@ class Session:
                 known_hosts=known,
                 username=entry.user,
                 client_keys=keys or None,  # an empty list would be the account's own keys
+                agent_path=None,  # nor are those of SSH_AUTH_SOCK offered
+                x509_trusted_certs=[],  # nor is what is in ~/.ssh trusted
+                x509_trusted_cert_paths=[],
                 password=_text(entry.password.resolve().reveal()) if entry.password else None,
                 agent_forwarding=False,
                 gss_host=None,
@@ -227,13 +235,11 @@ class Session:
                 hint="make one with ssh-keygen; if it has a passphrase, give it",
             ) from None
 
-    def _unknown(self, known: bytes, why: str) -> NeedsOperator:
+    def _unknown(self, known: SSHKnownHosts, why: str) -> NeedsOperator:
         """That the host key is refused: of a host that is not known, or another one than known."""
-        import asyncssh
-
         address, file = self._entry.address, self._entry.known_hosts
         host, port = address.host, address.port
-        matches = asyncssh.import_known_hosts(known.decode()).match(host, "", port)
+        matches = known.match(host, "", port)
         if "evoked" in why:
             return NeedsOperator(f"{self} shows a host key that {file} has revoked")
         if not any((*matches[:2], *matches[3:4], *matches[5:6])):
@@ -262,18 +268,17 @@ def library() -> None:
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 
-def _known_hosts(entry: HostEntry) -> bytes:
+def _known_hosts(entry: HostEntry) -> SSHKnownHosts:
+    """What the file says; for the bytes of an empty one asyncssh would take ~/.ssh/known_hosts."""
     import asyncssh
 
     file = entry.known_hosts
     try:
-        known = read_file(file, limit=MAX_KNOWN_HOSTS)
-        asyncssh.import_known_hosts(known.decode())
+        return asyncssh.import_known_hosts(read_file(file, limit=MAX_KNOWN_HOSTS).decode())
     except FileNotFoundError:
         raise NeedsOperator(f"{file} does not exist", hint="see known_hosts in sshd(8)") from None
     except (UnicodeDecodeError, ValueError) as error:
         raise NeedsOperator(f"{file} is not a file of known hosts: {error}") from None
-    return known
 
 
 def _text(secret: bytes) -> str:

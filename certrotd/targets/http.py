@@ -54,6 +54,8 @@ def build(entry: HttpTargetEntry, context: Context) -> HttpTarget:
         for name, value in revealed.items():
             if not value.isascii() or not value.isprintable():
                 raise NeedsOperator(f"the header {name} is more than a line of ASCII")
+            if value != value.strip():
+                raise NeedsOperator(f"the header {name} begins or ends with a space")
         return revealed
 
     return HttpTarget(

@@ -15,6 +15,8 @@ LOGIN = "user: u, known_hosts: /k"
 HOSTS = f"""issuers: {{lab: {{type: internal}}}}
 hosts:
   edge: {{address: edge.example.com, {LOGIN}, agent: /a}}
+  again: {{address: EDGE.example.com, {LOGIN}, agent: /b}}
+  jailed: {{address: edge.example.com, user: v, known_hosts: /k, agent: /a}}
   far: {{address: "[2001:db8::1]:2222", {LOGIN}, password: {{env: P}}}}
 certificates:
 """
@@ -42,6 +44,11 @@ def certificate(name: str, *entries: str) -> str:
             "/d of edge is also that of ",
         ),
         (
+            HOSTS
+            + certificate("web", *(f"{{host: {n}, directory: /d}}" for n in ("edge", "again"))),
+            "/d of again is also that of ",
+        ),
+        (
             HOSTS + certificate("w" * 60, "{host: edge, directory: /d}"),
             "has more than 64 characters",
         ),
@@ -64,7 +71,8 @@ def certificate(name: str, *entries: str) -> str:
         ),
     ],
     ids=[
-        *("unknown host", "two of one name", "two in one directory", "a name too long"),
+        *("unknown host", "two of one name", "two in one directory", "two names of one host"),
+        "a name too long",
         *("key for all", "owner by name", "no way in", "passphrase alone", "password in the file"),
     ],
 )
@@ -88,3 +96,9 @@ def test_the_example_of_the_page_is_valid(tmp_path: Path) -> None:
     assert (host.address.port, host.timeout.total_seconds()) == (22, 30)
     [entry] = found.certificates[0].deliver
     assert (entry.files, oct(entry.mode), entry.keep) == (("privkey", "fullchain"), "0o640", 3)
+
+
+def test_two_accounts_of_one_host_may_have_one_path(tmp_path: Path) -> None:
+    """Each may be in a chroot of its own."""
+    each = (f"{{host: {name}, directory: /d}}" for name in ("edge", "jailed", "far"))
+    assert len(config(tmp_path, HOSTS + certificate("web", *each)).certificates[0].deliver) == 3

@@ -1,13 +1,22 @@
 """What is told of the deliveries to a host: what ends soon, and a host that stays away."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import cast
 
 import pytest
 
-from certrotd.deliveries.checks import AWAY, CHANGED, PASSING, expiry_of
+from certrotd.clock import ManualClock
+from certrotd.deliveries.checks import AWAY, CHANGED, PASSING, HostCheck, expiry_of
+from certrotd.deliveries.document import delivered_in
+from certrotd.deliveries.policy import Delivered, Policy
+from certrotd.errors import Transient
 from certrotd.lifecycle.finding import FILES, EarlierLooks, Finding, FindingSeverity, Watched
 from certrotd.lifecycle.looked import Looked
+from certrotd.ssh.folder import RemoteFolder
+from certrotd.ssh.session import Session
+from certrotd.state.typed import TypedDocument
+from tests.fakes.state import MemoryState
 from tests.unit.deliveries.examples import DAY, NOW, POLICY, delivered
 
 
@@ -27,6 +36,92 @@ def test_what_a_host_has_is_told_of_before_it_ends(
     """By its own dates, whatever keeps a newer one away."""
     found = list(expiry_of(POLICY, delivered(), now=now))
     assert [(each.kind, each.severity) for each in found] == ([(kind, severity)] if kind else [])
+
+
+@dataclass
+class Fake:
+    """A delivery whose host has that ``link``, or is away.
+
+    During a look another delivery ``begins``, or a whole one ``brings`` that generation.
+    """
+
+    policy: Policy = POLICY
+    link: str | None = None
+    away: bool = False
+    begins: bool = False
+    brings: int = 0
+    asked: int = 0
+    woken: int = 0
+    state: MemoryState = field(default_factory=MemoryState)
+
+    def __post_init__(self) -> None:
+        self.document().write(delivered())
+
+    def session(self) -> Session:
+        return cast("Session", self)
+
+    def close(self) -> None:
+        """As Session.close."""
+
+    def folder(self, session: Session) -> RemoteFolder:
+        assert session is not None
+        return cast("RemoteFolder", self)
+
+    def live(self) -> str | None:
+        self.asked += 1
+        if self.away:
+            raise Transient("edge is not reached")
+        if self.brings:
+            self.document().write(delivered(self.brings))
+        return self.link
+
+    def document(self) -> TypedDocument[Delivered]:
+        return delivered_in(self.state.document("deliveries/web.edge"))
+
+    def in_flight(self) -> bool:
+        return self.begins and self.asked > 0
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+@pytest.mark.parametrize(
+    ("enabled", "todo"), [(True, "certrotd delivers it again"), (False, "is disabled")]
+)
+def test_what_was_changed_there_is_remembered_and_told_with_what_comes_of_it(
+    enabled: bool, todo: str
+) -> None:
+    """A certificate that is disabled is not delivered again, and nobody is told that it is."""
+    fake = Fake(replace(POLICY, enabled=enabled))
+    [found] = HostCheck("edge", [fake], 60.0, ManualClock(NOW)).look()
+    [finding] = found.watched.findings
+    assert (finding.kind, finding.words[-12:]) == (CHANGED, "live is gone")
+    assert todo in finding.todo
+    known = fake.document().peek()
+    assert known is not None
+    assert (known.drift, known.seen, fake.woken) == ("live is gone", NOW, 1)
+
+
+@pytest.mark.parametrize(
+    ("fake", "known"), [(Fake(begins=True), delivered()), (Fake(brings=2), delivered(2))]
+)
+def test_what_a_delivery_changes_during_a_look_is_nobody_else_s_change(
+    fake: Fake, known: Delivered
+) -> None:
+    """Remembered, it would be delivered once more for nothing; told, it would be a false alarm."""
+    [found] = HostCheck("edge", [fake], 60.0, ManualClock(NOW)).look()
+    assert found.moving
+    assert fake.document().peek() == known
+    assert fake.woken == 0
+
+
+def test_a_host_that_is_away_is_asked_once_for_all_of_its_deliveries() -> None:
+    """What is known of each stays as it was."""
+    fakes = [Fake(away=True) for _ in range(3)]
+    looks = HostCheck("edge", fakes, 60.0, ManualClock(NOW)).look()
+    assert [[each.kind for each in look.watched.findings] for look in looks] == [[AWAY]] * 3
+    assert [each.asked for each in fakes] == [1, 0, 0]
+    assert [each.document().peek() for each in fakes] == [delivered()] * 3
 
 
 def looked(kind: str, *, moving: bool = False) -> Looked:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrotd.errors import NeedsOperator
 from certrotd.https.http1 import MAX_HEAD, Answer, ContentTooLarge, Exchange, Malformed
 
 LIMIT = 1000
@@ -39,6 +41,16 @@ def test_a_request_says_its_length_and_asks_for_plain_content() -> None:
         b"Content-Type: x\r\nContent-Length: 2\r\n\r\n\xc3\xa9"
     )
     assert b"Content-Length" not in Exchange("GET", "/", "ca", {}, None).message
+
+
+@pytest.mark.parametrize("value", ["canary ", " canary", "canary\n", "canary\u20ac"])
+def test_a_header_that_cannot_be_sent_is_refused_without_its_value(value: str) -> None:
+    """It may be a secret, and what is raised goes into journals and alerts."""
+    with pytest.raises(NeedsOperator, match="the request to ca cannot be written") as caught:
+        Exchange("POST", "/", "ca", {"Authorization": value}, None)
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None
+    assert Exchange("POST", "/", "ca", {"Authorization": "canary"}, None).message  # the control
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 65536])

@@ -57,6 +57,9 @@ def test_a_check_asks_nobody_and_applying_posts(tmp_path: Path, receiver: Receiv
     token.write_text("two\nlines")
     with pytest.raises(NeedsOperator, match="the header Authorization is more than a line"):
         made.check()
+    token.write_text("Bearer canary-three \n")
+    with pytest.raises(NeedsOperator, match="the header Authorization begins or ends with a space"):
+        made.check()
 
 
 @pytest.mark.parametrize(
