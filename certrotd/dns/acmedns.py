@@ -242,8 +242,13 @@ class AcmeDns:
             if not sent and wanted == before:
                 return
             self._keep(file, None, wanted)  # nobody knows, should this end in the middle
-            for value in sent:
-                self._update(account, value, deadline)
+            try:
+                for value in sent:
+                    self._update(account, value, deadline)
+            except Unpublished:
+                # nobody will withdraw what was refused: it must not have a place for ever
+                self._keep(file, None, [value for value in wanted if value in before])
+                raise
             left = (*(places or ()), *sent)[-PLACES:]
             self._keep(file, left, wanted)
 
@@ -265,6 +270,8 @@ class AcmeDns:
         try:
             found = parsed(content)
             places, wanted = found["places"], [str(each) for each in found["wanted"]]
+            if len(wanted) > PLACES:
+                raise ValueError("more than there is room for")
             if places is None:
                 return None, wanted
             older, newer = places

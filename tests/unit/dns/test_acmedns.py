@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from certrotd.clock import SystemClock
 from certrotd.dns.acmedns import BLANK, AcmeDns, updates
 from certrotd.dns.api import Reach
-from certrotd.dns.records import TxtRecord
+from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.errors import Failure, NeedsOperator, Transient
 from tests.builders import soon, state_folder
 from tests.fakes.acme_dns import AcmeDnsServer
@@ -107,6 +107,38 @@ def test_an_update_that_was_cut_off_is_made_good(
     places.write_text("{")  # and a damaged memory is like none
     solver(api, tmp_path).present(TxtRecord(name, A), deadline=soon())
     assert server.txt(name) == {A}
+
+
+def test_a_value_that_the_server_refuses_takes_no_place(
+    api: PlayedApi, server: AcmeDnsServer, tmp_path: Path
+) -> None:
+    """Nobody withdraws it: two of them would keep every later order waiting, for ever."""
+    name = registered(api, tmp_path, server)
+    api.instead = lambda _: Reply(401, {"error": "forbidden"})
+    for value in (A, B):
+        with pytest.raises(Unpublished):
+            solver(api, tmp_path).present(TxtRecord(name, value), deadline=soon())
+    api.instead = None
+    solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
+    assert server.txt(name) == {C}
+    api.instead = lambda _: Reply(401, {"error": "forbidden"})
+    with pytest.raises(Unpublished):
+        solver(api, tmp_path).withdraw(TxtRecord(name, C), deadline=soon())
+    api.instead = None
+    solver(api, tmp_path).withdraw(TxtRecord(name, C), deadline=soon())
+    assert server.txt(name) == set()
+
+
+def test_a_memory_of_more_values_than_places_is_damaged(
+    api: PlayedApi, server: AcmeDnsServer, tmp_path: Path
+) -> None:
+    """No number of updates brings three values into two places."""
+    name = registered(api, tmp_path, server)
+    solver(api, tmp_path).present(TxtRecord(name, A), deadline=soon())
+    [kept] = (tmp_path / "state/solvers/own").glob("places-*")
+    kept.write_text(json.dumps({"places": [BLANK, A], "wanted": [A, B, C]}))
+    solver(api, tmp_path).withdraw(TxtRecord(name, A), deadline=soon())
+    assert server.txt(name) == set()
 
 
 @pytest.mark.parametrize(
