@@ -20,6 +20,7 @@ from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import CertificateState, Standing
 from certrotd.pki.renewal import LONGEST_POLL, POLL, RETRY, RenewalInfo, Suggestion
 from certrotd.rotation.engine import Finished
+from certrotd.rotation.outcome import Stopped
 from tests.builders import DAY, META, NOW, POLICY, facts, generation, standing
 from tests.fakes.subjects import subject_of
 from tests.unit.certs.rotating import Case
@@ -190,6 +191,15 @@ def test_a_ca_that_does_not_answer_changes_nothing(
     assert (report.failure, report.outcome) == (None, None)
     now = case.clock.now()
     assert advice.kept == replace(known, ask_after=now + wait, why=str(failure))
+
+
+def test_a_stop_in_the_middle_of_a_question_is_no_answer(advice: Advice) -> None:
+    """Whoever starts next asks at once, and not after a day."""
+    case, known = advice.case, advice.kept
+    advice.answer = Stopped("the process was told to stop")
+    report = case.rotate(after=POLL)
+    assert (report.failure, report.outcome) == (None, None)
+    assert advice.kept == known
 
 
 def test_an_order_says_which_certificate_it_replaces(advice: Advice) -> None:
