@@ -76,7 +76,7 @@ class Cloudflare:
         records = f"/zones/{self._id(record.name, deadline)}/dns_records"
         for each in self._listed(records, deadline, type="TXT", name=record.name):
             if (each["name"], each["content"].strip('"')) == (record.name, record.value):
-                self._ask("DELETE", f"{records}/{each['id']}", deadline, done=_GONE)
+                self._ask("DELETE", f"{records}/{each['id']}", deadline, take=_deleted, done=_GONE)
 
     def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
         """Ask for one zone or record: the token is good for something, or it raises."""
@@ -155,6 +155,11 @@ def _succeeded(found: Any) -> bool:
     if found["success"] is not True:
         raise ValueError("no success")
     return True
+
+
+def _deleted(found: Any) -> str:
+    """The id of what was deleted, of which alone the documentation of this request knows."""
+    return str(found["result"]["id"])
 
 
 def _page(found: Any) -> tuple[list[_Object], int]:
