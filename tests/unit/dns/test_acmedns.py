@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.clock import SystemClock
+from certrotd.dns import acmedns
 from certrotd.dns.acmedns import BLANK, AcmeDns, updates
 from certrotd.dns.api import Reach
 from certrotd.dns.records import TxtRecord, Unpublished
@@ -47,8 +49,10 @@ def test_places_that_nobody_knows_are_both_overwritten() -> None:
 
 
 @pytest.fixture
-def server() -> AcmeDnsServer:
-    return AcmeDnsServer("auth.test")
+def server(monkeypatch: pytest.MonkeyPatch) -> AcmeDnsServer:
+    """Its seconds are short ones."""
+    monkeypatch.setattr(acmedns, "SECOND", 0.1)
+    return AcmeDnsServer("auth.test", second=0.1)
 
 
 @pytest.fixture
@@ -84,6 +88,26 @@ def test_a_third_value_waits_for_the_first_two(
     solver(api, tmp_path).withdraw(TxtRecord(name, A), deadline=soon())
     solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
     assert server.txt(name) == {B, C}
+
+
+def test_two_values_of_one_second_are_both_there(
+    api: PlayedApi, server: AcmeDnsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wildcard and its parent, at an account that is new: the first one would be overwritten."""
+    name = registered(api, tmp_path, server)
+    for value in (A, B):
+        solver(api, tmp_path).present(TxtRecord(name, value), deadline=soon())
+    assert server.txt(name) == {A, B}
+    for value in (A, B):
+        solver(api, tmp_path).withdraw(TxtRecord(name, value), deadline=soon())
+    assert server.txt(name) == set()
+    asked = len(api.asked)
+    solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
+    assert len(api.asked) == asked + 1
+    began = time.monotonic()
+    monkeypatch.setattr(acmedns, "SECOND", 30.0)
+    solver(api, tmp_path).withdraw(TxtRecord(name, C), deadline=soon())
+    assert time.monotonic() - began < 25, "where nothing is wanted, any order will do"
 
 
 def test_an_update_that_was_cut_off_is_made_good(
