@@ -104,6 +104,21 @@ class TestBehind:
         assert said == [Behind("web", why, "docker restart web")]
         assert set(engine.log) == {"web: cat /tls/fullchain.pem"}
 
+    def test_not_by_what_it_mounts_of_others(
+        self, live: LiveCertificate, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        """Nobody asked for a restart because the CA of its clients was replaced; a copy counts."""
+        elsewhere = tmp_path_factory.mktemp("ssl")
+        other, copy = elsewhere / "clients.pem", elsewhere / "copy.pem"
+        other.write_text("-----BEGIN CERTIFICATE of another CA")
+        copy.write_bytes(Path(live.live, "fullchain.pem").read_bytes())
+        engine = MemoryEngine(web(mounts=(Mount(str(other), "/clients.pem"),)))
+        engine.ended = Ended(0, b"older")
+        assert made(engine, telling=Telling()).behind_for((live,)) == []
+        engine.found["web"] = web(mounts=(Mount(str(copy), "/web.pem"),))
+        why = "has another file at /web.pem than there is now"
+        assert made(engine, telling=Telling()).behind_for((live,)) == [Behind("web", why)]
+
     def test_by_what_it_serves(self, live: LiveCertificate) -> None:
         """One that takes no connection yet shows nothing."""
         engine = MemoryEngine(web(network=HOST))
