@@ -140,7 +140,8 @@ class AcmeDns:
             if record.value not in wanted and len(wanted) == PLACES:
                 raise Transient(
                     f"{self._what}: both values of {account.fulldomain} are in use by other orders",
-                    hint="two certificates with this name are being renewed; wait for them",
+                    hint="two certificates with this name are being renewed: wait for them; if none"
+                    f" is, remove {self._folder.where(_places_of(account))}",
                 )
             if record.value not in wanted:
                 wanted.append(record.value)
@@ -247,7 +248,7 @@ class AcmeDns:
     @contextmanager
     def _changed(self, account: Account, deadline: Deadline) -> Iterator[list[str]]:
         """The values that are wanted, to be changed; then they are sent, and kept."""
-        file = f"places-{account.subdomain}.json"
+        file = _places_of(account)
         with self._folder.locked(self._what, deadline):
             known = self._known(file)
             wanted = [*known.wanted]
@@ -299,6 +300,10 @@ class AcmeDns:
 
     def _keep(self, file: str, known: Known) -> None:
         self._folder.write(file, json.dumps(asdict(known)).encode())
+
+
+def _places_of(account: Account) -> str:
+    return f"places-{account.subdomain}.json"
 
 
 def _apart(last: float | None, deadline: Deadline) -> None:

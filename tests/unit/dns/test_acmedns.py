@@ -82,9 +82,11 @@ def test_a_third_value_waits_for_the_first_two(
     name = registered(api, tmp_path, server)
     for value in (A, B):
         solver(api, tmp_path).present(TxtRecord(name, value), deadline=soon())
-    with pytest.raises(Transient, match="in use by other orders"):
+    with pytest.raises(Transient, match="in use by other orders") as caught:
         solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
     assert server.txt(name) == {A, B}
+    [kept] = (tmp_path / "state/solvers/own").glob("places-*")
+    assert str(kept) in caught.value.hint, "a state that was restored may know of orders long over"
     solver(api, tmp_path).withdraw(TxtRecord(name, A), deadline=soon())
     solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
     assert server.txt(name) == {B, C}
