@@ -89,6 +89,14 @@ def pulled_forward(live: Generation, state: CertificateState, policy: Policy) ->
     return found.at < own - (live.facts.not_after - live.facts.not_before) * UNPLANNED
 
 
+def renewal_wanted_by(live: Generation, state: CertificateState, policy: Policy) -> datetime | None:
+    """When the window ends to which the CA has pulled a renewal forward; None if it has not."""
+    found = suggestion_for(live, state, policy)
+    if found is None or found.info is None or not pulled_forward(live, state, policy):
+        return None
+    return found.info.end
+
+
 def suggestion_for(
     live: Generation | None, state: CertificateState, policy: Policy
 ) -> Suggestion | None:

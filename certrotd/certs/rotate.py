@@ -29,6 +29,7 @@ from certrotd.lifecycle.runner import RotationOf, Run, Runner, Told
 from certrotd.pki.generation import PLACEHOLDER, Standing
 from certrotd.pki.renewal import LONGEST_POLL, renewal_id, suggested, unanswered
 from certrotd.rotation.engine import Finished, Outcome, Parked, Stuck
+from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import JSON, Plan, Step
 from certrotd.rotation.unexpected import as_failure
 
@@ -134,6 +135,8 @@ class CertificateRotation(RotationOf[Managed, World]):
             return found
         try:
             info = world.renewal_info(live.facts)
+        except Stopped:
+            return found  # whoever starts next asks: the CA has not refused anything
         except Failure as failure:
             wait = failure.retry_after if isinstance(failure, Transient) else LONGEST_POLL
             answer = unanswered(known, live.number, str(failure), retry_after=wait, now=now)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from certrotd.certs.case import Case, left, orders
 from certrotd.certs.decision import Bootstrap, Deploy, Renew, longest_wait
-from certrotd.certs.fitness import usable
+from certrotd.certs.fitness import renewal_wanted_by, usable
 from certrotd.lifecycle.attempts import after_failures, backoff
 from certrotd.lifecycle.decision import Action, Postpone
 from certrotd.lifecycle.gate import Gate
@@ -47,8 +47,10 @@ def _window_closed(case: Case, due: Action) -> Postpone | None:
     if isinstance(due, Deploy) and due.mends:
         return None
     opens, facts = window.opens_at(case.now), case.known_facts
-    near_expiry = facts.not_after - (facts.not_after - facts.not_before) / WINDOW_MARGIN
-    if opens <= case.now or opens >= near_expiry:
+    latest = facts.not_after - (facts.not_after - facts.not_before) / WINDOW_MARGIN
+    if (end := renewal_wanted_by(live, case.standing.state, case.policy)) is not None:
+        latest = min(latest, end)  # after that the CA may revoke it
+    if opens <= case.now or opens >= latest:
         return None
     return Postpone(f"waits for its window, {window}; due: {due.why}", opens, due, Gate.WINDOW)
 
@@ -83,7 +85,10 @@ def _no_wait_asked(_case: Case, due: Action) -> str:
 def _open_window(case: Case, _due: Action) -> str:
     if case.policy.window is None:
         return "no maintenance window is configured"
-    return "the window is open, or is not waited for: near expiry, damage, or asked for by name"
+    return (
+        "the window is open, or is not waited for: near expiry, damage, the CA wants it renewed "
+        "before, or asked for by name"
+    )
 
 
 def _no_backoff(case: Case, _due: Action) -> str:

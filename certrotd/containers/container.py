@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -121,8 +122,11 @@ def container(found: Mapping[str, Any]) -> Container:
 
 
 def recreation(found: Container) -> str:
-    """What to run so that it is made anew, with what it is made with as it is by then."""
-    labels = found.labels or {}
+    """What to run so that it is made anew, with what it is made with as it is by then.
+
+    An image may have any labels: in a shell, nothing of them is more than a word.
+    """
+    labels = {name: shlex.quote(value) for name, value in (found.labels or {}).items()}
     if service := labels.get(SWARM):
         return f"docker service update --force {service}"
     if PROJECT in labels and SERVICE in labels:

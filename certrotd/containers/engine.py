@@ -7,6 +7,7 @@ import itertools
 import json
 import socket
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ MAX_PARTS = 8
 """So many parts, of 2 MiB each, of a file are read."""
 SILENCE = 30.0
 """After so many seconds without an event an engine is asked anew: a dead connection is silent."""
+SHORTEST = 1.0
+"""An answer with events that ends sooner is not asked for anew before so many seconds."""
 _PAUSE = 0.1
 _HEADER = 8  # bytes before each part of the output: its stream and its length
 
@@ -202,12 +205,15 @@ class DockerEngine:
     def starts(self) -> Iterator[str]:
         since = 0  # of the engine's time, in nanoseconds: nothing is missed in between, or repeated
         while True:
+            began = time.monotonic()
             with self._asking("say what starts") as client, _events(client, since) as events:
                 yield ""
                 for name, at in events:
                     if at > since:
                         since = at
                         yield name
+            if time.monotonic() - began < SHORTEST:  # whatever is in between ends each answer
+                time.sleep(SHORTEST)
 
     def logs(self, name: str) -> str:
         with self._asking(f"show what {name} printed", name) as client:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certrotd.clock import Clock, Deadline
-from certrotd.containers.chosen import Task
+from certrotd.containers.chosen import Task, folder
 from certrotd.containers.container import Container, Mount, recreation
 from certrotd.containers.engine import MAX_OUTPUT, Engine
 from certrotd.containers.probing import ContainerProbe
@@ -18,6 +18,7 @@ from certrotd.files.reading import read_file
 from certrotd.pki.generation import Behind, LiveCertificate
 
 CERTIFICATE = "fullchain.pem"
+_FILES = (CERTIFICATE, "cert.pem", "chain.pem", "privkey.pem", "combined.pem")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Survey:
         if words := next(self._made_before(task), None):
             return Behind(found.name, words, recreation(found))
         for mount in self.stale(found):
+            if not any(_has(mount, each) for each in task.certificates):
+                continue  # such as the CA of its clients: who replaces that restarts it
             todo = "" if self.restarts else f"docker restart {found.name}"
             return Behind(found.name, f"has another file at {mount.place} than there is now", todo)
         for each in task.certificates if self.copy else ():
@@ -78,8 +81,7 @@ class Survey:
         does with a link to a folder. A container without cat tells nothing.
         """
         for mount in found.mounts:
-            linked = os.path.islink(mount.source) and os.path.isdir(mount.source)
-            within = f"/{CERTIFICATE}" if linked else ""
+            within = _within(mount)
             if here := pem(mount.source + within):
                 # not by the engine's archive, which follows the mount anew
                 deadline = Deadline(self.clock, self.timeout)
@@ -112,6 +114,20 @@ class Survey:
         if there == (here or None):
             return None
         return f"has no {place}" if there is None else f"has an older {place}"
+
+
+def _within(mount: Mount) -> str:
+    """What to look at in it: a link to a folder has the chain."""
+    linked = os.path.islink(mount.source) and os.path.isdir(mount.source)
+    return f"/{CERTIFICATE}" if linked else ""
+
+
+def _has(mount: Mount, certificate: LiveCertificate) -> bool:
+    """Whether what is mounted is of the certificate: in its folder, or a copy of what is live."""
+    if Path(mount.source).is_relative_to(folder(certificate)):
+        return True
+    here = pem(mount.source + _within(mount))
+    return bool(here) and any(pem(f"{certificate.live}/{name}") == here for name in _FILES)
 
 
 def pem(path: str) -> bytes:

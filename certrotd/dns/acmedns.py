@@ -31,6 +31,7 @@ BLANK = "_" * 43
 """Instead of a value that is withdrawn; acme-dns takes 43 characters of base64url and no others."""
 
 PLACES = 2
+SECOND = 1.0
 _LIMIT = 64 * 1024
 _LABEL = re.compile(r"[a-z0-9-]{1,63}")
 _WORD = re.compile(r"[\x21-\x7e]{1,200}")
@@ -66,6 +67,19 @@ class Account:
         if not (_WORD.fullmatch(username) and _WORD.fullmatch(password)):
             raise ValueError("credentials")
         return cls(domain, fulldomain, subdomain, username, password)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is at a server: its ``places``, the older one first, None if nobody knows.
+
+    ``wanted`` are the values that orders need; ``last`` is when the last update was, in seconds
+    since the epoch, None if that is not known either.
+    """
+
+    places: tuple[str, str] | None
+    wanted: list[str]
+    last: float | None
 
 
 def updates(places: tuple[str, str] | None, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -126,7 +140,8 @@ class AcmeDns:
             if record.value not in wanted and len(wanted) == PLACES:
                 raise Transient(
                     f"{self._what}: both values of {account.fulldomain} are in use by other orders",
-                    hint="two certificates with this name are being renewed; wait for them",
+                    hint="two certificates with this name are being renewed: wait for them; if none"
+                    f" is, remove {self._folder.where(_places_of(account))}",
                 )
             if record.value not in wanted:
                 wanted.append(record.value)
@@ -233,19 +248,28 @@ class AcmeDns:
     @contextmanager
     def _changed(self, account: Account, deadline: Deadline) -> Iterator[list[str]]:
         """The values that are wanted, to be changed; then they are sent, and kept."""
-        file = f"places-{account.subdomain}.json"
+        file = _places_of(account)
         with self._folder.locked(self._what, deadline):
-            places, before = self._places(file)
-            wanted = [*before]
+            known = self._known(file)
+            wanted = [*known.wanted]
             yield wanted
-            sent = updates(places, wanted)
-            if not sent and wanted == before:
+            sent, last = updates(known.places, wanted), known.last
+            if not sent and wanted == known.wanted:
                 return
-            self._keep(file, None, wanted)  # nobody knows, should this end in the middle
-            for value in sent:
-                self._update(account, value, deadline)
-            left = (*(places or ()), *sent)[-PLACES:]
-            self._keep(file, left, wanted)
+            self._keep(file, Known(None, wanted, None))  # should this end in the middle
+            try:
+                for value in sent:
+                    if wanted:
+                        _apart(last, deadline)
+                    self._update(account, value, deadline)
+                    last = deadline.clock.now().timestamp()
+            except Unpublished:
+                # nobody will withdraw what was refused: it must not have a place for ever
+                kept = [value for value in wanted if value in known.wanted]
+                self._keep(file, Known(None, kept, None))
+                raise
+            older, newer = (*(known.places or ()), *sent)[-PLACES:]
+            self._keep(file, Known((older, newer), wanted, last))
 
     def _update(self, account: Account, value: str, deadline: Deadline) -> None:
         self._api.ask(
@@ -257,24 +281,39 @@ class AcmeDns:
             headers={"X-Api-User": account.username, "X-Api-Key": account.password},
         )
 
-    def _places(self, file: str) -> tuple[tuple[str, str] | None, list[str]]:
-        """The places as far as they are known, and the values that are wanted."""
+    def _known(self, file: str) -> Known:
         content = self._folder.read(file, limit=_LIMIT)
         if content is None:
-            return None, []
+            return Known(None, [], 0.0)
         try:
             found = parsed(content)
             places, wanted = found["places"], [str(each) for each in found["wanted"]]
+            if len(wanted) > PLACES:
+                raise ValueError("more than there is room for")
             if places is None:
-                return None, wanted
+                return Known(None, wanted, None)
             older, newer = places
-            return (str(older), str(newer)), wanted
+            last = found.get("last")
+            return Known((str(older), str(newer)), wanted, None if last is None else float(last))
         except (ValueError, KeyError, TypeError):
-            return None, []  # damaged: both places are overwritten
+            return Known(None, [], None)  # damaged: both places are overwritten
 
-    def _keep(self, file: str, places: Sequence[str] | None, wanted: Sequence[str]) -> None:
-        content = {"places": places, "wanted": wanted}
-        self._folder.write(file, json.dumps(content).encode())
+    def _keep(self, file: str, known: Known) -> None:
+        self._folder.write(file, json.dumps(asdict(known)).encode())
+
+
+def _places_of(account: Account) -> str:
+    return f"places-{account.subdomain}.json"
+
+
+def _apart(last: float | None, deadline: Deadline) -> None:
+    """Wait for a second since the ``last`` update: acme-dns has the time of each in whole ones.
+
+    Of two places of the same second it overwrites whichever its database finds first.
+    """
+    since = 0.0 if last is None else max(0.0, deadline.clock.now().timestamp() - last)
+    if since < SECOND:
+        deadline.pause(SECOND - since)
 
 
 def _echoed(value: str, found: Any) -> None:

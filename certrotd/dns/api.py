@@ -106,7 +106,8 @@ class JsonApi:
     """The JSON API at ``url``; ``credentials`` gives the headers that carry them, at each request.
 
     ``needs`` says, in a hint, what the credentials have to be good for. ``reason`` finds the words
-    of a refusal in its JSON; where it finds none, the beginning of the text is shown.
+    of a refusal in its JSON; where it finds none, the beginning of the text is shown. ``denied``
+    says whether that JSON is about the credentials, whatever its status.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class JsonApi:
         credentials: Callable[[], Mapping[str, str]],
         needs: str,
         reason: Callable[[Any], object],
+        denied: Callable[[Any], bool] = lambda _content: False,
     ) -> None:
         self._what = reach.what
         self._requests = Requests(reach)
@@ -124,6 +126,7 @@ class JsonApi:
         self._credentials = credentials
         self._needs = needs
         self._reason = reason
+        self._denied = denied
 
     def ask(
         self,
@@ -157,7 +160,9 @@ class JsonApi:
         found = None if content is UNREADABLE else means(answer.status, content)
         if found is not None:
             return found
-        raise judged(self._what, answer, self._said(answer, content, credentials), self._needs)
+        said = self._said(answer, content, credentials)
+        denied = content is not UNREADABLE and self._denied(content)
+        raise judged(self._what, answer, said, self._needs, denied=denied)
 
     def _said(self, answer: Answer, content: object, credentials: Mapping[str, str]) -> str:
         said: object = None
@@ -166,24 +171,27 @@ class JsonApi:
                 said = self._reason(content)
             except (KeyError, TypeError, IndexError, AttributeError):
                 said = None
-        text = said if isinstance(said, str) and said else _beginning(answer)
+        text = said if isinstance(said, str) and said else _text(answer)
         for secret in filter(None, _secrets(credentials)):  # some say back what they were told
             text = text.replace(secret, "***")
-        return one_line(text)[:MAX_SHOWN]
+        return one_line(text[:MAX_SHOWN])[:MAX_SHOWN]
 
 
-def judged(what: str, answer: Answer, said: str, needs: str) -> Failure:
-    """What an answer that is no success means, ``said`` in the provider's own words."""
+def judged(what: str, answer: Answer, said: str, needs: str, *, denied: bool = False) -> Failure:
+    """What an answer that is no success means, ``said`` in the provider's own words.
+
+    ``denied``: it refuses the credentials, whatever its status.
+    """
     status = answer.status
     words = f"{what} answered {status}{said and f': {said}'}"
+    if denied or status in (401, 403):
+        return Unpublished(f"{what} refuses the credentials: {said or status}", hint=needs)
     if status in _AGAIN or status >= 500:
         return Transient(words, retry_after=asked_wait(answer.headers.get("retry-after")))
     if status < 400:
         return Unpublished(
             f"{what} redirects (HTTP {status}), which is not followed", hint="correct its URL"
         )
-    if status in (401, 403):
-        return Unpublished(f"{what} refuses the credentials: {said or status}", hint=needs)
     return Unpublished(words, hint="check its settings in the configuration")
 
 
@@ -258,7 +266,7 @@ def _json(content: bytes) -> object:
         return UNREADABLE
 
 
-def _beginning(answer: Answer) -> str:
+def _text(answer: Answer) -> str:
     if "html" in answer.headers.get("content-type", "").lower():
         return "a page for people (HTML)"
-    return answer.content[:MAX_SHOWN].decode("utf-8", "replace").strip()
+    return answer.content.decode("utf-8", "replace").strip()

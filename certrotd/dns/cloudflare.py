@@ -6,7 +6,6 @@ Each value is a record of its own there, so others at the name are never touched
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -58,6 +57,7 @@ class Cloudflare:
             credentials=lambda: {"Authorization": f"Bearer {word(token, f'{reach.what}: token')}"},
             needs=_NEEDS,
             reason=_reason,
+            denied=lambda content: bool(_codes(content) & _MALFORMED),
         )
 
     def present(self, record: TxtRecord, *, deadline: Deadline) -> None:
@@ -76,7 +76,7 @@ class Cloudflare:
         records = f"/zones/{self._id(record.name, deadline)}/dns_records"
         for each in self._listed(records, deadline, type="TXT", name=record.name):
             if (each["name"], each["content"].strip('"')) == (record.name, record.value):
-                self._ask("DELETE", f"{records}/{each['id']}", deadline, done=_GONE)
+                self._ask("DELETE", f"{records}/{each['id']}", deadline, take=_deleted, done=_GONE)
 
     def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
         """Ask for one zone or record: the token is good for something, or it raises."""
@@ -128,22 +128,38 @@ class Cloudflare:
         deadline: Deadline,
         *,
         given: object = None,
-        take: Callable[[Any], Any] = lambda found: found["success"],
+        take: Callable[[Any], Any] | None = None,
         done: frozenset[int] = frozenset(),
     ) -> Any:
         """What ``take`` finds; True if it was ``done`` before, by the code of an error."""
-        means = partial(self._means, done)
-        return self._api.ask(method, path, given, deadline=deadline, take=take, means=means)
+        return self._api.ask(
+            method,
+            path,
+            given,
+            deadline=deadline,
+            take=take or _succeeded,
+            means=lambda _status, content: True if _codes(content) & done else None,
+        )
 
-    def _means(self, done: frozenset[int], _status: int, content: Any) -> bool | None:
-        try:
-            codes = {each["code"] for each in content["errors"]}
-        except (KeyError, TypeError):
-            return None
-        if codes & _MALFORMED:
-            said = f"{self._what} refuses the credentials: {_reason(content)}"
-            raise Unpublished(said, hint=_NEEDS)
-        return True if codes & done else None
+
+def _codes(content: Any) -> frozenset[int]:
+    """Those of the errors that an answer tells of; none where it tells of them in another way."""
+    try:
+        return frozenset(each["code"] for each in content["errors"])
+    except (KeyError, TypeError):
+        return frozenset()
+
+
+def _succeeded(found: Any) -> bool:
+    """ValueError for an answer with the status of a success that says otherwise."""
+    if found["success"] is not True:
+        raise ValueError("no success")
+    return True
+
+
+def _deleted(found: Any) -> str:
+    """The id of what was deleted, of which alone the documentation of this request knows."""
+    return str(found["result"]["id"])
 
 
 def _page(found: Any) -> tuple[list[_Object], int]:

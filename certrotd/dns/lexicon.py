@@ -114,9 +114,9 @@ class Lexicon:
             raise Stopped("the process was told to stop")
         if ran.status is None:
             raise Transient(f"{self._what} did not end in time, or printed too much: killed")
+        if ran.status:
+            raise NeedsOperator(f"{self._what} {ran.how} without reporting the result")
         failure = self._judged(ran.output)
-        if failure is None and ran.status:
-            failure = NeedsOperator(f"{self._what} {ran.how} without reporting the result")
         if failure is not None:
             raise failure
 

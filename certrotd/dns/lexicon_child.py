@@ -9,21 +9,26 @@ null).
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import resource
 import signal
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 MAX_MEMORY = 512 * 1024 * 1024
 MAX_SHOWN = 300
+LATER = 2
+"""So many seconds after its time it ends by itself."""
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def main() -> None:
     """Do what is asked, and say what came of it."""
     asked = json.loads(os.environ.pop("CERTROTD_LEXICON"))
-    signal.alarm(max(1, round(asked["seconds"])))  # whoever waits for us may be gone
+    # whoever waits for us may be gone; one who is there ends us before, and says why
+    signal.alarm(math.ceil(asked["seconds"]) + LATER)
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
     out = os.dup(1)
     os.dup2(2, 1)  # what a provider prints is no answer
@@ -99,10 +104,16 @@ def _said(kind: str, why: str, asked: dict[str, Any], wait: object = None) -> di
 
 
 def scrubbed(text: str, options: dict[str, str]) -> str:
-    """``text`` without the values of any option: which of them are secrets is not known here."""
-    for value in sorted(options.values(), key=len, reverse=True):
+    """``text`` without the values of any option: which of them are secrets is not known here.
+
+    Nor as they are in the URL of a request, which is what an error of a connection shows.
+    """
+    values: set[str] = set()
+    for value in options.values():
         if len(value) > 3:
-            text = text.replace(value, "***")
+            values |= {value, quote(value), quote_plus(value), quote(value, safe="")}
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, "***")
     return text[:MAX_SHOWN]
 
 

@@ -308,7 +308,8 @@ class Scheduler:
     def _queue(self, subject: Id, due: Due) -> None:
         self._due[subject] = due
         fate = self._work.subjects[subject].fate
-        self._pools[subject.kind].put(subject, fate, spends=due.claim is not None)
+        pool, spends = self._pools[subject.kind], due.claim is not None
+        pool.put(subject, fate, spends=spends, asks=due is ASK)
 
     def _pump(self) -> None:
         """Begin as much as there is room for."""

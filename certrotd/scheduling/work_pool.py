@@ -13,31 +13,37 @@ from certrotd.scheduling.fair_queue import FairQueue, Pool
 
 
 class WorkPool:
-    """What is due and what runs; what spends from an account comes after what does not."""
+    """What is due and what runs; what spends from an account comes after what does not.
+
+    Last comes what only asks whether it is due: whoever does not answer that keeps nothing waiting.
+    """
 
     def __init__(self, slots: int, fates: Collection[Fate]) -> None:
         services, parts = {fate.service for fate in fates}, {fate.part for fate in fates}
         self._pool: Pool[Id] = Pool(slots, len(services), len(parts))
         self._spending: FairQueue[Id] = FairQueue()
         self._others: FairQueue[Id] = FairQueue()
+        self._asking: FairQueue[Id] = FairQueue()
 
     @property
     def running(self) -> Collection[Id]:
         """What has a slot."""
         return self._pool.running
 
-    def put(self, subject: Id, fate: Fate, *, spends: bool) -> None:
+    def put(self, subject: Id, fate: Fate, *, spends: bool, asks: bool = False) -> None:
         """Have it wait for a slot."""
-        (self._spending if spends else self._others).put(subject, fate)
+        queue = self._asking if asks else self._spending if spends else self._others
+        queue.put(subject, fate)
 
     def remove(self, subject: Id) -> None:
         """It waits no more, if it did."""
         self._spending.remove(subject)
         self._others.remove(subject)
+        self._asking.remove(subject)
 
     def clear(self) -> list[Id]:
         """Nothing waits any more; what did."""
-        return [*self._spending.clear(), *self._others.clear()]
+        return [*self._spending.clear(), *self._others.clear(), *self._asking.clear()]
 
     def next(self, affords: Callable[[Id], bool]) -> Id | None:
         """The next one, without a slot yet; of what spends, one that can."""
@@ -45,7 +51,7 @@ class WorkPool:
         while subject is None:
             subject = self._spending.take(self._pool)
             if subject is None:
-                return None
+                return self._asking.take(self._pool)
             if not affords(subject):
                 subject = None
         return subject

@@ -242,8 +242,12 @@ class DockerTarget:
         self._prove(task, proves=proves)
 
     def _prove(self, task: Task, *, proves: bool) -> None:
-        for probe in self.probes if proves else ():
-            probe.proven(task)
+        """Where it is reached by now: a start may give it another address or port."""
+        if not (proves and self.probes):
+            return
+        now = replace(task, container=self.engine.get(task.name))
+        for probe in self.probes:
+            probe.proven(now)
 
     def _restart(self, found: Container) -> None:
         self.fence()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.clock import Deadline, SystemClock
+from certrotd.dns import acmedns
 from certrotd.dns.acmedns import AcmeDns
 from certrotd.dns.api import Reach
 from certrotd.dns.cloudflare import Cloudflare
@@ -71,8 +72,9 @@ class TestAcmeDns(SolverClaims):
     OTHER = TxtRecord(f"{'2' * 8}.{ZONE}", ONE.value)
 
     @pytest.fixture
-    def rig(self, tmp_path: Path) -> Iterator[Rig]:
-        there = AcmeDnsServer(ZONE)
+    def rig(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+        monkeypatch.setattr(acmedns, "SECOND", 0.1)
+        there = AcmeDnsServer(ZONE, second=0.1)
         for subdomain in ("1" * 8, "2" * 8):
             there.accounts[subdomain] = {
                 "username": f"user-{subdomain}",

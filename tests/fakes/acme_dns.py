@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,13 +19,17 @@ Publish = Callable[[str, tuple[str, ...]], object]
 class AcmeDnsServer:
     """Accounts below ``zone``, each with two places, of which an update overwrites the older.
 
+    Which is older it knows by whole ``second``s, and takes the first of two, as acme-dns does
+    (pkg/database/db.go); tests in a hurry have shorter ones.
     ``publish`` is told all the values of a name whenever they change.
     """
 
     zone: str
     publish: Publish = lambda _name, _values: None
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    second: float = 1.0
     places: dict[str, list[str]] = field(default_factory=dict)
+    updated: dict[str, list[int]] = field(default_factory=dict)
 
     def answer(self, asked: Asked) -> Reply:
         """What the API answers."""
@@ -62,7 +67,9 @@ class AcmeDnsServer:
             return Reply(401, {"error": "forbidden"})
         if not _TXT.fullmatch(txt):
             return Reply(400, {"error": "bad_txt"})
-        self.places[subdomain] = [self.places[subdomain][1], txt]
+        times = self.updated.setdefault(subdomain, [0, 0])
+        older = times.index(min(times))
+        self.places[subdomain][older], times[older] = txt, int(time.time() / self.second)
         values = tuple(each for each in self.places[subdomain] if each)
         self.publish(str(account["fulldomain"]), values)
         return Reply(200, {"txt": txt})

