@@ -20,7 +20,7 @@ _INI = re.compile(rb"^\[sops\][ \t]*\r?\n((?:(?!\[)[^\n]*(?:\n|\Z))*)", re.MULTI
 _INI_LINE = re.compile(rb"^([a-z_0-9]+)[ \t]*=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 _INDENT = re.compile(rb"^( +)\S", re.MULTILINE)
 """Of the first line that is indented at all: by tabs, JSON is by default."""
-_LISTED = re.compile(r"([a-z_]+?)__list_(\d+)__map_([a-z_0-9]+)")
+_LISTED = re.compile(r"([a-z_]+?)__list_(\d{1,9})__map_([a-z_0-9]+)")
 _PASSING = ("lastmodified", "mac", "version")
 """What each writing changes."""
 _RULES = ("_suffix", "_regex")
@@ -28,6 +28,8 @@ _NO_RULE = {"unencrypted_suffix": "_unencrypted"}
 """What a file without a rule is read as, and written with."""
 _WRAPPED = ("enc", "created_at")
 """The same of one recipient."""
+_NOTHING = (None, "", "null", "~")
+"""How formats write that there is no value."""
 
 
 class Stanza(NamedTuple):
@@ -67,7 +69,7 @@ def _metadata(kind: str, data: bytes, found: Any) -> Metadata:
     stanzas, others, settings = list[Stanza](), set[str](), dict[str, str]()
     for name, value in found.items():
         if not isinstance(value, list):
-            if name not in _PASSING and value not in (None, ""):
+            if name not in _PASSING and value not in _NOTHING:
                 settings[str(name)] = str(value)
             continue
         for each in value:
@@ -115,8 +117,16 @@ def _yaml(data: bytes) -> Any:
         return None
     import yaml
 
+    class Loader(yaml.BaseLoader):
+        """Of texts alone, each written out: what an alias repeats may grow without end."""
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError
+            return super().compose_node(parent, index)
+
     try:
-        read = [yaml.safe_load(each) for each in blocks]
+        read = [yaml.load(each, Loader) for each in blocks]  # noqa: S506  # it makes texts
     except (yaml.YAMLError, ValueError, RecursionError):
         raise Damaged("what it says under sops is not whole") from None
     if any(each != read[0] for each in read):

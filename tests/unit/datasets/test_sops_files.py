@@ -80,6 +80,7 @@ def test_the_census_opens_every_data_key(tmp_path: Path) -> None:
         (f"{YAML}---\n{YAML.replace('3.', '4.')}", Damaged, "say different things"),
         (YAML.replace("    mac:", "    key_groups: [{}]\n    mac:"), Unsupported, "key groups"),
         (YAML.replace("    mac:", "    pgp: [x]\n    mac:"), Damaged, "are not recipients"),
+        (YAML.replace("    mac:", "    x: &x {}\n    y: *x\n    mac:"), Damaged, "is not whole"),
         (f"{ENV}sops_key_groups__list_0__map_age=x\n", Unsupported, "key groups"),
         ("sops_on=true\n", Damaged, "under sops is not whole"),
         ("[sops]\non = true\n", Damaged, "under sops is not whole"),
@@ -104,6 +105,10 @@ def test_other_files_are_none_of_sops(text: str) -> None:
 @example(before=b"", after=b"\n    a: &a [*a]\n")
 @example(before=b"", after=b"\n    a: !!python/object:os.x\n")
 @example(before=b"", after=b"\n    a: 2026-99-99\n    ? {}\n")
+@example(before=b"", after=b"\n    mac: x\n    pgp: [{1: a, b: c, 2026-01-01: d}]\n")
+@example(before=b"", after=b"\n    mac: x\n    a: 0x" + b"f" * 5000 + b"\n")
+@example(before=b"", after=b"\n    a: &a {b: *a}\n---\nsops:\n    a: &a {b: *a}\n")
+@example(before=b"sops_age__list_" + b"9" * 5000 + b"__map_enc=x", after=b"")
 def test_bytes_of_any_kind_raise_nothing_else(before: bytes, after: bytes) -> None:
     """Whatever somebody writes into a file."""
     for begins in (b"sops:", b'{"sops": {', b"sops_mac=", b"[sops]\n", b""):
