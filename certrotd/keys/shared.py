@@ -68,7 +68,8 @@ class Shared:
     def _used(self) -> Collection[str]:
         """The KEKs that may have wrapped something: all of them where a keyring does not tell."""
         keys, used = self.config.keys, set[str]()
-        for name in sorted(each.stem for each in (self.config.state_dir / MARKS).glob("*.json")):
+        kept = [self.config.state_dir / each for each in (KEYRINGS, MARKS)]  # a kill parts them
+        for name in sorted({each.stem for place in kept for each in place.glob("*.json")}):
             document = self.premises.state.document(f"{KEYRINGS}/{name}")
             try:
                 content = document.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,17 @@ class TestKek:
             rings.document.unlink()
         else:
             rings.document.write_bytes(b"{}")
+        rings.config["keyrings"]["users"] = {"outputs": [rings.tink("users.json")]}
+        (rings.place / "kek").unlink()
+        assert "is not there" in why_not(rings.rotate(name="users"))
+        assert not (rings.place / "kek").exists()
+
+    def test_no_kek_is_made_while_a_keyring_without_a_mark_is_wrapped_by_it(
+        self, rings: Rings
+    ) -> None:
+        """A kill before the mark was written, or a lost mark, is no reason."""
+        rings.done()
+        shutil.rmtree(rings.place / "state/keyring-marks")
         rings.config["keyrings"]["users"] = {"outputs": [rings.tink("users.json")]}
         (rings.place / "kek").unlink()
         assert "is not there" in why_not(rings.rotate(name="users"))
