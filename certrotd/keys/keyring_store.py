@@ -154,7 +154,7 @@ class KeyringStore:
 
     def elsewhere(self, document: Document, mark: Document) -> KeyringStore:
         """A store of the same keyring under the same KEKs, in other documents."""
-        return KeyringStore(self._name, document, mark, self._keks)
+        return KeyringStore(self._name, document, mark, self._keks, make_keks=self._make_keks)
 
     def highest(self) -> int:
         """The highest revision that was ever written; raises Unreadable."""
