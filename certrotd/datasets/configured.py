@@ -73,6 +73,9 @@ MARKS = {"symmetric-encryption": symmetric_header.MAGIC, "ansible-vault": ansibl
 _ROWS = {"schema_name", "table", "key", "columns", "where", "json_paths", "lists", "searchable"}
 _ROWS |= {"codec", "associated_data", "plaintext", "others"}
 """What of a table's entry says which rows there are, and what is made of them."""
+_FILES = {"roots", "include", "exclude", "codec", "associated_data", "plaintext", "content_keys"}
+_FILES |= {"content_cipher"}
+"""The same of files."""
 OBJECTS = 20
 """So many objects of a cluster are written between two looks at whether to stop."""
 
@@ -256,7 +259,7 @@ def _opened_files(
     form = _form_of_files(entry, exposure)
     with closing(FilesDataset(name, tree, streamed=entry.is_streamed)) as dataset:
         pace = Pace(entry.batch, entry.files_per_second)
-        order = _digest(entry, {"roots", "include", "exclude", "codec", "associated_data"})
+        order = _digest(entry, _FILES)
         yield Opened(dataset, form, pace, entry.may_be_empty, order=order)
 
 
