@@ -181,6 +181,19 @@ class TestKek:
         (rings.place / "state/kek").unlink()
         assert rings.view().state == "ok"
 
+    def test_a_first_try_of_an_older_certrotd_stays_readable(self, rings: Rings) -> None:
+        """It called the KEK of the state directory local; that is not made anew, either."""
+        rings.config["keks"] = {"local": {"type": "file", "path": str(rings.place / "state/kek")}}
+        rings.done()
+        del rings.config["keks"]
+        assert rings.view().state == "ok"
+        (rings.place / "state/kek").rename(rings.place / "elsewhere")
+        rings.config["keyrings"]["users"] = {"outputs": [rings.tink("users.json")]}
+        assert "is not there" in why_not(rings.rotate(name="users"))
+        (rings.place / "elsewhere").rename(rings.place / "state/kek")
+        rings.done(FORCED)
+        assert rings.states() == {1: State.DECRYPT_ONLY, 2: State.ACTIVE}
+
     def test_a_kek_that_left_the_configuration_is_named(self, rings: Rings) -> None:
         """For reports; one that is configured has its type beside it."""
         with rings.keyring() as keyring:
