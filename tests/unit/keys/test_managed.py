@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from certrotd.datasets import configured
 from certrotd.errors import Failure
 from certrotd.keyring.states import State
 from certrotd.keys.decision import Rotate
@@ -339,6 +340,27 @@ class TestBackup:
         assert "is no recipient of age" in str(problem)
         assert "is no recipient of age" in why_not(rings.rotate())
         assert not (rings.place / "backups").exists()
+
+
+@pytest.mark.parametrize("missing", ["program", "library"])
+def test_no_key_is_made_whose_files_of_sops_nothing_could_rotate(
+    rings: Rings, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """The old one would be needed for ever; the first key needs neither."""
+    program = "/nowhere/sops" if missing == "program" else "true"
+    files = {"type": "files", "roots": [str(rings.place / "f")], "codec": "sops"}
+    rings.orders["datasets"] = {"secrets": {**files, "sops": {"program": program}}}
+    rings.orders["algorithm"] = "age-x25519"
+    rings.orders["outputs"] = [{"type": "age-identities", "path": str(rings.place / "keys.txt")}]
+    if missing == "library":
+        monkeypatch.setattr(configured, "installed", lambda _module: False)
+    rings.done()
+    why = why_not(rings.rotate(FORCED))
+    assert rings.states() == {1: State.ACTIVE}
+    if missing == "program":
+        assert "the dataset secrets: the program /nowhere/sops is not an executable file" in why
+    else:
+        assert "the dataset secrets needs the Python module pyrage, which is not" in why
 
 
 def test_the_failures_are_typed(rings: Rings) -> None:
