@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from certrotd.codecs.errors import Damaged, Unsupported
+from certrotd.codecs.errors import Damaged, TooLarge, Unsupported
 
+MOST = 256 * 1024
+"""So many bytes of YAML are read, which takes a second: of 500 recipients, say."""
 _YAML = re.compile(rb"^sops:[ \t]*\r?\n((?:[ \t][^\n]*(?:\n|\Z)|\r?\n)+)", re.MULTILINE)
 _DOTENV = re.compile(rb"^sops_([a-z_0-9]+)=(.*)$", re.MULTILINE)
 _INI = re.compile(rb"^\[sops\][ \t]*\r?\n((?:(?!\[)[^\n]*(?:\n|\Z))*)", re.MULTILINE)
@@ -112,9 +114,11 @@ def _json(data: bytes) -> Any:
 
 def _yaml(data: bytes) -> Any:
     """That of one document; each of several has the same."""
-    blocks = [found[0] for found in _YAML.finditer(data)]
+    blocks = list(dict.fromkeys(found[0] for found in _YAML.finditer(data)))
     if not blocks:
         return None
+    if sum(map(len, blocks)) > MOST:
+        raise TooLarge(f"what it says under sops takes more than {MOST:,} bytes")
     import yaml
 
     class Loader(yaml.BaseLoader):

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from certrotd.clock import SystemClock
-from certrotd.codecs.errors import CodecError, Damaged, Unsupported
+from certrotd.codecs.errors import CodecError, Damaged, TooLarge, Unsupported
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets.configured import opened
 from certrotd.datasets.reencryption import Pass
@@ -91,6 +91,15 @@ def test_what_is_not_whole_is_refused(text: str, kind: type[CodecError], words: 
     """It was meant to be a file of SOPS."""
     with pytest.raises(kind, match=words):
         metadata_of(text.encode())
+
+
+def test_many_documents_are_read_once_and_long_metadata_is_not_read() -> None:
+    """Every document repeats it; what somebody has made of 16 MiB would take a minute."""
+    assert metadata_of(f"{YAML}---\n".encode() * 1000) == metadata_of(YAML.encode())
+    stanza = "        - recipient: age1x\n          enc: x\n"
+    long = YAML.replace("    age:\n", f"    age:\n{stanza * 10_000}")
+    with pytest.raises(TooLarge, match="takes more than 262,144 bytes"):
+        metadata_of(long.encode())
 
 
 @pytest.mark.parametrize(
