@@ -96,16 +96,33 @@ def make_shares(threshold: int, of: int, *, as_json: bool) -> int:
     if as_json:
         print_json({"recipient": made.recipient, "threshold": threshold, "shares": words})
         return 0
-    say(f"recipient: {made.recipient}", sys.stdout)
+    recipient = f"recipient: {made.recipient}"
+    say(recipient, sys.stdout)
     one_by_one = sys.stdin.isatty() and sys.stdout.isatty()
     for number, line in enumerate(words, 1):
+        share = f"share {number} of {of}"
         if one_by_one:
-            input(f"share {number} of {of}: Enter shows it to its custodian, alone. ")
-        say(f"share {number} of {of}: {line}", sys.stdout)
-        if one_by_one:
-            input("Enter clears the screen. ")
-            sys.stdout.write(_CLEAR)
+            _show_alone(share, line)
+        else:
+            say(f"{share}: {line}", sys.stdout)
+    if one_by_one:  # the screen that had it was cleared
+        say(recipient, sys.stdout)
     return 0
+
+
+def _show_alone(share: str, line: str) -> None:
+    """Show a share until its custodian has it, and not longer, however that ends."""
+    try:
+        input(f"{share}: Enter shows it to its custodian, alone. ")
+        say(f"{share}: {line}", sys.stdout)
+        input("Enter clears the screen. ")
+    except EOFError:
+        raise NeedsOperator(
+            "standard input ended before every custodian had a share",
+            hint="make all shares anew: the ones that were shown are of no use",
+        ) from None
+    finally:
+        sys.stdout.write(_CLEAR)
 
 
 def _key(by: By) -> Key | None:

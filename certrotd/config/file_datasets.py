@@ -1,6 +1,7 @@
 """Datasets of type files: encrypted files below directories."""
 
 import string
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import PurePosixPath
@@ -162,6 +163,11 @@ class FilesDatasetEntry(Entry):
         return self.codec in ("stream", "symmetric-encryption")
 
     @property
+    def libraries(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+        """As SqlDatasetEntry.libraries."""
+        return {"escrow": ("codec", ("pyrage",))} if self.codec == "sops" else {}
+
+    @property
     def batch(self) -> int:
         """So many are re-encrypted between two looks at whether to stop."""
         return 20 if self.codec == "sops" else 1000
@@ -191,4 +197,6 @@ class FilesDatasetEntry(Entry):
             path = self.sops.environment.get("PATH")
             found = path if isinstance(path, str) else None
             yield from program(self.sops.program, ("sops", "program"), path=found)
-            yield from library("pyrage", ("codec",), extra="escrow")
+        for extra, (option, modules) in self.libraries.items():
+            for module in modules:
+                yield from library(module, (option,), extra=extra)

@@ -110,7 +110,7 @@ class FileKekEntry(Entry):
     path: AbsolutePath = Field(description="The file; its mode must be 0600.")
     create: bool = Field(
         default=True,
-        description="Whether certrotd makes the file before it keeps its first keyring. A file "
+        description="Whether certrotd makes the file before it wraps its first keyring. A file "
         "that is missing later is never made anew.",
     )
 

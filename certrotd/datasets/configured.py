@@ -54,6 +54,7 @@ from certrotd.state.typed import TypedDocument
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
+    from certrotd.datasets.sops_program import SopsProgram
     from certrotd.datasets.sql_dialect import Dialect
 
 CODECS: dict[str, Codec] = {
@@ -73,6 +74,9 @@ MARKS = {"symmetric-encryption": symmetric_header.MAGIC, "ansible-vault": ansibl
 _ROWS = {"schema_name", "table", "key", "columns", "where", "json_paths", "lists", "searchable"}
 _ROWS |= {"codec", "associated_data", "plaintext", "others"}
 """What of a table's entry says which rows there are, and what is made of them."""
+_FILES = {"roots", "include", "exclude", "codec", "associated_data", "plaintext", "content_keys"}
+_FILES |= {"content_cipher"}
+"""The same of files."""
 OBJECTS = 20
 """So many objects of a cluster are written between two looks at whether to stop."""
 
@@ -147,14 +151,14 @@ def opened(
         assert clusters is not None, "it is of a keyring"
         yield _opened_objects(name, entry, clusters)
         return
+    check_libraries(name, entry)
     if isinstance(entry, FilesDatasetEntry):
         yield from _opened_files(name, entry, exposure)
         return
-    check_libraries(name, entry)
     yield from _opened_table(name, entry)
 
 
-def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
+def check_libraries(name: str, entry: SqlDatasetEntry | FilesDatasetEntry) -> None:
     """Raise NeedsOperator if a library that the dataset needs is not installed."""
     for extra, (_, modules) in entry.libraries.items():
         for module in modules:
@@ -162,6 +166,15 @@ def check_libraries(name: str, entry: SqlDatasetEntry) -> None:
                 words = f"the dataset {name} needs the Python module {module}"
                 hint = how_to_install(extra)
                 raise NeedsOperator(f"{words}, which is not installed", hint=hint)
+
+
+def check_program(name: str, entry: FilesDatasetEntry) -> None:
+    """Raise NeedsOperator if the program is not installed that re-encrypts the files."""
+    if entry.codec == "sops":
+        try:
+            _sops_program(entry).require()
+        except NeedsOperator as error:
+            raise NeedsOperator(f"the dataset {name}: {error.message}", hint=error.hint) from None
 
 
 def _digest(entry: OwnDatasetEntry, options: set[str]) -> str:
@@ -256,7 +269,7 @@ def _opened_files(
     form = _form_of_files(entry, exposure)
     with closing(FilesDataset(name, tree, streamed=entry.is_streamed)) as dataset:
         pace = Pace(entry.batch, entry.files_per_second)
-        order = _digest(entry, {"roots", "include", "exclude", "codec", "associated_data"})
+        order = _digest(entry, _FILES)
         yield Opened(dataset, form, pace, entry.may_be_empty, order=order)
 
 
@@ -333,14 +346,18 @@ def _form_of_files(entry: FilesDatasetEntry, exposure: Callable[[], Exposure]) -
 
 def _sops(entry: FilesDatasetEntry) -> Form:
     from certrotd.datasets.sops_files import STANZAS, SopsForm
+
+    return SopsForm(STANZAS, plaintext=Leftover(entry.plaintext), program=_sops_program(entry))
+
+
+def _sops_program(entry: FilesDatasetEntry) -> SopsProgram:
     from certrotd.datasets.sops_program import SopsProgram
 
     def variables() -> Mapping[str, str]:
         return reveal(entry.sops.environment)
 
     seconds = entry.sops.timeout.total_seconds()
-    program = SopsProgram(entry.sops.program, seconds, variables, SystemClock())
-    return SopsForm(STANZAS, plaintext=Leftover(entry.plaintext), program=program)
+    return SopsProgram(entry.sops.program, seconds, variables, SystemClock())
 
 
 def _form(entry: SqlDatasetEntry) -> Form:

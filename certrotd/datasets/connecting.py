@@ -118,9 +118,8 @@ def _postgresql(url: URL, password: bytes | None, timeout: float) -> tuple[Engin
     def _connected(_dialect: object, _record: object, told: Any, named: Any) -> PatientConnection:
         connection = PatientConnection.connect(*told, **named)
         connection.seconds = timeout + GRACE
-        if (
-            connection.info.parameter_status("client_encoding") == "SQL_ASCII"
-        ):  # it is whatever it is
+        encoding = connection.info.parameter_status("client_encoding")
+        if encoding == "SQL_ASCII":  # text is whatever it is
             connection.execute("set client_encoding to 'UTF8'")
             connection.commit()
         return connection

@@ -12,15 +12,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from certrotd.codecs.errors import Damaged, Unsupported
+from certrotd.codecs.errors import Damaged, TooLarge, Unsupported
 
+MOST = 256 * 1024
+"""So many bytes of YAML are read, which takes a second: of 500 recipients, say."""
 _YAML = re.compile(rb"^sops:[ \t]*\r?\n((?:[ \t][^\n]*(?:\n|\Z)|\r?\n)+)", re.MULTILINE)
 _DOTENV = re.compile(rb"^sops_([a-z_0-9]+)=(.*)$", re.MULTILINE)
 _INI = re.compile(rb"^\[sops\][ \t]*\r?\n((?:(?!\[)[^\n]*(?:\n|\Z))*)", re.MULTILINE)
 _INI_LINE = re.compile(rb"^([a-z_0-9]+)[ \t]*=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 _INDENT = re.compile(rb"^( +)\S", re.MULTILINE)
 """Of the first line that is indented at all: by tabs, JSON is by default."""
-_LISTED = re.compile(r"([a-z_]+?)__list_(\d+)__map_([a-z_0-9]+)")
+_LISTED = re.compile(r"([a-z_]+?)__list_(\d{1,9})__map_([a-z_0-9]+)")
 _PASSING = ("lastmodified", "mac", "version")
 """What each writing changes."""
 _RULES = ("_suffix", "_regex")
@@ -28,6 +30,8 @@ _NO_RULE = {"unencrypted_suffix": "_unencrypted"}
 """What a file without a rule is read as, and written with."""
 _WRAPPED = ("enc", "created_at")
 """The same of one recipient."""
+_NOTHING = (None, "", "null", "~")
+"""How formats write that there is no value."""
 
 
 class Stanza(NamedTuple):
@@ -67,7 +71,7 @@ def _metadata(kind: str, data: bytes, found: Any) -> Metadata:
     stanzas, others, settings = list[Stanza](), set[str](), dict[str, str]()
     for name, value in found.items():
         if not isinstance(value, list):
-            if name not in _PASSING and value not in (None, ""):
+            if name not in _PASSING and value not in _NOTHING:
                 settings[str(name)] = str(value)
             continue
         for each in value:
@@ -110,13 +114,23 @@ def _json(data: bytes) -> Any:
 
 def _yaml(data: bytes) -> Any:
     """That of one document; each of several has the same."""
-    blocks = [found[0] for found in _YAML.finditer(data)]
+    blocks = list(dict.fromkeys(found[0] for found in _YAML.finditer(data)))
     if not blocks:
         return None
+    if sum(map(len, blocks)) > MOST:
+        raise TooLarge(f"what it says under sops takes more than {MOST:,} bytes")
     import yaml
 
+    class Loader(yaml.BaseLoader):
+        """Of texts alone, each written out: what an alias repeats may grow without end."""
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError
+            return super().compose_node(parent, index)
+
     try:
-        read = [yaml.safe_load(each) for each in blocks]
+        read = [yaml.load(each, Loader) for each in blocks]  # noqa: S506  # it makes texts
     except (yaml.YAMLError, ValueError, RecursionError):
         raise Damaged("what it says under sops is not whole") from None
     if any(each != read[0] for each in read):

@@ -7,7 +7,6 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from certrotd.errors import InvalidInput
 from certrotd.files.disktrouble import DiskTrouble
@@ -15,9 +14,6 @@ from certrotd.files.reading import read_status
 from certrotd.files.writing import create_file, make_directory
 from certrotd.kek import sealing, volume
 from certrotd.kek.port import Context, Description, KekUnavailable, Unfit
-
-if TYPE_CHECKING:  # which the client library does without
-    pass
 
 _TRIES = 3
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -148,21 +148,28 @@ class KeyringStore:
         """
         if found is not None:
             return self._put(keyring, found.at)
+        data, after = self._sealed(keyring)  # else what is there stays where it is
         if self._document.revision() != ABSENT:
             self._document.set_aside()
-        return self._put(keyring, ABSENT)
+        return self._written(data, after, ABSENT)
 
     def elsewhere(self, document: Document, mark: Document) -> KeyringStore:
         """A store of the same keyring under the same KEKs, in other documents."""
-        return KeyringStore(self._name, document, mark, self._keks)
+        return KeyringStore(self._name, document, mark, self._keks, make_keks=self._make_keks)
 
     def highest(self) -> int:
         """The highest revision that was ever written; raises Unreadable."""
         return self._known()
 
     def _put(self, keyring: Keyring, expected: str) -> Found:
+        data, after = self._sealed(keyring)
+        return self._written(data, after, expected)
+
+    def _sealed(self, keyring: Keyring) -> tuple[bytes, Keyring]:
         self._make_keks()
-        data, after = sealed(keyring, self._keks)
+        return sealed(keyring, self._keks)
+
+    def _written(self, data: bytes, after: Keyring, expected: str) -> Found:
         at = self._document.write(data, expected=expected)
         self._least = after.revision
         # A crash before this leaves a lower mark than the keyring's revision, never a higher one.

@@ -23,6 +23,8 @@ from certrotd.state.ports import Document
 KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
 """Where a keyring and its highest revision are kept, each under its name."""
+_OWN_ONCE = "local"
+"""What certrotd called OWN_KEK in keyrings while an entry could have that name, too."""
 
 
 class Shared:
@@ -40,11 +42,12 @@ class Shared:
 
     @cached_property
     def former(self) -> Keks:
-        """The KEK of keyrings that were made while none was configured, once one is."""
+        """The KEK of keyrings that were made while none was configured, under its other names."""
         config = self.config
-        entry = FileKekEntry(type="file", path=config.state_dir / "kek")
-        there = config.state is None and OWN_KEK not in config.keys.keks
-        return {OWN_KEK: kek_of(OWN_KEK, entry)} if there else {}
+        if config.state is not None:
+            return {}
+        own = kek_of(OWN_KEK, FileKekEntry(type="file", path=config.state_dir / "kek"))
+        return {name: own for name in (OWN_KEK, _OWN_ONCE) if name not in config.keys.keks}
 
     def make_keks(self) -> None:
         """Make the files of KEKs that are to be made, if nothing was ever wrapped by them.
@@ -68,7 +71,8 @@ class Shared:
     def _used(self) -> Collection[str]:
         """The KEKs that may have wrapped something: all of them where a keyring does not tell."""
         keys, used = self.config.keys, set[str]()
-        for name in sorted(each.stem for each in (self.config.state_dir / MARKS).glob("*.json")):
+        kept = [self.config.state_dir / each for each in (KEYRINGS, MARKS)]  # a kill parts them
+        for name in sorted({each.stem for place in kept for each in place.glob("*.json")}):
             document = self.premises.state.document(f"{KEYRINGS}/{name}")
             try:
                 content = document.read()
@@ -79,7 +83,7 @@ class Shared:
                 return keys.keks
             outputs = keys.keyrings[name].outputs if name in keys.keyrings else ()
             used.update(n for each in outputs if isinstance(each, SealedEntry) for n in each.keks)
-        return used
+        return used | {OWN_KEK} if _OWN_ONCE in used else used
 
     def target(self, name: str) -> Applied:
         """A target by its name."""

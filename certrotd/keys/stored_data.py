@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from certrotd.clock import Clock
 from certrotd.config.context import Connect
 from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
+from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.keyring.keyring import Keyring
 from certrotd.keys.census import Census, count_of, still_of
@@ -74,12 +75,14 @@ class StoredData:
             return opened.tally(keyring.every_key())
 
     def unopenable(self) -> Iterator[Failure]:
-        """The datasets whose libraries are not installed; no database is asked."""
-        from certrotd.datasets.configured import check_libraries
+        """The datasets whose libraries or programs are not installed; no database is asked."""
+        from certrotd.datasets.configured import check_libraries, check_program
 
         for name, entry in self.entries.items():
-            if isinstance(entry, SqlDatasetEntry):
+            if isinstance(entry, SqlDatasetEntry | FilesDatasetEntry):
                 yield from failed(partial(check_libraries, name, entry))
+            if isinstance(entry, FilesDatasetEntry):
+                yield from failed(partial(check_program, name, entry))
 
     def unsearchable(self) -> Iterator[Failure]:
         """The datasets in which rows would not be found while two keys live."""

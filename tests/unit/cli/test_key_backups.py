@@ -155,9 +155,32 @@ class TestShares:
         shown = _shown(host, "shares", "--threshold", "2", "--of", "3").split("\x1b[2J")
         assert [each.count("share ") for each in shown] == [1, 1, 1, 0]
         assert len(asked) == 6
+        assert shown[-1].removeprefix("\x1b[3J") == shown[0].splitlines(keepends=True)[0]
         host("keys", "shares", "--threshold", "4", "--of", "3")
         assert host.code != 0
         assert len(host.err.splitlines()) == 1
+
+    @pytest.mark.parametrize("left", [0, 1, 4])
+    def test_a_ceremony_that_is_broken_off_shows_no_share_any_longer(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch, left: int
+    ) -> None:
+        """As by Ctrl-D: one line says what to do, and it is no success."""
+        entered = iter([""] * left)
+
+        def enter(_words: str) -> str:
+            try:
+                return next(entered)
+            except StopIteration:
+                raise EOFError from None
+
+        monkeypatch.setattr("builtins.input", enter)
+        for stream in (sys.stdin, sys.stdout):
+            monkeypatch.setattr(stream, "isatty", lambda: True)
+        host("keys", "shares", "--threshold", "2", "--of", "3")
+        assert host.code == 1
+        assert "make all shares anew" in host.err
+        assert len(host.err.splitlines()) == 1
+        assert host.out.endswith("\x1b[H\x1b[2J\x1b[3J")
 
 
 def _shown(host: Host, *arguments: str) -> str:

@@ -115,6 +115,27 @@ def tree(tmp_path: Path) -> Tree:
     return found
 
 
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"plaintext": "encrypt"},
+        {"content_keys": "replace"},
+        {"content_cipher": "aes-256-gcm-hkdf"},
+        {"exclude": ["x"]},
+    ],
+    ids=lambda each: next(iter(each)),
+)
+def test_a_position_is_none_where_files_are_to_be_something_else(
+    tree: Tree, edited: dict[str, Any]
+) -> None:
+    """Those before it would be left as they are; how fast it goes does not matter."""
+    before = tree.with_it(lambda found: found.order)
+    tree.options = {"files_per_second": 5}
+    assert tree.with_it(lambda found: found.order) == before
+    tree.options = edited
+    assert tree.with_it(lambda found: found.order) != before
+
+
 def without_empty(tree: Tree) -> None:
     (tree.root / "empty").unlink()
     del tree.plaintexts["empty"]

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from certrotd.clock import SystemClock
-from certrotd.codecs.errors import CodecError, Damaged, Unsupported
+from certrotd.codecs.errors import CodecError, Damaged, TooLarge, Unsupported
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets.configured import opened
 from certrotd.datasets.reencryption import Pass
@@ -80,6 +80,7 @@ def test_the_census_opens_every_data_key(tmp_path: Path) -> None:
         (f"{YAML}---\n{YAML.replace('3.', '4.')}", Damaged, "say different things"),
         (YAML.replace("    mac:", "    key_groups: [{}]\n    mac:"), Unsupported, "key groups"),
         (YAML.replace("    mac:", "    pgp: [x]\n    mac:"), Damaged, "are not recipients"),
+        (YAML.replace("    mac:", "    x: &x {}\n    y: *x\n    mac:"), Damaged, "is not whole"),
         (f"{ENV}sops_key_groups__list_0__map_age=x\n", Unsupported, "key groups"),
         ("sops_on=true\n", Damaged, "under sops is not whole"),
         ("[sops]\non = true\n", Damaged, "under sops is not whole"),
@@ -90,6 +91,15 @@ def test_what_is_not_whole_is_refused(text: str, kind: type[CodecError], words: 
     """It was meant to be a file of SOPS."""
     with pytest.raises(kind, match=words):
         metadata_of(text.encode())
+
+
+def test_many_documents_are_read_once_and_long_metadata_is_not_read() -> None:
+    """Every document repeats it; what somebody has made of 16 MiB would take a minute."""
+    assert metadata_of(f"{YAML}---\n".encode() * 1000) == metadata_of(YAML.encode())
+    stanza = "        - recipient: age1x\n          enc: x\n"
+    long = YAML.replace("    age:\n", f"    age:\n{stanza * 10_000}")
+    with pytest.raises(TooLarge, match="takes more than 262,144 bytes"):
+        metadata_of(long.encode())
 
 
 @pytest.mark.parametrize(
@@ -104,6 +114,10 @@ def test_other_files_are_none_of_sops(text: str) -> None:
 @example(before=b"", after=b"\n    a: &a [*a]\n")
 @example(before=b"", after=b"\n    a: !!python/object:os.x\n")
 @example(before=b"", after=b"\n    a: 2026-99-99\n    ? {}\n")
+@example(before=b"", after=b"\n    mac: x\n    pgp: [{1: a, b: c, 2026-01-01: d}]\n")
+@example(before=b"", after=b"\n    mac: x\n    a: 0x" + b"f" * 5000 + b"\n")
+@example(before=b"", after=b"\n    a: &a {b: *a}\n---\nsops:\n    a: &a {b: *a}\n")
+@example(before=b"sops_age__list_" + b"9" * 5000 + b"__map_enc=x", after=b"")
 def test_bytes_of_any_kind_raise_nothing_else(before: bytes, after: bytes) -> None:
     """Whatever somebody writes into a file."""
     for begins in (b"sops:", b'{"sops": {', b"sops_mac=", b"[sops]\n", b""):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from certrotd.datasets import configured
 from certrotd.errors import Failure
 from certrotd.keyring.states import State
 from certrotd.keys.decision import Rotate
@@ -155,6 +157,17 @@ class TestKek:
         assert "is not there" in why_not(rings.rotate(name="users"))
         assert not (rings.place / "kek").exists()
 
+    def test_no_kek_is_made_while_a_keyring_without_a_mark_is_wrapped_by_it(
+        self, rings: Rings
+    ) -> None:
+        """A kill before the mark was written, or a lost mark, is no reason."""
+        rings.done()
+        shutil.rmtree(rings.place / "state/keyring-marks")
+        rings.config["keyrings"]["users"] = {"outputs": [rings.tink("users.json")]}
+        (rings.place / "kek").unlink()
+        assert "is not there" in why_not(rings.rotate(name="users"))
+        assert not (rings.place / "kek").exists()
+
     def test_a_first_try_without_keks_goes_on_with_them(self, rings: Rings) -> None:
         """The KEK of the state directory opens its keyrings until the configured ones wrap them."""
         keks = rings.config.pop("keks")
@@ -168,6 +181,19 @@ class TestKek:
         rings.ask(rewrap)
         (rings.place / "state/kek").unlink()
         assert rings.view().state == "ok"
+
+    def test_a_first_try_of_an_older_certrotd_stays_readable(self, rings: Rings) -> None:
+        """It called the KEK of the state directory local; that is not made anew, either."""
+        rings.config["keks"] = {"local": {"type": "file", "path": str(rings.place / "state/kek")}}
+        rings.done()
+        del rings.config["keks"]
+        assert rings.view().state == "ok"
+        (rings.place / "state/kek").rename(rings.place / "elsewhere")
+        rings.config["keyrings"]["users"] = {"outputs": [rings.tink("users.json")]}
+        assert "is not there" in why_not(rings.rotate(name="users"))
+        (rings.place / "elsewhere").rename(rings.place / "state/kek")
+        rings.done(FORCED)
+        assert rings.states() == {1: State.DECRYPT_ONLY, 2: State.ACTIVE}
 
     def test_a_kek_that_left_the_configuration_is_named(self, rings: Rings) -> None:
         """For reports; one that is configured has its type beside it."""
@@ -314,6 +340,27 @@ class TestBackup:
         assert "is no recipient of age" in str(problem)
         assert "is no recipient of age" in why_not(rings.rotate())
         assert not (rings.place / "backups").exists()
+
+
+@pytest.mark.parametrize("missing", ["program", "library"])
+def test_no_key_is_made_whose_files_of_sops_nothing_could_rotate(
+    rings: Rings, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """The old one would be needed for ever; the first key needs neither."""
+    program = "/nowhere/sops" if missing == "program" else "true"
+    files = {"type": "files", "roots": [str(rings.place / "f")], "codec": "sops"}
+    rings.orders["datasets"] = {"secrets": {**files, "sops": {"program": program}}}
+    rings.orders["algorithm"] = "age-x25519"
+    rings.orders["outputs"] = [{"type": "age-identities", "path": str(rings.place / "keys.txt")}]
+    if missing == "library":
+        monkeypatch.setattr(configured, "installed", lambda _module: False)
+    rings.done()
+    why = why_not(rings.rotate(FORCED))
+    assert rings.states() == {1: State.ACTIVE}
+    if missing == "program":
+        assert "the dataset secrets: the program /nowhere/sops is not an executable file" in why
+    else:
+        assert "the dataset secrets needs the Python module pyrage, which is not" in why
 
 
 def test_the_failures_are_typed(rings: Rings) -> None:

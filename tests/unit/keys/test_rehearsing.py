@@ -79,6 +79,13 @@ def test_a_rehearsal_says_how_long_an_emergency_takes_and_changes_nothing(
     assert "a new key in" in facts["Emergency rehearsed"].note
 
 
+def test_a_kek_that_is_still_to_be_made_fails_no_rehearsal(stored: Rehearsing) -> None:
+    """It was added to the configuration, and the keyring not written since."""
+    stored.config["keks"]["other"] = {"type": "file", "path": str(stored.place / "kek2")}
+    found = stored.rehearse()
+    assert found.succeeded, found
+
+
 def test_nothing_of_others_is_removed_where_copies_are_made(tmp_path: Path) -> None:
     """Though it is called as the keyring; what a rehearsal that was killed left there is."""
     scratch = tmp_path / "scratch"

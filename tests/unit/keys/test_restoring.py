@@ -93,6 +93,20 @@ class TestNoKeyring:
 class TestRestore:
     """Going on from a backup."""
 
+    def test_what_cannot_be_wrapped_takes_the_place_of_nothing(self, rings: Rings) -> None:
+        """The disk of the KEK is away: what is there, and cannot be read, stays where it is."""
+        rings.done()
+        data = newest(rings)
+        rings.document.write_bytes(b"damaged")
+        (rings.place / "kek").rename(rings.place / "elsewhere")
+        with pytest.raises(Failure, match="kek is not there"):
+            restored(rings, data)
+        assert rings.document.name == "orders.json"
+        assert rings.document.read_bytes() == b"damaged"
+        (rings.place / "elsewhere").rename(rings.place / "kek")
+        restored(rings, data)
+        assert rings.states() == {1: State.PRE_ACTIVE}
+
     def test_a_new_host_goes_on_with_the_same_keys(self, rings: Rings, spare: Rings) -> None:
         """Under a KEK of its own, at a higher revision; its outputs are delivered after."""
         rings.done()
