@@ -103,7 +103,8 @@ def from_kubeconfig(path: Path, *, context: str | None = None) -> Access:
     namespace = str(chosen["context"].get("namespace") or "default")
 
     def asked() -> str:  # it may be a plug-in's, which is asked again once it expires
-        return str(found.auth_settings()["BearerToken"]["value"]).removeprefix("Bearer ").strip()
+        value = str(found.auth_settings()["BearerToken"]["value"])
+        return _checked(value.removeprefix("Bearer "), f"what {path} gives")
 
     file = _token_file(path, chosen["context"].get("user"))
     token = partial(token_in, file) if file is not None else asked if found.api_key else None
@@ -136,10 +137,12 @@ def token_in(path: Path) -> str:
         data = read_file(path, limit=_TOKEN_SIZE)
     except FileNotFoundError:
         raise NeedsOperator(f"there is no token at {path}") from None
-    try:
-        token = data.decode("ascii").strip()
-    except UnicodeDecodeError:
-        token = ""
-    if not token or not token.isprintable() or " " in token:
-        raise InvalidInput(f"what is in {path} is no token")
+    return _checked(data.decode("utf-8", "replace"), f"what is in {path}")
+
+
+def _checked(text: str, what: str) -> str:
+    """A token as a header takes it; raises InvalidInput, which does not show it."""
+    token = text.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise InvalidInput(f"{what} is no token")
     return token

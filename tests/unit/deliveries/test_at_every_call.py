@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -58,6 +58,7 @@ class Host:
     serves: str = ""
     bad: str = ""
     unproven: str = ""
+    changed: str | None = None
 
     def call(self, what: str, effect: Callable[[], T]) -> T:
         """One call, which may fail, or be the last one of the process."""
@@ -78,6 +79,9 @@ class Host:
 
     def stamps(self, name: str, files: Sequence[str]) -> dict[str, Stamp]:
         return self.call("stamps", lambda: {each: Stamp("00", 0o640, 0, 0) for each in files})
+
+    def different(self, name: str, wanted: Mapping[str, Stamp]) -> str | None:
+        return self.call("different", lambda: self.changed)
 
     def switch(self, name: str) -> None:
         assert name in self.folders, "it would lead to nothing"
@@ -235,6 +239,15 @@ def test_nobody_is_led_back_to_a_certificate_that_has_expired() -> None:
     assert isinstance(outcome, RolledBack)
     assert case.host.link == NEW
     assert "the former expired" in str(outcome.facts["kept"])
+
+
+def test_nobody_is_led_back_to_files_that_somebody_has_changed() -> None:
+    """A whole pair is not replaced by one that may be no pair."""
+    case = Case(host=Host(bad=NEW, changed="privkey.pem is gone"))
+    outcome = case.run()
+    assert isinstance(outcome, RolledBack)
+    assert case.host.link == NEW
+    assert "somebody changed the former there: privkey.pem is gone" in str(outcome.facts["kept"])
 
 
 def test_a_generation_of_another_key_never_leaves() -> None:

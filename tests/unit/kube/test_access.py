@@ -66,6 +66,19 @@ def test_a_token_that_is_none_is_never_sent(tmp_path: Path, data: bytes) -> None
     assert "two words" not in str(caught.value)
 
 
+def test_a_token_of_a_kubeconfig_that_is_none_is_never_sent(tmp_path: Path) -> None:
+    """Nor shown: h11 would quote it in what it raises."""
+    ca, _ = pki.make_root("cluster").write(tmp_path, "ca")
+    told = json.loads(Credentials("https://127.0.0.1:1", ca).kubeconfig())
+    told["users"][0]["user"] = {"token": "two words"}
+    (tmp_path / "config").write_text(json.dumps(told))
+    found = from_kubeconfig(tmp_path / "config")
+    assert found.token is not None
+    with pytest.raises(InvalidInput, match="gives is no token") as caught:
+        found.token()
+    assert "two words" not in str(caught.value)
+
+
 def test_a_token_that_is_not_there_is_said(tmp_path: Path) -> None:
     """With its path."""
     with pytest.raises(NeedsOperator, match="there is no token at"):
