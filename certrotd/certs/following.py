@@ -24,6 +24,8 @@ READY = 15.0
 """And so many after it the second one."""
 FLIGHT = 5.0
 """So many seconds later a certificate is looked at that is being rotated."""
+LEAST = 5.0
+"""A start has a certificate looked at so many seconds after the look before, however many start."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds until somebody who could not be heard is asked again: doubled each time."""
 
@@ -130,14 +132,20 @@ class Looks:
         self._now = now or time.monotonic
         self._changed = threading.Condition()
         self._due: dict[tuple[Id, float], tuple[float, Managed]] = {}
+        self._last: dict[Id, float] = {}
         self._closed = False
 
     def ask(self, managed: Iterable[Managed], seconds: float) -> None:
-        """Have each looked at in so many seconds; the same again puts it off no further."""
+        """Have each looked at in so many seconds; the same again puts it off no further.
+
+        A host on which containers start all the time is not looked at all the time.
+        """
         with self._changed:
+            now = self._now()
             for each in managed:
-                at = self._now() + seconds
-                self._due.setdefault((each.policy.id, seconds), (at, each))
+                subject = each.policy.id
+                at = max(now + seconds, self._last.get(subject, now - LEAST) + LEAST)
+                self._due.setdefault((subject, seconds), (at, each))
             self._changed.notify_all()
 
     def next(self) -> Managed | None:
@@ -150,6 +158,7 @@ class Looks:
                 key, (at, managed) = min(self._due.items(), key=lambda item: item[1][0])
                 if (left := at - self._now()) <= 0:
                     del self._due[key]
+                    self._last[managed.policy.id] = self._now()
                     return managed
                 self._changed.wait(left)
         return None

@@ -96,8 +96,9 @@ def suggested(
     """What to keep of an answer; ``draw`` in [0, 1) says where in a window that is new.
 
     A window that is as it was keeps its moment: otherwise each answer would put it off. The first
-    answer about what was ``created`` just now is believed after a day: a CA that would have
-    everything renewed at once is asked for an order a day, and not without end.
+    answer about what was ``created`` just now is believed after a day, and so are those after it if
+    that was needed: a CA that would have everything renewed at once is asked for an order a day,
+    and not without end, also if the window moves with the clock.
     """
     wait = info.retry_after or POLL
     kept = replace(info, retry_after=None)
@@ -105,7 +106,8 @@ def suggested(
     at = known.at if known and not first and known.info == kept else None
     if at is None:
         at = info.start + (info.end - info.start) * draw
-        at = max(at, created + SETTLES) if first else at
+        settled = created + SETTLES
+        at = max(at, settled) if first or (known and known.at == settled) else at
     after = now + min(max(wait, SHORTEST_POLL), LONGEST_POLL)
     return Suggestion(generation, after, kept, at)
 

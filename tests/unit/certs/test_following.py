@@ -79,7 +79,7 @@ class Heard:
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
     """In a hurry."""
-    for name in ("SETTLES", "READY", "FLIGHT"):
+    for name in ("SETTLES", "READY", "FLIGHT", "LEAST"):
         monkeypatch.setattr(following, name, 0.01)
     found = Heard()
     service = found.following()
@@ -143,6 +143,19 @@ def test_a_certificate_is_due_once_however_often_it_is_asked_for() -> None:
     assert looks.next() is managed
     looks.close()
     assert looks.next() is None
+
+
+def test_a_host_on_which_something_always_starts_is_not_always_looked_at() -> None:
+    """Each look asks of every container, and one with a probe shakes hands with it."""
+    now, looked = 0.0, 0
+    looks, managed = Looks(lambda: now), WatchedCertificate().managed
+    for second in range(60):
+        now = float(second)
+        looks.ask([managed], 1)
+        while looks._due and min(looks._due.values(), key=lambda due: due[0])[0] <= now:
+            assert looks.next() is managed
+            looked += 1
+    assert 10 <= looked <= 12
 
 
 def test_certificates_are_heard_of_by_the_sources_of_their_targets() -> None:

@@ -48,14 +48,22 @@ def test_a_moment_is_drawn_once() -> None:
 
 
 def test_the_first_answer_about_what_is_new_is_believed_after_a_day() -> None:
-    """The next one at once, if it is another; and of what is older the first one, too."""
+    """And of what is older at once."""
     gone = replace(INFO, start=NOW - DAY, end=NOW - DAY / 2)
     first = suggested(None, 5, gone, created=NOW, draw=0.5, now=NOW)
     assert first.at == NOW + DAY
     assert suggested(first, 5, gone, created=NOW, draw=0.5, now=NOW).at == NOW + DAY
-    moved = replace(gone, end=NOW)
-    assert suggested(first, 5, moved, created=NOW, draw=0.5, now=NOW).at == NOW - DAY / 2
     assert told(None, 5, gone, draw=0.5, now=NOW).at == NOW - DAY * 3 / 4
+
+
+def test_a_window_that_moves_with_the_clock_is_an_order_a_day() -> None:
+    """It is another one at each answer, and always over; one that is pulled forward counts."""
+    gone = replace(INFO, start=NOW - DAY, end=NOW - DAY / 2)
+    moved = replace(gone, end=NOW)
+    first = suggested(None, 5, gone, created=NOW, draw=0.5, now=NOW)
+    assert suggested(first, 5, moved, created=NOW, draw=0.5, now=NOW).at == NOW + DAY
+    planned = suggested(None, 5, INFO, created=NOW, draw=0.5, now=NOW)
+    assert suggested(planned, 5, moved, created=NOW, draw=0.5, now=NOW).at == NOW - DAY / 2
 
 
 @pytest.mark.parametrize(
