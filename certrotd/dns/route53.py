@@ -39,8 +39,12 @@ _BUSY = frozenset({"Throttling", "ThrottlingException", "PriorRequestNotComplete
 _DENIED = frozenset({"IncompleteSignature", "ExpiredToken", "ExpiredTokenException"})
 _OURS = frozenset({"host", "content-length", "user-agent"})
 _MAX_PAGES = 100
-_PAUSE = 2.0
+_PAUSE, _LONGEST_PAUSE = 2.0, 15.0
 _Values = tuple[str, ...]
+
+
+class Throttled(Transient):
+    """It was not done, because the account has asked too much in this second."""
 
 
 class Route53:
@@ -199,9 +203,23 @@ class Route53:
 
         client.meta.events.register("before-send", send)
         try:
-            yield lambda take, operation, **given: self._asked(client, take, operation, given)
+            yield lambda take, operation, **given: self._patiently(
+                deadline, lambda: self._asked(client, take, operation, given)
+            )
         finally:
             client.close()
+
+    def _patiently(self, deadline: Deadline, ask: Callable[[], Any]) -> Any:
+        """What it gives, once the account may ask: it has five requests a second, for everybody."""
+        pause = self._pause
+        while True:
+            try:
+                return ask()
+            except Throttled:
+                if pause >= deadline.remaining:
+                    raise
+            deadline.pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _asked(
         self, client: Any, take: Callable[[Any], Any], operation: str, given: Mapping[str, Any]
@@ -304,7 +322,9 @@ class Route53:
         status = about.get("HTTPStatusCode", 0)
         code, said = str(error.get("Code", status)), str(error.get("Message", ""))[:300]
         words = f"{self._what} answered {code}{said and f': {said}'}"
-        if code in _BUSY or status in (408, 429) or status >= 500:
+        if code in _BUSY:
+            return Throttled(words)
+        if status in (408, 429) or status >= 500:
             wait = asked_wait(about.get("HTTPHeaders", {}).get("retry-after"))
             return Transient(words, retry_after=wait)
         if status in (401, 403) or code in _DENIED:

@@ -114,8 +114,6 @@ def test_an_instance_s_credentials_have_a_deadline(
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
-        (400, "Throttling", Transient),
-        (400, "PriorRequestNotComplete", Transient),
         (503, "ServiceUnavailable", Transient),
         (403, "AccessDenied", Unpublished),
         (400, "ExpiredToken", Unpublished),
@@ -133,6 +131,28 @@ def test_an_error_of_the_service_says_who_acts(
     if code == "AccessDenied":
         assert "route53:ListResourceRecordSets" in str(caught.value)
     assert len(there.asked) == 1
+
+
+@pytest.mark.parametrize("code", ["Throttling", "PriorRequestNotComplete"])
+def test_an_account_that_asks_too_much_is_asked_again(
+    code: str, there: PlayedApi, tmp_path: Path
+) -> None:
+    """All certificates of an account share five requests a second; at the deadline it is said."""
+    busy = 2
+
+    def answer(asked: Asked) -> Reply:
+        if len(there.asked) <= busy:
+            return error(400, code, "Rate exceeded")
+        return Reply(200, _LIST.format(more="").encode(), XML)
+
+    there.instead = answer
+    own = solver(tmp_path, there.url, pause=0.01)
+    own.present(RECORD, deadline=soon())
+    assert len(there.asked) == 3
+    busy = 1000
+    with pytest.raises(Transient, match="Rate exceeded"):
+        own.present(RECORD, deadline=soon(0.5))
+    assert len(there.asked) > 4
 
 
 def test_records_that_changed_meanwhile_are_not_deleted(there: PlayedApi, tmp_path: Path) -> None:
