@@ -29,7 +29,10 @@ FOLDER = "accounts"
 _UNFINISHED = ("pending", "ready")
 T = TypeVar("T")
 _FOREIGN = ("unauthorized", "malformed")
-_NOT_FOR_REPLACES = ("accountDoesNotExist", "rejectedIdentifier", "unsupportedIdentifier", "caa")
+_NOT_FOR_REPLACES = (
+    *("accountDoesNotExist", "rejectedIdentifier", "unsupportedIdentifier", "caa"),
+    "invalidProfile",
+)
 """Refusals that an order without ``replaces`` would meet as well."""
 
 
