@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import ssl
 import threading
 from collections.abc import Collection, Iterator, Mapping
@@ -25,7 +24,7 @@ from certrotd.acme.reach import AllowedUrls
 from certrotd.acme.transport import check_url
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
-from certrotd.config.issuers import AcmeEntry, BindingEntry
+from certrotd.config.issuers import AcmeEntry, BindingEntry, binding_key
 from certrotd.errors import Failure, NeedsOperator, Transient, listed, one_line
 from certrotd.jsontext import parsed
 from certrotd.pki.keys import KeyType
@@ -38,7 +37,6 @@ _SIGNER = "it is the root of the CA's own web server"
 DIRECTORY_SECONDS = 3600.0
 CLOCK_OFF = timedelta(days=1)
 _OF_THE_ACCOUNT = ("accountDoesNotExist", "unauthorized", "malformed")
-_BASE64URL = re.compile(rb"(?:[A-Za-z0-9_-]{4}){4,}(?:[A-Za-z0-9_-]{2,3})?")
 _NEEDED = ("newNonce", "newAccount", "newOrder")
 
 
@@ -322,14 +320,10 @@ def binding(client: Client, entry: BindingEntry) -> dict[str, Any]:
 
     Raises NeedsOperator for a key that is none, and what reading a secret raises.
     """
-    key = entry.key.resolve().reveal().strip().rstrip(b"=")
-    key = key.translate(bytes.maketrans(b"+/", b"-_"))
-    if not _BASE64URL.fullmatch(key) or client.net.key is None:
-        raise NeedsOperator("the key under eab is not base64url, as CAs show it")
+    key = binding_key(entry.key.resolve().reveal())
+    assert client.net.key is not None, "it signs"
     found: dict[str, Any] = messages.ExternalAccountBinding.from_data(
-        *(client.net.key.public_key(), entry.key_id, key.decode()),
-        client.directory,
-        entry.algorithm,
+        *(client.net.key.public_key(), entry.key_id, key), client.directory, entry.algorithm
     )
     return found
 

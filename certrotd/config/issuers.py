@@ -20,12 +20,14 @@ from certrotd.config.base import (
 )
 from certrotd.config.durations import Duration, DurationOrZero, render
 from certrotd.config.looks import roots
-from certrotd.config.secrets import SecretRef
+from certrotd.config.secrets import SecretRef, formed
+from certrotd.errors import NeedsOperator
 from certrotd.pki.names import is_ip, is_wildcard
 
 KeyTypeName = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
 
 MOST_BACKDATED = timedelta(days=365)
+_BASE64URL = re.compile(rb"(?:[A-Za-z0-9_-]{4}){4,}(?:[A-Za-z0-9_-]{2,3})?")
 _MAIL = re.compile(r"[^\s@<>,?&%]+@[^\s@<>,?&%]+", re.ASCII)
 
 
@@ -109,6 +111,18 @@ class BindingEntry(Entry):
     algorithm: Literal["HS256", "HS384", "HS512"] = Field(
         default="HS256", description="How the binding is signed."
     )
+
+    def examine(self) -> EntryFindings:
+        """The key is base64url."""
+        return formed(self.key, ("key",), binding_key)
+
+
+def binding_key(secret: bytes) -> str:
+    """An EAB key as it signs, in base64url; NeedsOperator without showing any of it."""
+    key = secret.strip().rstrip(b"=").translate(bytes.maketrans(b"+/", b"-_"))
+    if not _BASE64URL.fullmatch(key):
+        raise NeedsOperator("the key under eab is not base64url, as CAs show it")
+    return key.decode()
 
 
 class AcmeEntry(Entry):

@@ -131,6 +131,10 @@ NO_PEM = "DIR/text holds no certificate in PEM (name a PEM file of CA certificat
             "9: notifications.ops.secret: the secret is not whsec_ and base64 (make one: echo "
             "whsec_$(openssl rand -base64 32))",
         ),
+        (
+            ACME % "eab: {key_id: k, key: {file: DIR/key}}" + "certificates: []\n",
+            "5: issuers.ca.eab.key: the key under eab is not base64url, as CAs show it",
+        ),
         # a pair to adopt
         (
             MINIMAL + "  adopt: {privkey: DIR/text, fullchain: DIR/chain.pem}\n",
