@@ -91,8 +91,8 @@ class CertificateRotation(RotationOf[Managed, World]):
         decision = self._decide(run, found, asked)
         if isinstance(decision, Wait) and (decision.asks or asked.named):
             found = self._asked_ca(run, found)
-            if not asked.by_hand:
-                return Report(self.id, decision)  # what follows from it has to claim its order
+            if not asked.by_hand:  # what follows from it has to claim its order
+                return Report(self.id, decision, None, recovered)
             decision = self._decide(run, found, asked)
         if isinstance(decision, Bootstrap) and asked.by_hand:
             first, unrecorded = self._begin(run, decision, found)

@@ -46,8 +46,10 @@ class Shared:
         config = self.config
         if config.state is not None:
             return {}
-        own = kek_of(OWN_KEK, FileKekEntry(type="file", path=config.state_dir / "kek"))
-        return {name: own for name in (OWN_KEK, _OWN_ONCE) if name not in config.keys.keks}
+        path = config.state_dir / "kek"
+        own = kek_of(OWN_KEK, FileKekEntry(type="file", path=path))
+        names = (OWN_KEK, _OWN_ONCE) if path.exists() else (OWN_KEK,)
+        return {name: own for name in names if name not in config.keys.keks}
 
     def make_keks(self) -> None:
         """Make the files of KEKs that are to be made, if nothing was ever wrapped by them.

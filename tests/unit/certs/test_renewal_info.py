@@ -181,6 +181,23 @@ def test_it_is_asked_right_after_issuance_and_then_when_it_said(advice: Advice) 
     assert len(set(advice.asked)) == 2, "the new one has its own answer"
 
 
+def test_what_was_finished_before_the_ca_is_asked_is_reported() -> None:
+    """A rotation that a crash cut off, by the daemon that goes on with it."""
+    case = Case("renewal")
+    advice = Advice(case)
+    advice.answer = advice.window(50 * DAY)
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    case.trouble.then["store: switch"] = die
+    with pytest.raises(KeyboardInterrupt):
+        case.rotate()
+    report = case.rotate()
+    assert isinstance(report.recovered, Finished)
+    assert len(advice.asked) == 1
+
+
 def test_whoever_names_it_has_the_ca_asked_at_once(advice: Advice) -> None:
     """And has it renewed in the same run."""
     advice.answer = advice.window(-DAY, HOUR)
