@@ -1,5 +1,6 @@
 """An nginx is rotated while clients ask it: the benchmark that counts failed requests, in short."""
 
+import gc
 import json
 import ssl
 from dataclasses import asdict
@@ -27,6 +28,8 @@ def test_no_request_fails_while_a_certificate_is_rotated(
     assert f"{found.requests:,}" in capsys.readouterr().out
 
 
+# asyncio leaves some connections whose handshake fails to the garbage collector (Python 3.11)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_certificate_that_clients_refuse_is_counted_as_failed(
     parts: Parts, tmp_path: Path
 ) -> None:
@@ -39,5 +42,6 @@ def test_a_certificate_that_clients_refuse_is_counted_as_failed(
     roots.write_bytes(other.fullchain_pem)
     with Clients(nginx.port, roots) as clients:
         clients.await_requests(20)
+    gc.collect()  # here, and not in a test that comes later
     assert clients.counts.failures.total() == clients.counts.requests > 0
     assert all(ssl.SSLCertVerificationError.__name__ in why for why in clients.counts.failures)
