@@ -67,7 +67,7 @@ def test_the_configuration_is_rotated_through_the_socket_proxy(
         web.start("--volume", mounted, "--label", "certrotd.certificate=web", "--label", label)
         wait_until(lambda: web.serial == site.leaf("web").serial_number, within=120)
         first = web.serial
-        assert site.rotate("--force", "--wait", "60s").row("web")["result"] == "done"
+        assert site.rotate("web", "--force", "--wait", "60s").row("web")["result"] == "done"
         assert web.serial == site.leaf("web").serial_number != first
         assert not daemon.is_over
     for denied in (
