@@ -85,11 +85,10 @@ class Stand:
 
     def asked_with(self) -> list[bytes]:
         """The keys that the CA was asked about, as thumbprints, in order."""
-        return [
-            JWK.from_json(seen.header["jwk"]).thumbprint()
-            for seen in self.ca.seen
-            if seen.path == "/account"
+        asked: list[Any] = [
+            JWK.from_json(seen.header["jwk"]) for seen in self.ca.seen if seen.path == "/account"
         ]
+        return [key.thumbprint() for key in asked]
 
 
 @pytest.fixture
@@ -382,7 +381,7 @@ def _opened(sent: Seen) -> tuple[dict[str, Any], dict[str, Any]]:
     """The inner request, whose signature is that of the key in its header."""
     inner = sent.payload
     header, payload = (json.loads(b64decode(inner[part])) for part in ("protected", "payload"))
-    key = JWK.from_json(header["jwk"])
+    key: Any = JWK.from_json(header["jwk"])
     alg = algorithm_of(key)
     assert header["alg"] == alg.name
     signed = f"{inner['protected']}.{inner['payload']}".encode()
