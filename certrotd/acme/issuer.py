@@ -18,14 +18,14 @@ from certrotd.acme.resources import OrderState, new_order, read_order, same_name
 from certrotd.acme.transport import check_url, location_of
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
-from certrotd.config.issuers import AcmeEntry
+from certrotd.config.issuers import ACCOUNTS, AcmeEntry
 from certrotd.errors import NeedsOperator, listed
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.names import canonical
 from certrotd.pki.order import OrderGone
 from certrotd.pki.renewal import RenewalInfo, renewal_id
 
-FOLDER = "accounts"
+FOLDER = ACCOUNTS
 """Where the folders of these issuers are in the state."""
 _UNFINISHED = ("pending", "ready")
 T = TypeVar("T")
