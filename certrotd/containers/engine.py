@@ -189,8 +189,9 @@ class DockerEngine:
         with self._asking(f"run programs in {name}") as client:
             for method, path in requests:
                 url = f"{client.base_url}/v{client.api_version}{path}"
-                body = {"json": {}} if method == "POST" else {}
-                answer = client.request(method, url, timeout=self._timeout, **body)
+                body = "{}" if method == "POST" else None
+                kind = {"Content-Type": "application/json"}
+                answer = client.request(method, url, data=body, headers=kind, timeout=self._timeout)
                 answer.close()
                 if answer.status_code in _DENIED:
                     raise _denied(answer.status_code, f"{method} {path}")
