@@ -13,7 +13,7 @@ from certrotd.config.hostfile import HostFile
 from certrotd.errors import UsageError
 from certrotd.setup.catalogue import AUTHORITIES, SERVICES, SOLVERS, Question
 from certrotd.setup.compose import Answer, Choices, flaw, issuer_name, text_of
-from certrotd.setup.place import refuse_existing, to_production, write_first
+from certrotd.setup.place import refuse_place, to_production, write_first
 from certrotd.setup.surroundings import Surroundings, look
 
 
@@ -43,7 +43,7 @@ def init(config: Path, asked: Asked, *, ask: bool) -> int:
     config = config.absolute()
     if asked.production and config.exists():
         return _switch(config)
-    refuse_existing(config)
+    refuse_place(config)
     found = look()
     asker = Asker(ask=ask, beside=config.parent)
     if ask:

@@ -23,10 +23,16 @@ from certrotd.setup.catalogue import AUTHORITIES
 _EDIT = "edit it, then run certrotd config check; or write another one: certrotd -c FILE init"
 
 
-def refuse_existing(file: Path) -> None:
-    """Raises UsageError where there is something already."""
+def refuse_place(file: Path) -> None:
+    """Raises UsageError where there is something already, or nothing may be written."""
     if os.path.lexists(file):
         raise UsageError(f"{file} is there already, and stays as it is", hint=_EDIT)
+    folder = next(each for each in file.parents if each.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        raise UsageError(
+            f"{file} cannot be written by this user",
+            hint="run it as root (sudo), or write one elsewhere: certrotd -c FILE init",
+        )
 
 
 def write_first(file: Path, text: str, secrets: Mapping[Path, Secret]) -> list[str]:
@@ -34,7 +40,7 @@ def write_first(file: Path, text: str, secrets: Mapping[Path, Secret]) -> list[s
 
     Raises ConfigInvalid if it does not pass the check, and DiskTrouble; nothing is left then.
     """
-    refuse_existing(file)
+    refuse_place(file)
     make_directory(file.parent, mode=0o755)
     written: list[Path] = []
     try:

@@ -89,6 +89,16 @@ def test_what_is_there_is_never_overwritten(tmp_path: Path, given: list[str]) ->
     assert os.readlink(config) == "nowhere"
 
 
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_asked(
+    tmp_path: Path, given: list[str]
+) -> None:
+    """Not after a dozen questions."""
+    (tmp_path / "file").touch()
+    refused = init(tmp_path / "file" / "config.yaml", *given)
+    assert refused.returncode == 2
+    assert "cannot be written by this user" in refused.stderr
+
+
 def test_without_a_terminal_every_missing_option_is_named(tmp_path: Path) -> None:
     """At once, and nothing is written."""
     config = tmp_path / "etc" / "config.yaml"

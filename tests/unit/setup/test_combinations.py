@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from certrotd.config.commented import commented
 from certrotd.config.load import check, load
 from certrotd.setup.catalogue import AUTHORITIES, SERVICES, SOLVERS
-from certrotd.setup.compose import Answer, Choices, flaw, text_of
+from certrotd.setup.compose import Answer, Choices, configuration, flaw, text_of
 
 NAMES = ["example.com", "*.example.com"]
 GIVEN: dict[str, Answer] = {
@@ -133,8 +134,6 @@ def test_a_flaw_of_one_answer_is_told_in_the_words_of_the_check() -> None:
 
 def test_what_yaml_would_take_for_something_else_stays_text() -> None:
     """An answer of a person is never a list, a comment or a truth."""
-    import yaml
-
     data = {
         "a": {"b": ["on", "1e3", "#x", "a: b", "null", "{x}", "é", "'", '"', "*", "2026-01-01"]}
     }
@@ -142,3 +141,28 @@ def test_what_yaml_would_take_for_something_else_stays_text() -> None:
     assert yaml.safe_load(text) == data
     assert text.splitlines()[:4] == ["# head", "", "a:", "  # one"]
     assert text.endswith("  # after\n")
+
+
+def test_the_readme_shows_what_its_command_writes() -> None:
+    """Without the comments."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    [_, page] = readme.split("Without the comments, that file is this one", 1)
+    shown = yaml.safe_load(page.split("```yaml\n", 1)[1].split("```", 1)[0])
+    secret: dict[str, Answer] = {"tsig.secret": {"file": "/etc/certrotd/tsig"}}
+    written, _ = configuration(
+        Choices(
+            domains=["example.com", "*.example.com"],
+            name="example.com",
+            contact=["ops@example.com"],
+            agreed=True,
+            solver="rfc2136",
+            solving={
+                "server": "192.0.2.1",
+                "tsig.name": "certrotd",
+                "tsig.algorithm": "hmac-sha256",
+                **secret,
+            },
+            service="nginx",
+        )
+    )
+    assert shown == written
