@@ -10,16 +10,17 @@ from acme import messages
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from josepy.interfaces import JSONDeSerializable
-from josepy.jwk import JWK
 from requests.utils import parse_header_links
 
+from certrotd.acme.account import Account
+from certrotd.acme.challenges import response_to, wanted
 from certrotd.acme.client import Clients, joined
 from certrotd.acme.pace import Pace
 from certrotd.acme.problems import HINTS, Refused
 from certrotd.acme.resources import (
     AuthorizationState,
     OrderState,
-    dns01_of,
+    challenge_of,
     read_authorization,
     read_order,
 )
@@ -28,7 +29,14 @@ from certrotd.config.issuers import AcmeEntry
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.keys import common_name
-from certrotd.pki.order import Challenge, IssuanceRefused, Missed, OrderGone, ValidationFailed
+from certrotd.pki.order import (
+    DNS_01,
+    Challenge,
+    IssuanceRefused,
+    Missed,
+    OrderGone,
+    ValidationFailed,
+)
 
 MAX_ANSWERS = 5  # times a CA that leaves a failed challenge open is asked to look again
 MAX_ALTERNATES = 10
@@ -50,16 +58,18 @@ class AcmeOrder:
         url: str,
         state: OrderState,
         *,
-        key: JWK,
+        account: Account,
         clients: Clients,
         entry: AcmeEntry,
         clock: Clock,
         resumed: bool,
+        kind: str = DNS_01,
     ) -> None:
         self.url = url
         self.missed: Missed | None = None
         self._state = state
-        self._key = key
+        self._account = account
+        self._kind = kind
         self._clients = clients
         self._entry = entry
         self._clock = clock
@@ -69,19 +79,13 @@ class AcmeOrder:
     def challenges(self) -> tuple[Challenge, ...]:
         """The TXT records still to be proven, () if the CA wants none.
 
-        Raises NeedsOperator where dns-01 is not offered, and ValidationFailed.
+        Raises NeedsOperator where the kind of challenge is not offered, and ValidationFailed.
         """
-        found = []
-        for each in self._pending(self._limit()):
-            dns01 = dns01_of(each).chall
-            found.append(
-                Challenge(
-                    dns01.validation_domain_name(each.name),
-                    dns01.validation(self._key),
-                    dns01.key_authorization(self._key),
-                )
-            )
-        return tuple(found)
+        key, url = self._account.key, self._account.url
+        return tuple(
+            wanted(challenge_of(each).chall, each.name, key, url, wildcard=each.wildcard)
+            for each in self._pending(self._limit())
+        )
 
     def validate(self) -> None:
         """Have the CA look at every pending challenge and wait until every authorization is valid.
@@ -140,19 +144,20 @@ class AcmeOrder:
         return Deadline(self._clock, self._entry.timeout.total_seconds())
 
     def _pending(self, deadline: Deadline) -> list[AuthorizationState]:
-        """The authorizations to prove, fetched once; all of them offer dns-01."""
+        """The authorizations to prove, fetched once; all of them offer the challenge."""
         if self._state.status != "pending":
             return []
         if self._authorizations is None:
             fetched = [self._fetch(url, deadline)[0] for url in self._state.authorizations]
             for each in (pending := _pending_of(fetched)):
-                dns01_of(each)
+                challenge_of(each)
             self._authorizations = pending
         return self._authorizations
 
     def _fetch(self, url: str, deadline: Deadline) -> tuple[AuthorizationState, requests.Response]:
         response = self._ask(url, deadline)
-        return read_authorization(response.content, url, self._state.names), response
+        found = read_authorization(response.content, url, self._state.names, self._kind)
+        return found, response
 
     def _look(
         self, waiting: Sequence[AuthorizationState], deadline: Deadline
@@ -165,9 +170,9 @@ class AcmeOrder:
         return _pending_of([each for each, _ in fetched]), fetched[-1][1]
 
     def _answer(self, each: AuthorizationState, deadline: Deadline) -> None:
-        dns01 = dns01_of(each)
+        challenge = challenge_of(each)
         try:
-            self._ask(dns01.uri, deadline, dns01.chall.response(self._key))
+            self._ask(challenge.uri, deadline, response_to(challenge.chall, self._account.key))
         except Refused as refused:
             # some CAs refuse a second answer (the first one's reply was lost, or another process
             # gave it); then the authorization tells the outcome

@@ -249,12 +249,21 @@ _named = WeakValueDictionary[str, UseEntry]()
 """One entry for all certificates that only name a target: thousands name the same one."""
 
 
+ChallengeKind = Literal["dns-01", "dns-account-01", "dns-persist-01"]
+
+
 class DefaultsEntry(Entry):
     """Settings of certificates without their own."""
 
     issuer: SafeName | None = Field(default=None, description="The issuer (null: the only one).")
     solver: SafeName | None = Field(
         default=None, description="The solver (null: the solvers' zones decide)."
+    )
+    challenge: ChallengeKind = Field(
+        default="dns-01",
+        description="How names are proven to an ACME CA: by a record that a solver publishes for "
+        "each order (dns-01), the same under a name of the account's own (dns-account-01), or by "
+        "one that you set once (dns-persist-01).",
     )
     key: KeyEntry = Field(default_factory=KeyEntry, description="The private key.")
     renew: RenewEntry = Field(default_factory=RenewEntry, description="When to renew.")
@@ -279,6 +288,9 @@ class CertificateEntry(Entry):
     )
     solver: SafeName | None = Field(
         default=None, description="Who proves its names (null: as in defaults)."
+    )
+    challenge: ChallengeKind | None = Field(
+        default=None, description="How its names are proven (null: as in defaults)."
     )
     key: KeyEntry | None = Field(
         default=None, description="Its private key (null: as in defaults)."

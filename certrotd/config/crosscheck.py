@@ -19,6 +19,7 @@ from certrotd.config.solvers import ResponderEntry
 from certrotd.config.targets import KubernetesEntry
 from certrotd.config.watch import WatchEntry
 from certrotd.pki.names import base, is_ip, is_wildcard
+from certrotd.pki.order import DNS_01, DNS_PERSIST_01
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ def _issuers(checked: Checked) -> Iterator[ConfigFinding]:
             if entry.issuer is None:
                 yield ConfigFinding(("certificates", index, "issuer"), f"is required {which}")
     if not checked.known("solvers") and checked.sure("solvers"):
-        acme = next((entry for _, entry in checked.entries if _is_acme(checked, entry)), None)
+        needing = (entry for _, entry in checked.entries if _publishes(checked, entry))
+        acme = next(needing, None)
         if acme is not None:
             why = f"the certificate {acme.name} comes from an ACME issuer"
             yield ConfigFinding(("solvers",), f"is required, at least one solver: {why}")
@@ -179,6 +181,15 @@ def _redundant(index: int, names: Sequence[str]) -> Iterator[ConfigFinding]:
             yield ConfigFinding(("certificates", index, "names", position), message, warning=True)
 
 
+def _challenge(checked: Checked, entry: CertificateEntry) -> str:
+    return entry.challenge or checked.file.defaults.challenge
+
+
+def _publishes(checked: Checked, entry: CertificateEntry) -> bool:
+    """Whether a solver has to publish something for it."""
+    return _is_acme(checked, entry) and _challenge(checked, entry) != DNS_PERSIST_01
+
+
 def _is_acme(checked: Checked, entry: CertificateEntry) -> bool:
     return isinstance(checked.file.issuers.get(issuer_of(checked.file, entry) or ""), AcmeEntry)
 
@@ -195,7 +206,7 @@ def unproven(checked: Checked) -> Iterator[ConfigFinding]:
         named = entry.solver or checked.file.defaults.solver
         solver = solvers.get(named or "")
         # what is named proves any name, except that the responder has nothing but its zones
-        if (named and solver is None) or not _is_acme(checked, entry):
+        if (named and solver is None) or not _publishes(checked, entry):
             continue
         if not isinstance(solver, ResponderEntry) if named else anywhere:
             continue
@@ -203,9 +214,9 @@ def unproven(checked: Checked) -> Iterator[ConfigFinding]:
         for position, name in enumerate(entry.names):
             record = f"_acme-challenge.{base(name)}"
             if not is_ip(name) and zones.isdisjoint(_above(record)):
-                why = (
-                    f"{record} is in no zone of {whose}: add its zone, or make it a CNAME into one"
-                )
+                made = "it" if _challenge(checked, entry) == DNS_01 else "the account's label in it"
+                why = f"{record} is in no zone of {whose}: add its zone, or make {made} a CNAME "
+                why += "into one"
                 yield ConfigFinding(("certificates", index, "names", position), why, warning=True)
 
 

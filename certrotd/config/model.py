@@ -60,6 +60,7 @@ class Certificate:
     targets: tuple[UseEntry, ...]
     store: StoreEntry | None = None
     deliver: tuple[DeliverEntry, ...] = ()
+    challenge: str = "dns-01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +168,5 @@ def _certificate(file: HostFile, entry: CertificateEntry) -> Certificate:
         targets=defaults.targets if entry.targets is None else entry.targets,
         store=entry.store,
         deliver=entry.deliver,
+        challenge=entry.challenge or defaults.challenge,
     )

@@ -86,6 +86,8 @@ def test_an_acme_issuer_needs_a_solver(tmp_path: Path) -> None:
     ]
     assert config(tmp_path, ACME + SOLVER + WEB).certificates
     assert config(tmp_path, MINIMAL).certificates
+    once = "defaults: {challenge: dns-persist-01}\n"  # a record that somebody else sets
+    assert config(tmp_path, ACME + once + WEB).certificates[0].challenge == "dns-persist-01"
 
 
 def test_an_address_from_an_acme_issuer_is_warned_of(tmp_path: Path) -> None:
