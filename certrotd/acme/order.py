@@ -13,6 +13,7 @@ from josepy.interfaces import JSONDeSerializable
 from requests.utils import parse_header_links
 
 from certrotd.acme.account import Account
+from certrotd.acme.chains import described, suits
 from certrotd.acme.challenges import response_to, wanted
 from certrotd.acme.client import Clients, joined
 from certrotd.acme.pace import Pace
@@ -28,7 +29,6 @@ from certrotd.clock import Clock, Deadline
 from certrotd.config.issuers import AcmeEntry
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
 from certrotd.pki.facts import parse_certificates
-from certrotd.pki.keys import common_name
 from certrotd.pki.order import (
     DNS_01,
     Challenge,
@@ -37,6 +37,7 @@ from certrotd.pki.order import (
     OrderGone,
     ValidationFailed,
 )
+from certrotd.pki.roots import trust
 
 MAX_ANSWERS = 5  # times a CA that leaves a failed challenge open is asked to look again
 MAX_ALTERNATES = 10
@@ -205,7 +206,7 @@ class AcmeOrder:
             ) from gone
         chain = parse_certificates(response.content, what="the CA's certificate chain")
         wanted = self._entry.preferred_chain
-        if wanted and common_name(chain[-1].issuer) != wanted:
+        if wanted and not suits(chain, wanted, self._roots):
             chain = self._alternate(response, wanted, deadline, default=chain)
         # written anew: a server's text around the certificates (RFC 8555 §9.1) reaches no file
         return b"".join(each.public_bytes(Encoding.PEM) for each in chain)
@@ -223,7 +224,7 @@ class AcmeOrder:
         urls = [
             joined(response.url, link["url"]) for link in links if link.get("rel") == "alternate"
         ]
-        offered = [common_name(default[-1].issuer)]
+        offered = [described(default, wanted)]
         for url in urls[:MAX_ALTERNATES]:
             try:
                 content = self._ask(url, deadline).content
@@ -234,11 +235,16 @@ class AcmeOrder:
                 if not self._resumed:
                     raise  # it may be had when the order is resumed
                 continue
-            offered.append(common_name(chain[-1].issuer))
-            if offered[-1] == wanted:
+            if suits(chain, wanted, self._roots):
                 return chain
+            offered.append(described(chain, wanted))
         self.missed = Missed(wanted, tuple(dict.fromkeys(offered)))
         return default
+
+    def _roots(self) -> list[bytes]:
+        """The roots known to this machine, and those named for the CA's web server, in DER."""
+        bundles = dict.fromkeys((None, self._entry.ca_bundle))
+        return [root for each in bundles for root in trust(each).get_ca_certs(binary_form=True)]
 
     def _ask(
         self, url: str, deadline: Deadline, message: JSONDeSerializable | None = None

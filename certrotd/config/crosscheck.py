@@ -152,8 +152,11 @@ def _names(checked: Checked) -> Iterator[ConfigFinding]:
         for position, name in enumerate(entry.names):
             loc = ("certificates", index, "names", position)
             if isinstance(issuer, AcmeEntry) and is_ip(name):
-                message = "no DNS record proves an IP address (RFC 8738 §7): the order may fail"
-                yield ConfigFinding(loc, message, warning=True)
+                message = (
+                    f"{name} is an IP address, which no DNS record proves to an ACME CA (RFC 8738 "
+                    "§7): remove it, or use an internal issuer"
+                )
+                yield ConfigFinding(loc, message)
             elif isinstance(issuer, InternalEntry) and not _permitted(name, issuer):
                 allowed = ", ".join(issuer.permitted_names)
                 message = f"{name} is not within the issuer's permitted_names: {allowed}"

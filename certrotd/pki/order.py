@@ -53,7 +53,7 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """The chain that was ``wanted``, by the common name at its top, and those ``offered``."""
+    """The chain that was ``wanted``, by a name or a fingerprint, and those ``offered``."""
 
     wanted: str
     offered: tuple[str, ...]

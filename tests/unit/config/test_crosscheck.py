@@ -90,12 +90,13 @@ def test_an_acme_issuer_needs_a_solver(tmp_path: Path) -> None:
     assert config(tmp_path, ACME + once + WEB).certificates[0].challenge == "dns-persist-01"
 
 
-def test_an_address_from_an_acme_issuer_is_warned_of(tmp_path: Path) -> None:
-    """No DNS record proves it; only an authority that knows it otherwise will sign."""
-    web = "certificates: [{name: web, names: [a.b, 192.0.2.7]}]\n"
-    assert said(loaded(tmp_path, ACME + SOLVER + web).warnings) == [
-        "3: certificates[web].names[1]: no DNS record proves an IP address (RFC 8738 §7): "
-        "the order may fail"
+def test_an_address_from_an_acme_issuer_is_refused(tmp_path: Path) -> None:
+    """Every challenge that certrotd answers is a DNS record, and none proves an address."""
+    web = "certificates: [{name: web, names: [a.b, 192.0.2.7, '2001:db8::1']}]\n"
+    assert said(refused(tmp_path, ACME + SOLVER + web)) == [
+        f"3: certificates[web].names[{at}]: {address} is an IP address, which no DNS record proves "
+        "to an ACME CA (RFC 8738 §7): remove it, or use an internal issuer"
+        for at, address in ((1, "192.0.2.7"), (2, "2001:db8::1"))
     ]
     assert loaded(tmp_path, LAB + web).warnings == ()
 
