@@ -75,6 +75,7 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _stores(checked)
     yield from _deliveries(checked)
     yield from _mounted(checked)
+    yield from _keyless(checked)
     yield from _copied(checked)
     yield from _listeners(checked)
     yield from _watches(checked)
@@ -343,6 +344,23 @@ def _mounted(checked: Checked) -> Iterator[ConfigFinding]:
                     "Secret of a generation has tls.crt and tls.key alone"
                 )
                 yield ConfigFinding((*loc, "keys"), message)
+
+
+def _keyless(checked: Checked) -> Iterator[ConfigFinding]:
+    """Certificates whose key is elsewhere, for services that would be given it."""
+    for index, entry in checked.entries:
+        if entry.csr is None:
+            continue
+        uses = checked.file.defaults.targets if entry.targets is None else entry.targets
+        for name in (use.target for use in uses):
+            target = checked.file.targets.get(name)
+            if target is not None and not target.keyless:
+                message = (
+                    f"the target {shown(name)} of type {target.type} serves a key that certrotd "
+                    "does not have with csr: use a target of type command, systemd, signal, http "
+                    "or none"
+                )
+                yield ConfigFinding(("certificates", index, "targets"), message)
 
 
 def _copied(checked: Checked) -> Iterator[ConfigFinding]:

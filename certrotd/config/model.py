@@ -61,6 +61,7 @@ class Certificate:
     store: StoreEntry | None = None
     deliver: tuple[DeliverEntry, ...] = ()
     challenge: str = "dns-01"
+    csr: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,4 +170,5 @@ def _certificate(file: HostFile, entry: CertificateEntry) -> Certificate:
         store=entry.store,
         deliver=entry.deliver,
         challenge=entry.challenge or defaults.challenge,
+        csr=entry.csr,
     )

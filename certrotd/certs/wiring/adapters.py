@@ -33,6 +33,7 @@ from certrotd.certs.ports import (
     Target,
 )
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
+from certrotd.certs.wiring.requests import request_in
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.shelf import Shelf
 from certrotd.certs.world import Bound, World, no_renewal_info
@@ -120,6 +121,7 @@ class Adapters:
             prober=self._prober,
             unready=partial(self._unready, entry),
             adoptable=partial(self._adoptable, entry),
+            request=partial(request_in, entry.csr, entry.names),
             still=partial(self._still, entry),
             renewal_info=partial(self._renewal_info, entry),
             wants=lambda issuer, names: (issuer, {*names}) == (entry.issuer, {*entry.names}),
@@ -355,6 +357,8 @@ class Adapters:
         whenever it is to be ordered.
         """
         deadline = Deadline(self._clock, LOCK_WAIT)
+        if entry.csr is not None:
+            yield from failed(partial(request_in, entry.csr, entry.names))
         amiss = [*failed(partial(self._issuer_ready, entry, issuer, deadline, ask=ask))]
         yield from amiss
         if entry.challenge != DNS_01 and (amiss or not ask):
