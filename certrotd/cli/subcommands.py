@@ -160,9 +160,9 @@ def dns_persist_record(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Print the TXT records to set once for dns-persist-01, as lines of a zone file.
+    """Print the TXT records that prove names for good.
 
-    Makes the account at the CA if there is none yet. Also tells whether each record is there;
+    They are those of dns-persist-01, as lines of a zone file. Makes the account at the CA if there is none yet. Also tells whether each record is there;
     certrotd itself never writes one.
 
     Examples: certrotd dns persist-record web | certrotd dns persist-record web --json

@@ -14,7 +14,7 @@ from certrotd.state.records import encode
 
 Certrotd = Callable[..., int]
 NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
-GROUPS = ("config", "audit", "notify", "internal", "keys")
+GROUPS = ("config", "audit", "notify", "internal", "dns", "keys")
 COMMANDS = (
     *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback", "cancel"),
     "wake",
@@ -26,6 +26,7 @@ COMMANDS = (
         "audit export",
         "notify test",
         "internal init",
+        "dns persist-record",
     ),
     *(
         f"keys {name}"
