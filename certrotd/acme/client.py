@@ -61,6 +61,12 @@ class Client(ClientV2):
         return url if isinstance(url, str) else ""
 
     @property
+    def identities(self) -> tuple[str, ...]:
+        """The names by which the CA goes in CAA records (RFC 8555 §9.7.6)."""
+        found: object = self.directory.meta.caa_identities
+        return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
+
+    @property
     def profiles(self) -> Collection[str]:
         """The names of the profiles that the CA offers."""
         found: object = self.directory.meta.profiles
@@ -193,6 +199,17 @@ class Clients:
         finally:
             self._free.release()
 
+    def identities(self, deadline: Deadline, *, dry: bool = False) -> tuple[str, tuple[str, ...]]:
+        """The URL of our account, and the names by which the CA goes in CAA records.
+
+        In a ``dry`` run no account is made: "" where there is none. Raises as lend() does.
+        """
+        if dry:
+            with self.visit(deadline) as client:
+                return self._folder.url(), client.identities
+        with self.lend(deadline) as (client, account):
+            return account.url, client.identities
+
     def look(self, deadline: Deadline) -> None:
         """Raises what lend() would, as far as it can be told without an account being made."""
         with self.visit(deadline) as client:
@@ -222,6 +239,7 @@ class Clients:
             self._clock,
             request_timeout=self._entry.request_timeout.total_seconds(),
             reach=AllowedUrls(directory, self._entry.also_hosts),
+            proxy=self._entry.use_proxy,
         )
         return Client(directory, network)
 
