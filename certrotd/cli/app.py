@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from certrotd.cli.import_app import import_command
 from certrotd.cli.keys_adopt_app import adopt_app
 from certrotd.cli.keys_app import keys_app
 from certrotd.cli.keys_backups_app import backups_app
@@ -40,6 +41,7 @@ app.add_typer(internal_app, name="internal")
 for part in (backups_app, adopt_app, destruction_app):
     keys_app.add_typer(part)  # without a name: its commands are those of "keys"
 app.add_typer(keys_app, name="keys")
+app.command("import")(import_command)
 
 
 def _version(wanted: bool) -> None:

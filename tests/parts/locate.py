@@ -20,6 +20,7 @@ _PARTS = {
     "step-ca": "step-ca",
     "ansible-vault": "ansible",
     "certbot": "certbot",
+    "lego": "lego",
     "sops": "sops",
     "vault-transit": "vault-transit",
     "etcd": "kubernetes",
