@@ -1,4 +1,4 @@
-"""What certbot obtained is taken over as docs/from-certbot.md says: nothing is ordered for it."""
+"""What certbot obtained is taken over as docs/moving-in.md says: nothing is ordered for it."""
 
 import shutil
 from collections.abc import Callable
