@@ -64,15 +64,27 @@ def modes_of(read: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def account_key(data: bytes, what: str) -> Secret:
-    """An account's key as PKCS#8, given in PEM or as a JWK (RFC 7517); InvalidInput for none."""
-    if not data.lstrip().startswith(b"{"):
-        return Secret(keys.to_pem(keys.load(data, what=what)))
+    """An account's key as PKCS#8, given in PEM or as a JWK (RFC 7517).
+
+    Raises InvalidInput for none, and for a kind that certrotd's accounts are not made of.
+    """
+    from certrotd.acme.network import account_jwk
+
+    key = keys.load(data if not data.lstrip().startswith(b"{") else _of_jwk(data, what), what=what)
+    if account_jwk(key) is None:
+        kind = keys.key_type_of(key.public_key())
+        raise InvalidInput(f"{what} is {kind}, ACME accounts are RSA, P-256, P-384")
+    return Secret(keys.to_pem(key))
+
+
+def _of_jwk(data: bytes, what: str) -> bytes:
     from josepy.errors import DeserializationError
     from josepy.jwk import JWK
 
     try:
         jwk: Any = JWK.from_json(parsed(data))
-        return Secret(jwk.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        pem: bytes = jwk.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return pem
     except (DeserializationError, ValueError, TypeError, AttributeError, KeyError):
         pass  # raised outside: the cause may show the key
     raise InvalidInput(f"{what} is not a private key in JSON (RFC 7517)")

@@ -15,6 +15,8 @@ _TABLES = ("etc/crontab", "etc/anacrontab")
 _FOLDERS = ("etc/cron.d", "var/spool/cron/crontabs", "var/spool/cron")
 _SCRIPTS = ("etc/cron.hourly", "etc/cron.daily", "etc/cron.weekly", "etc/cron.monthly")
 _WORDS = {"certbot": r"certbot|letsencrypt-auto", "lego": r"lego", "acme.sh": r"acme\.sh"}
+_VARIABLE = re.compile(r"(?<![\w-])((?!Exec)[A-Za-z_]\w*)=(?:'[^']*'|\"[^\"]*\"|\S+)", re.ASCII)
+_SECRET = re.compile(r"(--?[\w.-]*(?:hmac|pass|secret|token)[\w.-]*[ =])\S+", re.ASCII | re.I)
 _MAX = 256 * 1024
 
 
@@ -46,7 +48,7 @@ def _timers(word: re.Pattern[str], root: Path) -> Iterator[Schedule]:
             if hit := next((line for line in lines if word.search(line)), ""):
                 seen.add(path.name)
                 stop = f"systemctl disable --now {path.name}"
-                yield Schedule(f"/{path.relative_to(root)}", one_line(hit.strip()), stop)
+                yield Schedule(f"/{path.relative_to(root)}", _shown(hit), stop)
 
 
 def _cron(word: re.Pattern[str], root: Path) -> Iterator[Schedule]:
@@ -57,13 +59,19 @@ def _cron(word: re.Pattern[str], root: Path) -> Iterator[Schedule]:
         for line in _text(path).splitlines():
             if word.search(line) and not line.lstrip().startswith("#") and _is_entry(line):
                 user = f" (crontab -e -u {path.name})" if "spool" in path.parts else ""
-                shown = one_line(line.strip())
+                shown = _shown(line)
                 yield Schedule(where, shown, f"remove this line from {where}{user}: {shown}")
     for path in (path for folder in _SCRIPTS for path in _files(root / folder)):
         lines = (line.strip() for line in _text(path).splitlines())
         if hit := next((each for each in lines if word.search(each) and each[:1] != "#"), ""):
             where = f"/{path.relative_to(root)}"
-            yield Schedule(where, one_line(hit), f"remove {where}")
+            yield Schedule(where, _shown(hit), f"remove {where}")
+
+
+def _shown(line: str) -> str:
+    """A line without the values of variables, and of options that may be secrets."""
+    bare = _VARIABLE.sub(r"\1=…", one_line(line.strip()))
+    return _SECRET.sub(r"\1…", bare)
 
 
 def _is_entry(line: str) -> bool:

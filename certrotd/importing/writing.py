@@ -29,5 +29,6 @@ def write(plan: Plan, folder: Path) -> Path:
         make_directory(folder / SECRETS, mode=0o700)
     for name, value in plan.secrets.items():
         write_file(folder / SECRETS / name, value + b"\n", mode=0o600)
-    write_file(path, plan.document.encode(), mode=0o644)
+    # a command that another client kept to itself may hold a secret
+    write_file(path, plan.document.encode(), mode=0o640)
     return path

@@ -1,5 +1,6 @@
 """``certrotd import`` on what certbot and lego themselves made: nothing is ordered again."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 
 from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, peers
 from tests.parts.site import Run, Site, matching, orders, serves, snapshot
+from tests.unit.importing import trees
 
 NAME, WILDCARD = "example.test", "*.example.test"
 Made = tuple[list[str], Path, Path]
@@ -28,6 +30,45 @@ def by_lego(folder: Path, ca: Pebble, bind: Bind, _hook: str) -> Made:
     told = ["--dns", "rfc2136", "--env-file", str(variables), "--server", ca.directory_url]
     files = tree / "certificates"
     return ["lego", str(tree), *told], files / f"{NAME}.crt", files / f"{NAME}.key"
+
+
+def by_the_source_of_acme_sh(folder: Path, ca: Pebble, bind: Bind, hook: str) -> Made:
+    """A home as acme.sh's published source lays it out; no package has acme.sh itself.
+
+    The certificate and the account are real ones of the CA's.
+    """
+    tree, variables = peers.lego(folder, ca, bind, NAME, WILDCARD)
+    home, at = folder / "acme.sh", ca.directory_url.removeprefix("https://").partition("/")
+    of, read = home / f"{NAME}_ecc", folder / "ssl"
+    account = home / "ca" / at[0].partition(":")[0] / at[2]
+    for each in (of, read, account):
+        each.mkdir(parents=True)
+    [key] = tree.glob("accounts/*/*/keys/*.key")
+    made = tree / "certificates" / NAME
+    shutil.copy(key, account / "account.key")
+    for file, ending in (
+        (f"{NAME}.key", "key"),
+        ("fullchain.cer", "crt"),
+        ("ca.cer", "issuer.crt"),
+    ):
+        shutil.copy(f"{made}.{ending}", of / file)
+    for file, ending in (("web.key", "key"), ("web.pem", "crt")):
+        shutil.copy(f"{made}.{ending}", read / file)
+    host, _, port = bind.server.rpartition(":")
+    tsig = variables.with_name("tsig.key")
+    tsig.touch(mode=0o600)
+    tsig.write_text(
+        f'key "{bind.key.name}" {{\n\talgorithm hmac-sha256;\n\tsecret "{bind.key.secret}";\n}};\n'
+    )
+    saved = {"KEY": str(tsig), "SERVER": host, "SERVER_PORT": port}
+    (home / "account.conf").write_text(
+        trees.assignments({f"SAVED_NSUPDATE_{key}": value for key, value in saved.items()})
+    )
+    told = {"Le_Domain": NAME, "Le_Alt": WILDCARD, "Le_Webroot": "dns_nsupdate"}
+    told |= {"Le_API": ca.directory_url, "Le_ReloadCmd": trees.encoded(hook)}
+    told |= {"Le_RealKeyPath": str(read / "web.key"), "Le_RealFullChainPath": str(read / "web.pem")}
+    (of / f"{NAME}.conf").write_text(trees.assignments(told))
+    return ["acme.sh", str(home)], read / "web.pem", read / "web.key"
 
 
 def accounts(ca: Pebble) -> int:
@@ -53,7 +94,7 @@ class Moved(Site):
         (folder / "test.yaml").write_text(yaml.safe_dump(sections))
 
 
-@pytest.mark.parametrize("make", [by_certbot, by_lego])
+@pytest.mark.parametrize("make", [by_certbot, by_lego, by_the_source_of_acme_sh])
 def test_an_installation_moves_in_and_nothing_is_ordered_for_it(
     parts: Parts,
     acme_site: Site,
@@ -65,7 +106,8 @@ def test_an_installation_moves_in_and_nothing_is_ordered_for_it(
     """nginx keeps serving by its old paths, and the next renewal is certrotd's, on the account."""
     told = tmp_path / "told"
     nginx_pid = tmp_path / "nginx.pid"
-    hook = f"kill -HUP $(cat {nginx_pid}) 2>/dev/null; echo $RENEWED_DOMAINS >> {told}; true"
+    given = '"$RENEWED_DOMAINS$Le_Domain"'
+    hook = f"kill -HUP $(cat {nginx_pid}) 2>/dev/null; echo {given} >> {told}; true"
     arguments, chain, key = make(tmp_path, ca, zones[0], hook)
     told.unlink(missing_ok=True)
     old, spent, known = matching(key, chain), orders(ca), accounts(ca)
@@ -106,5 +148,6 @@ def test_an_installation_moves_in_and_nothing_is_ordered_for_it(
     if arguments[0] == "lego":
         nginx.reload()  # lego keeps no hook to take over
     else:
-        assert told.read_text().splitlines()[-1] == f"{NAME} {WILDCARD}"
+        expected = f"{NAME} {WILDCARD}" if arguments[0] == "certbot" else NAME
+        assert told.read_text().splitlines()[-1] == expected
     assert serves(nginx, NAME, renewed)

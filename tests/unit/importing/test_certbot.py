@@ -1,5 +1,6 @@
 """certbot's directory: what cannot be taken over is told in a line and stays with certbot."""
 
+import json
 from pathlib import Path
 
 from certrotd.importing.certbot import read_certbot
@@ -102,6 +103,19 @@ def test_an_expired_or_foreign_key_pair_is_not_taken_over(tmp_path: Path) -> Non
     other = certbot(tmp_path / "other") / "archive" / NAME / "privkey1.pem"
     put(root / "archive" / NAME / "privkey1.pem", other.read_bytes())
     assert "does not belong" in read_certbot(reader(root), now=NOW).rows[-1].note
+
+
+def test_an_account_of_a_kind_that_certrotd_has_not_is_told(tmp_path: Path) -> None:
+    """Ed25519 signs no ACME request; a public key is none at all."""
+    root = certbot(tmp_path)
+    [key] = root.glob("accounts/**/private_key.json")
+    ed25519 = {"kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "AA"}
+    public = {name: value for name, value in json.loads(key.read_text()).items() if name != "d"}
+    for damaged in (json.dumps(ed25519), json.dumps(public), "{", "[]", '{"kty": "EC"}'):
+        put(key, damaged)
+        made = planned(root)
+        assert (len(made.certificates), made.accounts) == (1, {})
+        assert "registers a new one" in next(iter(notes(made, Fate.PROBLEM).values()))
 
 
 def test_an_unreadable_account_is_told_and_the_certificate_moves(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ def test_timers_and_cron_lines_of_a_client_are_found(tmp_path: Path) -> None:
     put(tmp_path / "etc" / "cron.d" / "certbot", cron)
     put(tmp_path / "etc" / "cron.daily" / "renew", "#!/bin/sh\n# certbot\ncertbot renew\n")
     spool = tmp_path / "var" / "spool" / "cron" / "crontabs"
-    put(spool / "root", '3 1 * * * "/root/.acme.sh"/acme.sh --cron\n0 3 * * * lego renew\n')
+    lines = ["A=b", '3 1 * * * "/root/.acme.sh"/acme.sh --cron']
+    lines += ["0 3 * * * X_TOKEN=hush lego --hmac hush renew"]
+    put(spool / "root", "\n".join(lines))
 
     assert [each.stop for each in schedules("certbot", tmp_path)] == [
         "systemctl disable --now certbot.timer",
@@ -27,5 +29,5 @@ def test_timers_and_cron_lines_of_a_client_are_found(tmp_path: Path) -> None:
     [acme_sh] = schedules("acme.sh", tmp_path)
     assert "/var/spool/cron/crontabs/root (crontab -e -u root)" in acme_sh.stop
     [lego] = schedules("lego", tmp_path)
-    assert lego.line == "0 3 * * * lego renew"
+    assert lego.line == "0 3 * * * X_TOKEN=… lego --hmac … renew"
     assert schedules("lego", tmp_path / "nothing") == []
