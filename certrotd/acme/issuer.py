@@ -9,12 +9,13 @@ import requests
 from josepy.jwk import JWK
 
 from certrotd.acme.account import Account
-from certrotd.acme.client import Client, Clients, is_wrong, location_of
+from certrotd.acme.client import Client, Clients
+from certrotd.acme.management import AccountManager
 from certrotd.acme.order import AcmeOrder
 from certrotd.acme.problems import Refused, retry_after
 from certrotd.acme.renewal import read_renewal_info
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
-from certrotd.acme.transport import check_url
+from certrotd.acme.transport import check_url, location_of
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import AcmeEntry
@@ -48,6 +49,7 @@ class AcmeIssuer:
         self._site = context.site
         self._clock = context.clock
         self._clients = Clients(entry, context)
+        self.account = AccountManager(entry, context, self._clients)
 
     def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
         """The CA answers, its terms are agreed to and the account is there (registered if new).
@@ -151,17 +153,18 @@ class AcmeIssuer:
         """What comes of the act; once more where the account is not the one it was taken for.
 
         The CA lost it (a test CA restarted, a database restored), and it is registered again with
-        the same key; or its URL here is another's, and the key finds the right one.
+        the same key; or its URL here is another's, and the key finds the right one; or another
+        process has changed the key.
         """
-        wrong = ""
+        wrong: Account | None = None
         while True:
-            with self._clients.lend(self._limit(deadline), forgotten=wrong) as (client, account):
+            with self._clients.lend(self._limit(deadline), wrong=wrong) as (client, account):
                 try:
                     return act(client, account)
                 except (Refused, OrderGone) as refused:
-                    if wrong or not is_wrong(client, account, refused):
+                    if wrong or not self._clients.is_wrong(client, account, refused):
                         raise
-            wrong = account.url
+            wrong = account
 
     def _made(self, url: str, state: OrderState, key: JWK, *, resumed: bool) -> AcmeOrder:
         return AcmeOrder(

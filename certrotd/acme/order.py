@@ -13,7 +13,8 @@ from josepy.interfaces import JSONDeSerializable
 from josepy.jwk import JWK
 from requests.utils import parse_header_links
 
-from certrotd.acme.client import Clients, joined
+from certrotd.acme.account import Account
+from certrotd.acme.client import Clients
 from certrotd.acme.pace import Pace
 from certrotd.acme.problems import HINTS, Refused
 from certrotd.acme.resources import (
@@ -23,6 +24,7 @@ from certrotd.acme.resources import (
     read_authorization,
     read_order,
 )
+from certrotd.acme.transport import joined
 from certrotd.clock import Clock, Deadline
 from certrotd.config.issuers import AcmeEntry
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
@@ -167,7 +169,8 @@ class AcmeOrder:
     def _answer(self, each: AuthorizationState, deadline: Deadline) -> None:
         dns01 = dns01_of(each)
         try:
-            self._ask(dns01.uri, deadline, dns01.chall.response(self._key))
+            response = dns01.chall.response(self._key)
+            self._ask(dns01.uri, deadline, response, proves=True)
         except Refused as refused:
             # some CAs refuse a second answer (the first one's reply was lost, or another process
             # gave it); then the authorization tells the outcome
@@ -236,10 +239,28 @@ class AcmeOrder:
         return default
 
     def _ask(
-        self, url: str, deadline: Deadline, message: JSONDeSerializable | None = None
+        self,
+        url: str,
+        deadline: Deadline,
+        message: JSONDeSerializable | None = None,
+        *,
+        proves: bool = False,
     ) -> requests.Response:
-        with self._clients.lend(deadline) as (client, _):
-            return client.ask(url, message)
+        """What the CA answers; asked with the account's new key where another process changed it.
+
+        What ``proves`` something has to be made anew then: the key is part of it (RFC 8555 §8.1).
+        """
+        wrong: Account | None = None
+        while True:
+            with self._clients.lend(deadline, wrong=wrong) as (client, account):
+                if proves and account.key != self._key:
+                    raise Transient("the account's key was changed while names were being proven")
+                try:
+                    return client.ask(url, message)
+                except (Refused, OrderGone) as refused:
+                    if wrong or not self._clients.is_stale(account, refused):
+                        raise
+            wrong = account
 
     def _unfinished(self) -> Failure:
         return Transient(f"the CA did not issue in time, its order is {self._state.status}")

@@ -32,8 +32,8 @@ HINTS = {
     "rateLimited": "the CA's documentation lists its limits",
     "rejectedIdentifier": "this CA does not issue for that name",
     "unsupportedIdentifier": "this CA does not issue for that kind of name",
-    "unauthorized": "the account may be deactivated (removing its folder, accounts/ISSUER in the "
-    "state directory, has another one registered), or not entitled to these names",
+    "unauthorized": "the account may be deactivated (`certrotd account show` tells; `certrotd "
+    "account new ISSUER` registers another one), or not entitled to these names",
     "userActionRequired": "the CA's terms of service may have changed; visit the page it names",
 }
 NO_DIRECTORY = "is the directory URL one of an ACME server (RFC 8555)?"

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from certrotd.cli.account_app import account_app
 from certrotd.cli.import_app import import_command
 from certrotd.cli.keys_adopt_app import adopt_app
 from certrotd.cli.keys_app import keys_app
@@ -38,6 +39,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(audit_app, name="audit")
 app.add_typer(notify_app, name="notify")
 app.add_typer(internal_app, name="internal")
+app.add_typer(account_app, name="account")
 for part in (backups_app, adopt_app, destruction_app):
     keys_app.add_typer(part)  # without a name: its commands are those of "keys"
 app.add_typer(keys_app, name="keys")

@@ -163,7 +163,7 @@ class ScriptedCA:
                 return Reply(body=b"")
             case "/account":
                 return Reply(201, {"status": "valid"}, {"Location": f"{self.base}/accounts/1"})
-            case "/accounts/1":
+            case "/accounts/1" | "/key-change":
                 return Reply(body={"status": "valid"})
             case "/orders":
                 return Reply(201, self.order_body(), {"Location": f"{self.base}/order"})
@@ -210,6 +210,7 @@ class ScriptedCA:
 
     def _directory(self) -> dict[str, Any]:
         paths = {"newNonce": "/nonce", "newAccount": "/account", "newOrder": "/orders"}
+        paths["keyChange"] = "/key-change"
         return {
             **{name: f"{self.base}{path}" for name, path in paths.items()},
             "meta": self.meta,

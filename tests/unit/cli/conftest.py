@@ -14,7 +14,7 @@ from certrotd.state.records import encode
 
 Certrotd = Callable[..., int]
 NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
-GROUPS = ("config", "audit", "notify", "internal", "keys")
+GROUPS = ("config", "audit", "notify", "internal", "account", "keys")
 COMMANDS = (
     *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback", "cancel"),
     "wake",
@@ -27,6 +27,7 @@ COMMANDS = (
         "notify test",
         "internal init",
     ),
+    *(f"account {name}" for name in ("show", "rollover", "deactivate", "new", "import")),
     *(
         f"keys {name}"
         for name in (
