@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.cli.output import print_json, print_table, say
-from certrotd.clock import Clock, SystemClock
+from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.errors import NeedsOperator, UsageError
 from certrotd.importing.configuration import STATE_DIR, Plan, plan
 from certrotd.importing.found import Fate, Installation, Row
 from certrotd.importing.reading import Reader
 from certrotd.importing.schedules import Schedule, schedules
 
+LOCK_WAIT = 30.0
 CLIENTS = ("certbot", "lego", "acme.sh")
 _PLACES = {"certbot": "/etc/letsencrypt", "lego": "./.lego", "acme.sh": "~/.acme.sh"}
 
@@ -95,19 +96,16 @@ def _write(planned: Plan, folder: Path) -> Path:
 
 
 def _import_accounts(config: Path, planned: Plan, clock: Clock) -> None:
-    """Give every issuer the key of its account; a row says where it has one already."""
-    from certrotd.acme.account import KEY
-    from certrotd.acme.issuer import FOLDER
+    """Give every issuer the key of its account; a row says where it has another one already."""
+    from certrotd.cli.account import chosen_of
     from certrotd.daemon.wiring import open_site
-    from certrotd.state.ports import Conflict
 
     command = "certrotd import"
     with open_site(config, clock=clock, command=command, listen=say, writes=True) as site:
         site.prepare()
         for issuer, account in planned.accounts.items():
-            try:
-                site.state.folder(f"{FOLDER}/{issuer}").add(KEY, account.key.reveal())
-            except Conflict:
+            manager = chosen_of(site, issuer).issuer.account
+            if not manager.keep_key(account.key, deadline=Deadline(clock, LOCK_WAIT)):
                 note = f"the issuer {issuer} has another account already, which it keeps"
                 planned.rows.append(Row(account.where, "account", Fate.BY_HAND, note))
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from certrotd.acme.account_keys import account_key
 from certrotd.errors import Failure, InvalidInput
 from certrotd.importing import providers
 from certrotd.importing.cas import directory_called
@@ -19,7 +20,7 @@ from certrotd.importing.found import (
     Pair,
     Solver,
 )
-from certrotd.importing.pairs import account_key, examined
+from certrotd.importing.pairs import examined
 from certrotd.importing.reading import Reader
 from certrotd.importing.settings import decoded, read_assignments
 
@@ -57,20 +58,16 @@ def read_acme_sh(reader: Reader, *, now: datetime, server: str = "") -> Installa
         conf = reader.root / folder / f"{domain}.conf"
         if folder in _NOT_FOLDERS or conf.name not in _listed(reader, conf.parent):
             continue
-        where = f"{folder}/{conf.name}"
-        try:
+
+        def read(where: str = f"{folder}/{conf.name}", conf: Path = conf) -> FoundCertificate:
             values = _settings(reader, found, conf)
             directory = directory_called(values.get("Le_API") or server)
             if directory not in accounts:
                 accounts[directory] = _account(reader, found, directory, shared)
-            certificate = _certificate(
-                reader, found, where, values, shared, accounts[directory], directory, now=now
-            )
-            found.certificates.append(certificate)
-        except FileNotFoundError as error:
-            found.say(where, "certificate", Fate.PROBLEM, f"{error.filename} is not there")
-        except Failure as failure:
-            found.say(where, "certificate", Fate.PROBLEM, str(failure))
+            account = accounts[directory]
+            return _certificate(reader, found, where, values, shared, account, directory, now=now)
+
+        found.take(f"{folder}/{conf.name}", read)
     if not found.certificates and not found.rows:
         found.say(".", "certificates", Fate.PROBLEM, "there are none")
     return found
@@ -180,7 +177,7 @@ def _account(
     for folder in (reader.root / "ca" / host / path, reader.root / "ca" / host):
         where = reader.relative(folder)
         try:
-            key = account_key(reader.read(folder / "account.key"), f"the key in {where}")
+            key = account_key(reader.read(folder / "account.key"), what=f"the key in {where}")
             values = _settings(reader, found, folder / "ca.conf")
         except FileNotFoundError:
             continue

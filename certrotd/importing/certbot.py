@@ -8,10 +8,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from certrotd.acme.account_keys import account_key
 from certrotd.config.durations import parse as span
 from certrotd.errors import Failure, InvalidInput
 from certrotd.importing import providers
@@ -24,7 +26,7 @@ from certrotd.importing.found import (
     Pair,
     Solver,
 )
-from certrotd.importing.pairs import account_key, examined
+from certrotd.importing.pairs import examined
 from certrotd.importing.reading import Reader
 from certrotd.importing.settings import read_ini, without
 
@@ -49,13 +51,8 @@ def read_certbot(reader: Reader, *, now: datetime) -> Installation:
     for name in reader.names(reader.root / "renewal"):
         if not name.endswith(".conf"):
             continue
-        where = f"renewal/{name}"
-        try:
-            found.certificates.append(_lineage(shared, name.removesuffix(".conf"), now=now))
-        except FileNotFoundError as error:
-            found.say(where, "certificate", Fate.PROBLEM, f"{error.filename} is not there")
-        except Failure as failure:
-            found.say(where, "certificate", Fate.PROBLEM, str(failure))
+        read = partial(_lineage, shared, name.removesuffix(".conf"), now=now)
+        found.take(f"renewal/{name}", read)
     if not found.certificates and not found.rows:
         found.say("renewal", "certificates", Fate.PROBLEM, "there are no renewal configurations")
     return found
@@ -99,7 +96,7 @@ class _Shared:
             raise InvalidInput("it is not the number of an account")
         folder = self.reader.root / "accounts" / f"{at.netloc}{at.path}" / number
         where = folder / "private_key.json"
-        key = account_key(self.reader.read(where), self.reader.relative(where))
+        key = account_key(self.reader.read(where), what=self.reader.relative(where))
         contact = (self.email,) if self.email else ()
         return FoundAccount(self.reader.relative(folder), server, contact, key)
 

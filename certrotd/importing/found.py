@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from certrotd.config.secrets import Secret
-from certrotd.errors import one_line
+from certrotd.errors import Failure, one_line
 from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.keys import PrivateKey
 
 
 class Fate(StrEnum):
@@ -39,12 +39,12 @@ class Row:
 
 @dataclass(frozen=True)
 class FoundAccount:
-    """An account at a CA, with its key in PEM (PKCS#8)."""
+    """An account at a CA, with its key."""
 
     where: str
     directory: str
     contact: tuple[str, ...]
-    key: Secret
+    key: PrivateKey = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,15 @@ class Installation:
     certificates: list[FoundCertificate] = field(default_factory=list)
     accounts: list[FoundAccount] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+
+    def take(self, where: str, read: Callable[[], FoundCertificate]) -> None:
+        """Add the certificate that ``read`` finds, or a row that says why there is none."""
+        try:
+            self.certificates.append(read())
+        except FileNotFoundError as error:
+            self.say(where, "certificate", Fate.PROBLEM, f"{error.filename} is not there")
+        except Failure as failure:
+            self.say(where, "certificate", Fate.PROBLEM, str(failure))
 
     def say(self, where: str, what: str, fate: Fate, note: str) -> None:
         """Note what becomes of something."""

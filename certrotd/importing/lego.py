@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from certrotd.acme.account_keys import account_key
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.importing import providers
 from certrotd.importing.cas import directory_at
@@ -18,7 +19,7 @@ from certrotd.importing.found import (
     Pair,
     Solver,
 )
-from certrotd.importing.pairs import account_key, examined
+from certrotd.importing.pairs import examined
 from certrotd.importing.reading import Reader
 from certrotd.importing.settings import read_assignments
 from certrotd.jsontext import parsed
@@ -46,25 +47,23 @@ def read_lego(
     for name in reader.names(reader.root / "certificates"):
         if not name.endswith(_LEAF) or name.endswith(_ISSUER):
             continue
-        where = f"certificates/{name}"
-        try:
-            stem = name.removesuffix(_LEAF)
+        stem = name.removesuffix(_LEAF)
+
+        def read(stem: str = stem) -> FoundCertificate:
             pair = _pair(reader, found, stem, now=now)
             account = _account_of(reader, stem, accounts, found)
-            certificate = FoundCertificate(
+            known = account is not None or bool(server)
+            return FoundCertificate(
                 name=stem,
-                where=where,
+                where=f"certificates/{stem}{_LEAF}",
                 pair=pair,
                 directory=account.directory if account else server,
                 account=account,
                 solver=solver,
-                stays=stays if account or server else "no account tells its CA: name it (--server)",
+                stays=stays if known else "no account tells its CA: name it (--server)",
             )
-            found.certificates.append(certificate)
-        except FileNotFoundError as error:
-            found.say(where, "certificate", Fate.PROBLEM, f"{error.filename} is not there")
-        except Failure as failure:
-            found.say(where, "certificate", Fate.PROBLEM, str(failure))
+
+        found.take(f"certificates/{name}", read)
     if not found.certificates and not found.rows:
         found.say("certificates", "certificates", Fate.PROBLEM, "there are none")
     return found
@@ -119,7 +118,9 @@ def _account(reader: Reader, folder: Path, server: str) -> FoundAccount:
         email = record.get("email") or ""
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidInput(f"{where}/account.json is not as lego writes it") from None
-    key = account_key(reader.read(folder / "keys" / f"{folder.name}.key"), f"the key in {where}")
+    key = account_key(
+        reader.read(folder / "keys" / f"{folder.name}.key"), what=f"the key in {where}"
+    )
     directory = directory_at(str(uri), server)
     if not directory:
         raise NeedsOperator(

@@ -9,13 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-from certrotd.config.secrets import Secret
 from certrotd.errors import InvalidInput
 from certrotd.importing.found import Pair
 from certrotd.importing.reading import Reader
-from certrotd.jsontext import parsed
 from certrotd.pki import keys
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.verify import usable_pair
@@ -61,30 +57,3 @@ def modes_of(read: Mapping[str, Path]) -> dict[str, Any]:
             different = (status.st_uid, status.st_gid) != mine
             found |= owners if different else {}
     return found
-
-
-def account_key(data: bytes, what: str) -> Secret:
-    """An account's key as PKCS#8, given in PEM or as a JWK (RFC 7517).
-
-    Raises InvalidInput for none, and for a kind that certrotd's accounts are not made of.
-    """
-    from certrotd.acme.network import account_jwk
-
-    key = keys.load(data if not data.lstrip().startswith(b"{") else _of_jwk(data, what), what=what)
-    if account_jwk(key) is None:
-        kind = keys.key_type_of(key.public_key())
-        raise InvalidInput(f"{what} is {kind}, ACME accounts are RSA, P-256, P-384")
-    return Secret(keys.to_pem(key))
-
-
-def _of_jwk(data: bytes, what: str) -> bytes:
-    from josepy.errors import DeserializationError
-    from josepy.jwk import JWK
-
-    try:
-        jwk: Any = JWK.from_json(parsed(data))
-        pem: bytes = jwk.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return pem
-    except (DeserializationError, ValueError, TypeError, AttributeError, KeyError):
-        pass  # raised outside: the cause may show the key
-    raise InvalidInput(f"{what} is not a private key in JSON (RFC 7517)")

@@ -13,6 +13,7 @@ from certrotd.errors import NeedsOperator, UsageError
 from certrotd.importing.certbot import read_certbot
 from certrotd.importing.configuration import plan
 from certrotd.importing.found import Hook
+from certrotd.pki import keys
 from tests.unit.importing.trees import NAME, NOW, SECRET, certbot, put, reader
 
 
@@ -78,6 +79,23 @@ def test_it_is_written_once_passes_the_check_and_has_the_accounts(
     assert key.read_text().startswith("-----BEGIN PRIVATE KEY-----")
     with pytest.raises(UsageError, match="already"):
         bring_in(wish(root, folder), as_json=True)
+
+
+def test_an_issuer_with_another_account_keeps_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who brings a second installation to one state directory hears of it; a repetition is none."""
+    root = certbot(tmp_path / "letsencrypt")
+    key = tmp_path / "state" / "accounts" / "letsencrypt" / "account.key"
+    for number in (1, 2):
+        assert bring_in(wish(root, tmp_path / f"written-{number}"), as_json=False) == 0
+        assert "another account" not in capsys.readouterr().out
+    first = key.read_bytes()
+    [theirs] = root.glob("accounts/**/private_key.json")
+    theirs.write_bytes(keys.to_pem(keys.generate(keys.KeyType.ECDSA_P384)))
+    assert bring_in(wish(root, tmp_path / "written-3"), as_json=False) == 0
+    assert "letsencrypt has another account already" in capsys.readouterr().out
+    assert key.read_bytes() == first
 
 
 def test_problems_are_in_the_exit_code_and_the_rest_is_done(
