@@ -45,9 +45,7 @@ def bring_in(wish: Wish, *, as_json: bool) -> int:
         found, folder, now=clock.now(), state_dir=wish.state_dir, ca_bundle=wish.ca_bundle
     )
     started = schedules(wish.client)
-    written = None if wish.folder is None else _write(planned, folder)
-    if written is not None:
-        _import_accounts(written, planned, clock)
+    written = None if wish.folder is None else _write(planned, folder, clock)
     steps = _steps(planned, started, wish, written)
     if as_json:
         print_json(_as_json(found, planned, started, written, steps))
@@ -84,15 +82,17 @@ def _read(wish: Wish, clock: Clock) -> Installation:
     return read_acme_sh(reader, now=clock.now(), server=wish.server)
 
 
-def _write(planned: Plan, folder: Path) -> Path:
-    from certrotd.importing.writing import write
+def _write(planned: Plan, folder: Path, clock: Clock) -> Path:
+    """Write everything; a configuration that is there has its secrets and accounts."""
+    from certrotd.importing.writing import publish, stage
 
     if not any(not each.why for each in planned.certificates):
         raise NeedsOperator(
             "no certificate can be taken over, so nothing is written",
             hint="run it without --write to see why",
         )
-    return write(planned, folder)
+    _import_accounts(stage(planned, folder), planned, clock)
+    return publish(folder)
 
 
 def _import_accounts(config: Path, planned: Plan, clock: Clock) -> None:

@@ -87,9 +87,8 @@ def _settings(reader: Reader, found: Installation, path: Path) -> dict[str, str]
         settings = read_assignments(reader.text(path))
     except FileNotFoundError:
         return {}
-    for number in settings.unread[:20]:
-        note = "it is not NAME='value' and is skipped; certrotd runs no shell to read it"
-        found.say(where, f"line {number}", Fate.PROBLEM, note)
+    note = "it is not NAME='value' and is skipped; certrotd runs no shell to read it"
+    found.unread(where, settings.unread, note)
     values = {}
     for key, text in settings.values.items():
         if (value := decoded(text)) is None:

@@ -31,6 +31,7 @@ from certrotd.importing.reading import Reader
 from certrotd.importing.settings import read_ini, without
 
 SHAPES = ("privkey", "cert", "chain", "fullchain")
+_UNREAD = "it cannot be read and is skipped"
 _ACCOUNT = re.compile(r"[0-9a-f]{1,64}")
 _DEPLOY = ("deploy_hook", "renew_hook")
 _WEB = ("webroot", "standalone", "nginx", "apache", "manual")
@@ -119,7 +120,7 @@ class _Shared:
                 self.found.say(
                     "cli.ini", key, Fate.BY_HAND, "an option that certrotd does not read"
                 )
-        _say_unread(self.found, "cli.ini", settings.unread)
+        self.found.unread("cli.ini", settings.unread, _UNREAD)
 
     def _read_hooks(self) -> None:
         """Programs that certbot runs for every lineage."""
@@ -148,7 +149,7 @@ def _lineage(shared: _Shared, name: str, *, now: datetime) -> FoundCertificate:
     reader, found = shared.reader, shared.found
     where = f"renewal/{name}.conf"
     conf = read_ini(reader.text(reader.root / "renewal" / f"{name}.conf"))
-    _say_unread(found, where, conf.unread)
+    found.unread(where, conf.unread, _UNREAD)
     parameters = conf.sections.get("renewalparams")
     if parameters is None:
         raise InvalidInput("it has no section [renewalparams]")
@@ -222,8 +223,8 @@ def _solver(shared: _Shared, where: str, values: Mapping[str, str]) -> tuple[Sol
     credentials = values.get(f"{prefix}_credentials", "")
     try:
         ini = read_ini(shared.reader.named(Path(credentials))) if credentials else None
-        if ini and ini.unread:
-            _say_unread(shared.found, credentials, ini.unread)
+        if ini:
+            shared.found.unread(credentials, ini.unread, _UNREAD)
         told = without(ini.values if ini else {}, f"{prefix}_", f"certbot_{prefix}:{prefix}_")
         solver = _of_plugin(plugin, told)
     except FileNotFoundError:
@@ -269,8 +270,3 @@ def _say_the_rest(found: Installation, where: str, values: Mapping[str, str]) ->
         if key in _KNOWN or value in ("None", "False", "") or key.startswith("dns_"):
             continue
         found.say(where, key, Fate.BY_HAND, "certrotd has no such setting")
-
-
-def _say_unread(found: Installation, where: str, lines: list[int]) -> None:
-    for number in lines[:20]:
-        found.say(where, f"line {number}", Fate.PROBLEM, "it cannot be read and is skipped")

@@ -239,6 +239,9 @@ class _Planning:
             elif name not in targets:
                 self._say(hook.where, "deploy hook", Fate.TAKEN, f"target {name}")
                 targets.append(name)
+        if not each.hooks:
+            self._say(each.where, "reload", Fate.BY_HAND, "no command is kept: add a target")
+            notes.append("Nothing reloads a service after a renewal: add targets.")
         return targets, notes
 
     def _target(self, each: FoundCertificate, hook: Hook) -> tuple[str, str]:

@@ -12,6 +12,8 @@ from certrotd.errors import Failure, one_line
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.keys import PrivateKey
 
+MOST_LINES = 20
+
 
 class Fate(StrEnum):
     """What becomes of something that was found."""
@@ -115,6 +117,13 @@ class Installation:
             self.say(where, "certificate", Fate.PROBLEM, f"{error.filename} is not there")
         except Failure as failure:
             self.say(where, "certificate", Fate.PROBLEM, str(failure))
+
+    def unread(self, where: str, lines: Sequence[int], note: str) -> None:
+        """Note lines that could not be read, by their numbers alone: they may hold secrets."""
+        for number in lines[:MOST_LINES]:
+            self.say(where, f"line {number}", Fate.PROBLEM, note)
+        if (more := len(lines) - MOST_LINES) > 0:
+            self.say(where, "lines", Fate.PROBLEM, f"{note}; {more} more are like this")
 
     def say(self, where: str, what: str, fate: Fate, note: str) -> None:
         """Note what becomes of something."""

@@ -1,4 +1,4 @@
-"""lego's directory (``--path``): certificates and accounts; its DNS provider is not kept in it."""
+"""lego's directory (``--path``): certificates and accounts; its DNS provider is not in there."""
 
 from __future__ import annotations
 
@@ -111,23 +111,30 @@ def _accounts(reader: Reader, found: Installation, server: str) -> dict[str, Fou
 
 
 def _account(reader: Reader, folder: Path, server: str) -> FoundAccount:
+    """An account as lego 4 keeps it, or lego 5, which also keeps the CA's directory."""
     where = reader.relative(folder)
     try:
         record = parsed(reader.read(folder / "account.json"))
-        uri = record["registration"]["uri"]
-        email = record.get("email") or ""
+        own, email = record.get("server") or "", record.get("email") or ""
+        uri = own or record["registration"]["uri"]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidInput(f"{where}/account.json is not as lego writes it") from None
-    key = account_key(
-        reader.read(folder / "keys" / f"{folder.name}.key"), what=f"the key in {where}"
-    )
-    directory = directory_at(str(uri), server)
+    key = account_key(_key(reader, folder), what=f"the key in {where}")
+    directory = str(own) or directory_at(str(uri), server)
     if not directory:
         raise NeedsOperator(
             f"certrotd does not know the ACME directory of {_host(str(uri))}",
             hint="name its URL by --server",
         )
     return FoundAccount(where, directory, (str(email),) if email else (), key)
+
+
+def _key(reader: Reader, folder: Path) -> bytes:
+    file = f"{folder.name}.key"
+    try:
+        return reader.read(folder / "keys" / file)
+    except FileNotFoundError:
+        return reader.read(folder / file)  # since lego 5
 
 
 def _account_of(
@@ -163,9 +170,8 @@ def _solver(
     try:
         if environment is not None:
             settings = read_assignments(reader.named(environment))
-            for number in settings.unread[:20]:
-                note = "it is not NAME=value and is skipped"
-                found.say(str(environment), f"line {number}", Fate.PROBLEM, note)
+            note = "it is not NAME=value and is skipped"
+            found.unread(str(environment), settings.unread, note)
             read = providers.from_files(settings.values, lambda path: reader.named(Path(path)))
             values = dict(read)
         solver = _of_provider(reader, provider, values)

@@ -9,7 +9,7 @@ import yaml
 
 from certrotd.cli.moving_in import Wish, bring_in
 from certrotd.config.load import check, load
-from certrotd.errors import NeedsOperator, UsageError
+from certrotd.errors import Failure, NeedsOperator, UsageError
 from certrotd.importing.certbot import read_certbot
 from certrotd.importing.configuration import plan
 from certrotd.importing.found import Hook
@@ -77,8 +77,20 @@ def test_it_is_written_once_passes_the_check_and_has_the_accounts(
     assert (secret.read_text(), secret.stat().st_mode & 0o777) == (f"{SECRET}\n", 0o600)
     key = tmp_path / "state" / "accounts" / "letsencrypt" / "account.key"
     assert key.read_text().startswith("-----BEGIN PRIVATE KEY-----")
+    assert {each.name for each in folder.iterdir()} == {"config.yaml", "secrets"}
     with pytest.raises(UsageError, match="already"):
         bring_in(wish(root, folder), as_json=True)
+
+
+def test_an_account_that_cannot_be_kept_leaves_no_configuration(tmp_path: Path) -> None:
+    """With one, certrotd would register another account; the command may be repeated."""
+    root, folder = certbot(tmp_path / "letsencrypt"), tmp_path / "written"
+    put(tmp_path / "state", "a file in the place of the state directory")
+    with pytest.raises(Failure):
+        bring_in(wish(root, folder), as_json=True)
+    assert not (folder / "config.yaml").exists()
+    (tmp_path / "state").unlink()
+    assert bring_in(wish(root, folder), as_json=True) == 0
 
 
 def test_an_issuer_with_another_account_keeps_it(

@@ -1,5 +1,6 @@
 """lego's directory, which lacks the DNS provider and the CA's directory."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,17 @@ def test_a_ca_that_nobody_knows_by_its_host_is_named(tmp_path: Path) -> None:
     assert "--server" in found.certificates[0].stays
     assert any("ACME directory of ca.example.test" in row.note for row in found.rows)
     [only] = read(root, provider="hetzner", server="https://ca.example.test/dir").certificates
+    assert (only.stays, only.directory) == ("", "https://ca.example.test/dir")
+
+
+def test_an_account_of_lego_5_tells_its_ca(tmp_path: Path) -> None:
+    """By the form in its published source: the directory is kept, the key beside it."""
+    root = lego(tmp_path / "lego")
+    [folder] = root.glob("accounts/*/*")
+    (folder / "keys" / f"{folder.name}.key").rename(folder / f"{folder.name}.key")
+    record = {"id": folder.name, "email": "", "server": "https://ca.example.test/dir"}
+    put(folder / "account.json", json.dumps(record))
+    [only] = read(root, provider="hetzner").certificates
     assert (only.stays, only.directory) == ("", "https://ca.example.test/dir")
 
 
