@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -247,7 +247,7 @@ class _Planning:
     def _target(self, each: FoundCertificate, hook: Hook) -> tuple[str, str]:
         name, entry = target_of(hook)
         if not entry:
-            return "", "it is longer than a line of 1,000 characters: put it into a program"
+            return "", "it is not one line of at most 1,000 characters: put it into a program"
         wanted = _safe(name if name != "hook" else f"hook-{each.name}")
         return self._targets.add(wanted, repr(entry), dict(entry), _PROBE)
 
@@ -303,7 +303,9 @@ class _Section:
 
 
 def refused(schema: Any, entry: Mapping[str, Any]) -> str:
-    """Why the schema of the configuration refuses an entry; "" if it does not."""
+    """Why an entry is none of the configuration's, as its schema has it; "" if it is one."""
+    if not all(text.isprintable() for text in _texts(entry)):
+        return "it has control characters"
     try:
         TypeAdapter(schema).validate_python(entry)
     except ValidationError as error:
@@ -311,6 +313,15 @@ def refused(schema: Any, entry: Mapping[str, Any]) -> str:
         at = ".".join(str(each) for each in first["loc"] if not str(each).startswith("~"))
         return f"{at}: {first['msg']}" if at else first["msg"]
     return ""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for each in value.items() for part in each for text in _texts(part))
+    elif isinstance(value, Sequence):
+        yield from (text for each in value for text in _texts(each))
 
 
 def _copied(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from certrotd.config.base import TEXT
 from certrotd.importing.found import Hook
 
 _VERBS = ("reload", "restart", "reload-or-restart", "try-restart", "try-reload-or-restart")
@@ -24,7 +23,7 @@ def target_of(hook: Hook) -> tuple[str, Mapping[str, Any]]:
             return "nginx", {"type": "nginx"}
         unit_name = name if "." in name else f"{name}.service"
         return f"{verb}-{name}", {"type": "systemd", "unit": unit_name, "verb": verb}
-    if len(hook.command) > _TOO_LONG or not re.fullmatch(TEXT, hook.command):
+    if len(hook.command) > _TOO_LONG or not hook.command.isprintable():
         return "", {}
     entry: dict[str, Any] = {"type": "command", "command": ["/bin/sh", "-c", hook.command]}
     if hook.environment:

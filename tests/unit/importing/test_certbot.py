@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import yaml
+
 from certrotd.importing.certbot import read_certbot
 from certrotd.importing.configuration import Plan, plan
 from certrotd.importing.found import Fate
@@ -83,6 +85,7 @@ def test_hostile_and_damaged_files_are_a_line_each(tmp_path: Path) -> None:
     put(root / "renewal" / "empty.conf", "")
     put(root / "renewal" / "else.conf", "privkey = /etc/shadow\n[renewalparams]\n")
     (root / "renewal" / "link.conf").symlink_to("/etc/passwd")
+    certbot(root, name="x\n- y: \x1b[2J")
     folder = root / "live" / "dots"
     put(folder / "privkey.pem", "no key")
     put(folder / "fullchain.pem", "no certificate")
@@ -92,7 +95,9 @@ def test_hostile_and_damaged_files_are_a_line_each(tmp_path: Path) -> None:
     assert [each.name for each in made.certificates] == [NAME]
     problems = [row.where for row in made.rows if row.fate is Fate.PROBLEM]
     named = ("dots", "else", "empty", "link", "noise")
-    assert problems == [f"renewal/{each}.conf" for each in named]
+    assert problems[:5] == [f"renewal/{each}.conf" for each in named]
+    assert {*problems[5:]} == {"renewal/x - y: \\x1b[2J.conf"}
+    assert [each["name"] for each in yaml.safe_load(made.document)["certificates"]] == [NAME]
 
 
 def test_an_expired_or_foreign_key_pair_is_not_taken_over(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from certrotd.config.load import check, load
 from certrotd.errors import Failure, NeedsOperator, UsageError
 from certrotd.importing.certbot import read_certbot
 from certrotd.importing.configuration import plan
-from certrotd.importing.found import Hook
+from certrotd.importing.found import Hook, Solver
 from certrotd.pki import keys
 from tests.unit.importing.trees import NAME, NOW, SECRET, certbot, put, reader
 
@@ -51,6 +51,11 @@ def test_what_the_schema_refuses_stays_with_its_reason(tmp_path: Path) -> None:
     made = plan(found, Path("/etc/certrotd"), now=NOW)
     assert "verb: restart" in made.document
     assert any("put it into a program" in row.note for row in made.rows)
+    odd = Solver("dns", {"type": "rfc2136", "server": "192.0.2.1\u2028x: y"})
+    found.certificates = [only, replace(only, name="other", solver=odd)]
+    document = plan(found, Path("/etc/certrotd"), now=NOW).document
+    assert [each["name"] for each in yaml.safe_load(document)["certificates"]] == [NAME]
+    assert "control characters" in document
     found.certificates = [replace(only, directory="http://ca.test/dir")]
     [stays] = plan(found, Path("/etc/certrotd"), now=NOW).certificates
     assert "https://" in stays.why
