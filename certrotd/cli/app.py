@@ -43,7 +43,6 @@ app.add_typer(account_app, name="account")
 for part in (backups_app, adopt_app, destruction_app):
     keys_app.add_typer(part)  # without a name: its commands are those of "keys"
 app.add_typer(keys_app, name="keys")
-app.command("import")(import_command)
 
 
 def _version(wanted: bool) -> None:
@@ -297,6 +296,9 @@ def wake(
     from certrotd.cli.wake import wake as carry_out
 
     end(carry_out(path_of(context, config), names, as_json=as_json))
+
+
+app.command("import")(import_command)
 
 
 def run() -> int:

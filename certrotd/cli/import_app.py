@@ -57,7 +57,7 @@ def import_command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Move in from certbot, lego or acme.sh: show what is taken over, or write it.
+    """Move in from certbot, lego or acme.sh; a dry run at first.
 
     Nothing is ordered anew, and services read the same paths. The exit code is 1 if something
     could not be read. The other client is left running: the output names its timer.

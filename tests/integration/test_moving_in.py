@@ -151,3 +151,6 @@ def test_an_installation_moves_in_and_nothing_is_ordered_for_it(
         expected = f"{NAME} {WILDCARD}" if arguments[0] == "certbot" else NAME
         assert told.read_text().splitlines()[-1] == expected
     assert serves(nginx, NAME, renewed)
+    if arguments[0] == "certbot":  # its timer still runs
+        assert "symlink" in peers.certbot_renew(tmp_path)
+        assert (matching(key, chain), orders(ca)) == (renewed, spent + 1)

@@ -21,15 +21,31 @@ def certbot(folder: Path, ca: Pebble, bind: Bind, *names: str, more: Sequence[st
     told["algorithm"] = "HMAC-SHA256"
     secrets.touch(mode=0o600)
     secrets.write_text("".join(f"dns_rfc2136_{key} = {value}\n" for key, value in told.items()))
-    places = [("config", folder / "letsencrypt"), ("work", folder / "w"), ("logs", folder / "l")]
     argv: list[str | Path] = [program, "certonly", "-n", "--agree-tos", "-m", MAIL]
-    argv += [f"--{what}-dir={path}" for what, path in places]
+    argv += _places(folder)
     argv += ["--server", ca.directory_url, "--dns-rfc2136"]
     argv += [part for name in names for part in ("-d", name)]
     argv += ["--dns-rfc2136-credentials", str(secrets)]
     argv += ["--dns-rfc2136-propagation-seconds", "1", *more]
     _run(argv, {"REQUESTS_CA_BUNDLE": str(ca.ca_file)})
     return folder / "letsencrypt"
+
+
+def certbot_renew(folder: Path) -> str:
+    """Has certbot renew all of its lineages at once; what it says."""
+    argv: list[str | Path] = [
+        locate.require("certbot"),
+        "renew",
+        "--force-renewal",
+        *_places(folder),
+    ]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return ran.stdout + ran.stderr
+
+
+def _places(folder: Path) -> list[str]:
+    places = {"config": "letsencrypt", "work": "w", "logs": "l"}
+    return [f"--{what}-dir={folder / name}" for what, name in places.items()]
 
 
 def lego(folder: Path, ca: Pebble, bind: Bind, *names: str) -> tuple[Path, Path]:
