@@ -37,6 +37,8 @@ _SIGNER = "it is the root of the CA's own web server"
 DIRECTORY_SECONDS = 3600.0
 CLOCK_OFF = timedelta(days=1)
 _OF_THE_ACCOUNT = ("accountDoesNotExist", "unauthorized", "malformed")
+_OF_ITS_KEY = (*_OF_THE_ACCOUNT, "badSignatureAlgorithm", "badPublicKey")
+"""What a CA says of a signature by a key that the account has no more."""
 _NEEDED = ("newNonce", "newAccount", "newOrder")
 
 
@@ -255,19 +257,23 @@ class Clients:
     def is_stale(self, account: Account, refused: Failure) -> bool:
         """Whether the CA refused because another process has changed the account or its key."""
         why = refused if isinstance(refused, Refused) else refused.__cause__
-        ours = isinstance(why, Refused) and why.code in _OF_THE_ACCOUNT
-        return ours and not self._folder.signs_with(account.key)
+        ours = isinstance(why, Refused) and why.code in _OF_ITS_KEY
+        return ours and not self.signs_with(account.key)
+
+    def signs_with(self, key: JWK) -> bool:
+        """Whether the account has this key still, as far as its folder tells."""
+        return self._folder.signs_with(key)
 
     def is_wrong(self, client: Client, account: Account, refused: Refused | OrderGone) -> bool:
         """Whether the CA refused because the account is not, or no more, what is known of it here.
 
         Its file may be from elsewhere, or damaged: without a look every order would fail for ever.
         """
+        if self.is_stale(account, refused):
+            return True
         why = refused if isinstance(refused, Refused) else refused.__cause__
         if not isinstance(why, Refused) or why.code not in _OF_THE_ACCOUNT:
             return False
-        if self.is_stale(account, refused):
-            return True
         if refused is why and why.code == "accountDoesNotExist":
             return True
         try:

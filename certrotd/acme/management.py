@@ -156,14 +156,16 @@ class AccountManager:
     def register_another(self, *, deadline: Deadline) -> str:
         """Register a new account, with a new key, in the place of one that has ended; its URL.
 
-        Raises NeedsOperator while the CA knows the old one as valid, or has forgotten it.
+        A key that the CA refused to register is replaced, too. Raises NeedsOperator while the CA
+        knows the old account as valid, or has forgotten it.
         """
         now = self._clock.now()
         with self._opened(deadline, lost=True) as opened:
             old, client = self._folder.url(), opened.client
             ended = self._folder.deactivated() is not None
             if not ended and (known := self._folder.known_key()) is not None:
-                if not self._is_ended(client, known):
+                # a key of a kind that the CA refuses has no account, and never had one
+                if not self._is_ended(client, known, or_none=not old):
                     raise NeedsOperator(
                         f"the issuer {self._name} has an account that is not deactivated",
                         hint=f"`certrotd account deactivate {self._name}` ends it; `certrotd "
@@ -278,15 +280,14 @@ class AccountManager:
             )
         return url
 
-    def _is_ended(self, client: Client, key: JWK) -> bool:
-        """Whether the CA knows the key, and says that its account may do nothing any more."""
+    def _is_ended(self, client: Client, key: JWK, *, or_none: bool = False) -> bool:
+        """Whether the CA says that the account of the key has ended, ``or_none`` has this key."""
         try:
-            find_account(client, key)
+            return find_account(client, key) is None and or_none
         except Refused as refused:
             if refused.code != "unauthorized":
                 raise
             return True
-        return False
 
     def _another(self, what: str) -> NeedsOperator:
         return NeedsOperator(

@@ -102,7 +102,12 @@ class AcmeOrder:
             for each in to_tell:
                 self._answer(each, deadline)
             pace.wait(response, late=partial(_late, waiting))
-            waiting, response = self._look(waiting, deadline)
+            try:
+                waiting, response = self._look(waiting, deadline)
+            except ValidationFailed as failed:
+                if self._clients.signs_with(self._key):
+                    raise
+                raise _changed() from failed  # the CA looked for a value made with the new key
             # some CAs keep a failed challenge open until the client asks again (RFC 8555 §8.2)
             to_tell = [each for each in waiting if each.waits_for_answer and each.problem]
             if to_tell:
@@ -254,7 +259,7 @@ class AcmeOrder:
         while True:
             with self._clients.lend(deadline, wrong=wrong) as (client, account):
                 if proves and account.key != self._key:
-                    raise Transient("the account's key was changed while names were being proven")
+                    raise _changed()
                 try:
                     return client.ask(url, message)
                 except (Refused, OrderGone) as refused:
@@ -264,6 +269,10 @@ class AcmeOrder:
 
     def _unfinished(self) -> Failure:
         return Transient(f"the CA did not issue in time, its order is {self._state.status}")
+
+
+def _changed() -> Transient:
+    return Transient("the account's key was changed while names were being proven")
 
 
 def _pending_of(found: Sequence[AuthorizationState]) -> list[AuthorizationState]:

@@ -166,7 +166,9 @@ class AcmeEntry(Entry):
         description="Whether to renew when the CA suggests it (RFC 9773), if it does.",
     )
     account_key: KeyTypeName = Field(
-        default="ecdsa-p256", description="Type of the account key, which is made on first use."
+        default="ecdsa-p256",
+        description="Type of the account key, which is made on first use; `certrotd account "
+        "rollover` changes it later.",
     )
     budget: BudgetEntry | None = Field(
         default=None,

@@ -233,6 +233,26 @@ class TestNew:
         stand.another().account.register_another(deadline=soon())
         stand.order()
 
+    def test_a_key_of_a_kind_that_the_ca_refuses_is_replaced(
+        self, ca: ScriptedCA, tmp_path: Path
+    ) -> None:
+        """There never was an account of it; the configuration asks for another kind by now."""
+        bad = Reply(400, problem("badPublicKey", "no P-256 here"))
+        ca.on("/account", bad, bad)
+        with pytest.raises(Refused, match="no P-256 here") as failure:
+            ca.issuer(tmp_path).preflight(deadline=soon())
+        assert "certrotd account new" in failure.value.hint
+        issuer = ca.issuer(tmp_path, account_key="rsa-2048")
+        issuer.account.register_another(deadline=soon())
+        assert issuer.account.show(deadline=soon()).key_type == "rsa-2048"
+
+    def test_an_account_that_the_ca_forgot_is_not_replaced(self, stand: Stand) -> None:
+        """The next order registers it again, with the same key."""
+        stand.ca.on("/account", UNKNOWN)
+        with pytest.raises(NeedsOperator, match="not deactivated"):
+            stand.another().account.register_another(deadline=soon())
+        assert stand.key() == stand.old
+
     def test_a_first_account_needs_no_order(self, ca: ScriptedCA, tmp_path: Path) -> None:
         """To have its URL for a CAA record before anything is issued."""
         url = ca.issuer(tmp_path).account.register_another(deadline=soon())

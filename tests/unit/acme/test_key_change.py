@@ -21,6 +21,7 @@ from certrotd.clock import SystemClock
 from certrotd.config.context import Surroundings
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki import keys
+from certrotd.pki.order import ValidationFailed
 from certrotd.state.ports import Fenced
 from tests.builders import soon
 from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, Seen, context, problem
@@ -311,10 +312,13 @@ def test_a_next_key_that_cannot_be_read_stops_orders(stand: Stand) -> None:
 class TestBesideADaemon:
     """Another process changes the key while this one has it in memory."""
 
-    def test_an_order_goes_on_with_the_new_key(self, stand: Stand) -> None:
-        """The CA refuses the old one in whatever words."""
+    @pytest.mark.parametrize(
+        "kind", ["malformed", "unauthorized", "badSignatureAlgorithm", "badPublicKey"]
+    )
+    def test_an_order_goes_on_with_the_new_key(self, stand: Stand, kind: str) -> None:
+        """The CA refuses the old one in whatever words; of another type, the algorithm."""
         stand.rollover()
-        stand.ca.on("/orders", REFUSED)
+        stand.ca.on("/orders", Reply(400, problem(kind, "not with this key")))
         stand.issuer.order([NAME], deadline=soon())
         assert stand.ca.asked("/orders") == 2
         _signed_by(stand.ca.seen[-1], stand.key())
@@ -345,6 +349,20 @@ class TestBesideADaemon:
         assert stand.ca.asked("/challenge") - told == (when == "as it is told")
         [after] = stand.issuer.resume(order.url, deadline=soon()).challenges()
         assert after.value != before.value
+
+    @pytest.mark.parametrize("changed", [True, False])
+    def test_a_proof_that_fails_for_the_new_key_is_nobody_s_mistake(
+        self, stand: Stand, changed: bool
+    ) -> None:
+        """The CA was told before the change and looked after it; without one it is a failure."""
+        order = stand.issuer.order([NAME], deadline=soon())
+        order.challenges()
+        if changed:
+            stand.rollover()
+        stand.ca.on("/challenge", Reply(200, stand.ca.challenge_body(status="processing")))
+        stand.ca.authorization["status"] = "invalid"
+        with pytest.raises(Transient if changed else ValidationFailed):
+            order.validate()
 
     def test_another_refusal_is_reported_as_it_is(self, stand: Stand) -> None:
         """The negative control."""
