@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -96,6 +97,7 @@ class _Planning:
         self._names: set[str] = set()
         self._paths: dict[Path, str] = {}
         self._plan = Plan(rows=list(found.rows))
+        self._said = set(found.rows)
 
     def result(self) -> Plan:
         for each in self._found.certificates:
@@ -268,7 +270,8 @@ class _Planning:
 
     def _say(self, where: str, what: str, fate: Fate, note: str) -> None:
         row = Row(where, what, fate, note)
-        if row not in self._plan.rows:
+        if row not in self._said:
+            self._said.add(row)
             self._plan.rows.append(row)
 
 
@@ -307,12 +310,17 @@ def refused(schema: Any, entry: Mapping[str, Any]) -> str:
     if not all(text.isprintable() for text in _texts(entry)):
         return "it has control characters"
     try:
-        TypeAdapter(schema).validate_python(entry)
+        _adapter(schema).validate_python(entry)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         at = ".".join(str(each) for each in first["loc"] if not str(each).startswith("~"))
         return f"{at}: {first['msg']}" if at else first["msg"]
     return ""
+
+
+@cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(schema)
 
 
 def _texts(value: Any) -> Iterator[str]:
