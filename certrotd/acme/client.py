@@ -222,6 +222,7 @@ class Clients:
             self._clock,
             request_timeout=self._entry.request_timeout.total_seconds(),
             reach=AllowedUrls(directory, self._entry.also_hosts),
+            proxy=self._entry.use_proxy,
         )
         return Client(directory, network)
 

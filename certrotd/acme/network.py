@@ -51,12 +51,22 @@ class Network(ClientNetwork):
     """
 
     def __init__(
-        self, context: ssl.SSLContext, clock: Clock, *, request_timeout: float, reach: AllowedUrls
+        self,
+        context: ssl.SSLContext,
+        clock: Clock,
+        *,
+        request_timeout: float,
+        reach: AllowedUrls,
+        proxy: bool = False,
     ) -> None:
         super().__init__(user_agent=f"certrotd/{certrotd.__version__} (acme-python)")
         self._clock = clock
         self._transport = Transport(
-            context, request_timeout=request_timeout, agent=self.user_agent, reach=reach
+            context,
+            request_timeout=request_timeout,
+            agent=self.user_agent,
+            reach=reach,
+            proxy=proxy,
         )
         self.deadline = Deadline(clock, request_timeout)
         self._signer: dict[str, object] = {}

@@ -23,10 +23,21 @@ class Transport:
     """One thread's connections to a CA; what it shares with others is the TLS context."""
 
     def __init__(
-        self, context: ssl.SSLContext, *, request_timeout: float, agent: str, reach: AllowedUrls
+        self,
+        context: ssl.SSLContext,
+        *,
+        request_timeout: float,
+        agent: str,
+        reach: AllowedUrls,
+        proxy: bool = False,
     ) -> None:
         self._client = HttpsClient(
-            context, whom="the CA at ", agent=agent, permit=reach.check_addresses
+            context,
+            whom="the CA at ",
+            agent=agent,
+            permit=reach.check_addresses,
+            direct=not proxy,
+            unasked="a proxy is used with use_proxy of the issuer",
         )
         self._reach = reach
         self._request_timeout = request_timeout

@@ -11,6 +11,7 @@ import typer
 
 from certrotd.cli.account_app import account_app
 from certrotd.cli.import_app import import_command
+from certrotd.cli.init_app import init_app
 from certrotd.cli.keys_adopt_app import adopt_app
 from certrotd.cli.keys_app import keys_app
 from certrotd.cli.keys_backups_app import backups_app
@@ -35,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(init_app)  # without a name: its command is one of certrotd's
 app.add_typer(config_app, name="config")
 app.add_typer(audit_app, name="audit")
 app.add_typer(notify_app, name="notify")

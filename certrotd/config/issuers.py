@@ -187,6 +187,11 @@ class AcmeEntry(Entry):
     request_timeout: Duration = Field(
         default=timedelta(seconds=30), description="How long one request may take."
     )
+    use_proxy: bool = Field(
+        default=False,
+        description="Whether to go through the proxy that the environment names (HTTPS_PROXY, "
+        "NO_PROXY).",
+    )
 
     def examine(self) -> EntryFindings:
         """The roots are there."""

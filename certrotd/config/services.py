@@ -172,6 +172,11 @@ class HttpTargetEntry(BaseTargetEntry):
         default=None,
         description="PEM file of the roots that verify its TLS certificate (null: the system's).",
     )
+    use_proxy: bool = Field(
+        default=False,
+        description="Whether to go through the proxy that the environment names (HTTPS_PROXY, "
+        "NO_PROXY).",
+    )
     timeout: Duration = Field(default=_HALF_A_MINUTE, description="How long the answer may take.")
 
     @property

@@ -53,6 +53,7 @@ class Seen:
     header: Mapping[str, Any]
     payload: Any
     raw: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def problem(kind: str, detail: str = "", **more: object) -> dict[str, object]:
@@ -253,10 +254,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return super().date_time_string(timestamp) if said is None else said
 
     def do_GET(self) -> None:
-        self._answer(Seen("GET", self.path, {}, None))
+        self._answer(Seen("GET", self.path, {}, None, headers=dict(self.headers)))
 
     def do_HEAD(self) -> None:
-        self._answer(Seen("HEAD", self.path, {}, None))
+        self._answer(Seen("HEAD", self.path, {}, None, headers=dict(self.headers)))
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"]))
@@ -269,6 +270,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 json.loads(b64decode(jws["protected"])),
                 json.loads(payload) if payload else None,
                 raw,
+                dict(self.headers),
             )
         )
 

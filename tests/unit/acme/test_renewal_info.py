@@ -107,6 +107,36 @@ def test_the_ca_is_asked_without_an_account(advising: ScriptedCA, tmp_path: Path
         asked.renewal_info(live, deadline=soon())
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(302, b"", {"Location": "http://169.254.169.254/"}),
+        Reply(200, b"x" * (2 << 20), {"Content-Length": str(1 << 30)}),
+        Reply(200, b"<html>\x1b[2J"),
+        Reply(403, {"type": "urn:ietf:params:acme:error:\x1b[2J", "detail": "\u202e\r\n\x1b]0;"}),
+    ],
+    ids=["redirect", "gigabyte", "page", "escapes"],
+)
+def test_hostile_advice_is_none_in_one_printable_line(
+    advising: ScriptedCA, tmp_path: Path, reply: Reply
+) -> None:
+    """It is asked often, and what it says is logged."""
+    live = facts_of(parse_certificates(advising.chain)[0])
+    advising.on(f"/renewal-info/{renewal_id(live)}", reply)
+    with pytest.raises(NeedsOperator) as failure:
+        issuer(advising, tmp_path, []).renewal_info(live, deadline=soon())
+    assert str(failure.value).isprintable()
+
+
+def test_advice_of_a_metadata_service_is_not_asked_for(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Whatever the directory says."""
+    named = {**ca._directory(), "renewalInfo": "https://169.254.169.254/latest/"}
+    ca.on("/directory", Reply(body=named))
+    live = facts_of(parse_certificates(ca.chain)[0])
+    with pytest.raises(NeedsOperator, match=r"names https://169\.254\.169\.254"):
+        issuer(ca, tmp_path, []).renewal_info(live, deadline=soon())
+
+
 def test_a_ca_without_it_is_not_asked(ca: ScriptedCA, tmp_path: Path) -> None:
     """Nor is it told what an order replaces."""
     asked = issuer(ca, tmp_path, [])
