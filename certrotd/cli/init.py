@@ -10,7 +10,7 @@ from pathlib import Path
 from certrotd.cli.asking import Answers, Asker
 from certrotd.cli.output import say
 from certrotd.config.hostfile import HostFile
-from certrotd.errors import UsageError
+from certrotd.errors import ConfigInvalid, UsageError
 from certrotd.setup.catalogue import AUTHORITIES, SERVICES, SOLVERS, Question
 from certrotd.setup.compose import Answer, Choices, flaw, issuer_name, text_of
 from certrotd.setup.place import refuse_place, to_production, write_first
@@ -52,7 +52,11 @@ def init(config: Path, asked: Asked, *, ask: bool) -> int:
             say(f"Found on this host: {told}.")
     chosen = _chosen(asker, asked, found)
     asker.finish()
-    warnings = write_first(config, text_of(chosen), asker.typed)
+    try:
+        warnings = write_first(config, text_of(chosen), asker.typed)
+    except ConfigInvalid:
+        say("nothing was written, for what was chosen would not pass config check:")
+        raise
     for place in asker.typed:
         say(f"wrote {place}")
     say(f"wrote {config}")
@@ -84,24 +88,7 @@ def _chosen(asker: Asker, asked: Asked, found: Surroundings) -> Choices:
         asked.name,
     )
     authority, contact, agreed, binding = _authority(asker, asked)
-    solver, solving = None, Answers()
-    given = Answers(_pairs(asked.solver_set, "--solver-set"))
-    secrets = Answers(_pairs(asked.secret_files, "--secret-file"))
-    if authority != "internal":
-        kinds = {each: kind.title for each, kind in SOLVERS.items()}
-        solver = asker.choice("How the names are proven", "--solver", kinds, asked.solver, None)
-    if binding is not None:
-        asker.secret(
-            Question("key", "the HMAC key of the customer's account", form="secret"),
-            ("issuers", authority, "eab", "key"),
-            "eab.key",
-            secrets,
-            binding,
-        )
-    if solver:
-        _options(asker, "solver", solver, (given, secrets), solving, _zones(domains))
-    given.refuse_rest("--solver-set", solver or "no solver")
-    secrets.refuse_rest("--secret-file", solver or "no solver")
+    solver, solving = _solver(asker, asked, authority, binding, domains)
     service, serving, probes = _service(asker, asked, found)
     return Choices(
         domains=domains,
@@ -112,7 +99,7 @@ def _chosen(asker: Asker, asked: Asked, found: Surroundings) -> Choices:
         agreed=agreed,
         binding=binding or {},
         ca_bundle=None if asked.ca_bundle is None else str(asked.ca_bundle.absolute()),
-        solver=solver or None,
+        solver=solver,
         solving=solving,
         service=service or "none",
         serving=serving,
@@ -149,6 +136,31 @@ def _authority(
     key_id = Question("key_id", "Key id of the customer's account (EAB)")
     named = asker.one(key_id, (*place, "eab", "key_id"), "--eab-key-id", asked.eab_key_id)
     return authority, contact, agreed, {"key_id": named}
+
+
+def _solver(
+    asker: Asker,
+    asked: Asked,
+    authority: str,
+    binding: dict[str, Answer] | None,
+    domains: Sequence[str],
+) -> tuple[str | None, Mapping[str, Answer]]:
+    """Who proves the names, and its options; the key of ``binding`` is a secret as theirs."""
+    solver, solving = None, Answers()
+    given = Answers(_pairs(asked.solver_set, "--solver-set"))
+    secrets = Answers(_pairs(asked.secret_files, "--secret-file"))
+    if binding is not None:
+        key = Question("key", "the HMAC key of the customer's account (EAB)", form="secret")
+        place = ("issuers", issuer_name(authority), "eab", "key")
+        asker.secret(key, place, "eab.key", secrets, binding)
+    if authority != "internal":
+        kinds = {each: kind.title for each, kind in SOLVERS.items()}
+        solver = asker.choice("How the names are proven", "--solver", kinds, asked.solver, None)
+    if solver:
+        _options(asker, "solver", solver, (given, secrets), solving, _zones(domains))
+    given.refuse_rest("--solver-set", solver or "no solver")
+    secrets.refuse_rest("--secret-file", solver or "no solver")
+    return solver or None, solving
 
 
 def _service(
@@ -243,9 +255,6 @@ def _say_next(config: Path, chosen: Choices) -> None:
     state = chosen.state_dir or str(HostFile.model_fields["state_dir"].default)
     directory = f"{state}/certificates/{chosen.name}"
     service = SERVICES[chosen.service]
-    extra = service.extra or (SOLVERS[chosen.solver].extra if chosen.solver else None)
-    if extra:
-        say(f"needs a part that may not be installed: pip install 'certrotd[{extra}]'")
     say(f"Then, {service.use.format(live=f'{directory}/live', directory=directory)}")
     program = "certrotd"
     if config != Path("/etc/certrotd/config.yaml"):

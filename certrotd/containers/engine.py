@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import certrotd
 from certrotd.clock import Deadline
 from certrotd.containers.container import Container, container
 from certrotd.errors import NeedsOperator, Transient, one_line
@@ -264,7 +265,8 @@ class DockerEngine:
             if self._tls is not None:
                 pair = (self._tls.certificate, self._tls.key)
                 tls = TLSConfig(client_cert=pair, ca_cert=self._tls.ca, verify=True)
-            self._made = Client(self.host, tls=tls, timeout=self._timeout, user_agent="certrotd")
+            agent = f"certrotd/{certrotd.__version__}"
+            self._made = Client(self.host, tls=tls, timeout=self._timeout, user_agent=agent)
         return self._made
 
 

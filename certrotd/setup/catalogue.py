@@ -38,11 +38,10 @@ class Authority:
 
 @dataclass(frozen=True)
 class Kind:
-    """A type of solver or target; ``extra`` is what it takes besides certrotd itself."""
+    """A type of solver or target, and what is asked of it."""
 
     title: str
     questions: tuple[Question, ...] = ()
-    extra: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,6 @@ SOLVERS: Mapping[str, Kind] = {
             Question("access_key_id", "the access key's id", form="secret", needed=False),
             Question("secret_access_key", "the secret access key", form="secret", needed=False),
         ),
-        extra="aws",
     ),
     "powerdns": Kind(
         "the HTTP API of a PowerDNS server",
@@ -129,7 +127,6 @@ SOLVERS: Mapping[str, Kind] = {
     "lexicon": Kind(
         "another provider (Hetzner, OVH, Gandi and some 90 more)",
         (Question("provider", "The provider's name in dns-lexicon, such as hetzner"),),
-        extra="lexicon",
     ),
     "exec": Kind(
         "a program of yours",
@@ -194,7 +191,6 @@ SERVICES: Mapping[str, Service] = {
             Question("host", "The Docker engine", "unix:///run/docker.sock"),
             Question("signal", "The signal that makes them read new files", "HUP"),
         ),
-        extra="docker",
         use="mount {directory} into the containers, and name live/fullchain.pem and "
         "live/privkey.pem below the mount",
     ),

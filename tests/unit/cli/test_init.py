@@ -120,7 +120,7 @@ def test_without_a_terminal_every_missing_option_is_named(tmp_path: Path) -> Non
         (["--solver-set", "server"], "--solver-set takes NAME=VALUE"),
         (["--solver-set", "tsig.algorithm=md5"], "--solver-set tsig.algorithm=…: must be one of"),
         (["--secret-file", "tsig.secret=/no/such/file"], "/no/such/file"),
-        (["--service", "nginx", "--service-set", "binary=/no/such"], "/no/such"),
+        (["--service", "nginx", "--service-set", "binary=/no/such"], "nothing was written, for"),
         (["--service", "command", "--service-set", "command='"], "a quotation that does not end"),
         (["--service", "docker"], "init needs --service-set containers=…"),
         (["--probe", "nowhere", "--service", "command"], "--probe: "),
