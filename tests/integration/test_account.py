@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from certrotd.acme.account_keys import read_account_key
 from certrotd.acme.issuer import AcmeIssuer
 from certrotd.acme.key_change import KeyChange
 from certrotd.acme.problems import Busy, Refused
@@ -19,7 +20,7 @@ from certrotd.errors import NeedsOperator, Transient
 from certrotd.state.ports import State
 from tests.builders import soon
 from tests.integration.cluster_home import Home
-from tests.integration.test_acme import CLOCK, issuer_of, obtain, publish
+from tests.integration.test_acme import CLOCK, bound, issuer_of, obtain, publish
 from tests.parts import Bind, Parts, Pebble, Resolver, StepCA, locate
 from tests.parts.kubernetes import ControlPlane
 from tests.parts.site import Site
@@ -113,6 +114,31 @@ def test_orders_and_new_keys_meet_without_a_second_account(
     assert accounts(server) == 1
     folder = tmp_path / "accounts" / "test"
     assert {each.name for each in folder.iterdir()} == {"account.key", "account.json"}
+
+
+def test_an_account_that_is_bound_to_a_customer_stays_bound(
+    pebble: StartPebble, dns: Bind, tmp_path: Path
+) -> None:
+    """A new key needs no binding, nor does whoever brings the account along; a new account does."""
+    key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    server = pebble(dns=dns.server, eab={"customer-7": key}, retry_after=0)
+    eab = bound(tmp_path, "customer-7", key)
+    issuer = issuer_of(server, tmp_path / "one", eab=eab)
+    url = issuer.account.register_another(deadline=soon())
+    issuer.account.rollover(deadline=soon())
+    shown = issuer.account.show(deadline=soon()).at_ca
+    assert shown
+    assert (shown.status, shown.binding) == ("valid", "customer-7")
+
+    other = issuer_of(server, tmp_path / "two")
+    theirs = read_account_key(tmp_path / "one" / "accounts" / "test" / "account.key")
+    assert other.account.import_key(theirs, deadline=soon()) == url
+    obtain(other, dns, ["bound.example.test"])
+    other.account.deactivate(deadline=soon())
+    with pytest.raises(Refused, match="externalAccountRequired"):
+        other.account.register_another(deadline=soon())
+    again = issuer_of(server, tmp_path / "two", eab=eab).account
+    assert again.register_another(deadline=soon()) != url
 
 
 def test_step_ca_changes_no_keys_and_the_account_is_as_before(
