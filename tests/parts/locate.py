@@ -22,6 +22,7 @@ _PARTS = {
     "certbot": "certbot",
     "lego": "lego",
     "sops": "sops",
+    "docker-compose": "compose",
     "vault-transit": "vault-transit",
     "etcd": "kubernetes",
     "helm": "kubernetes",
