@@ -61,6 +61,12 @@ class Client(ClientV2):
         return url if isinstance(url, str) else ""
 
     @property
+    def identities(self) -> tuple[str, ...]:
+        """The names by which the CA goes in CAA records (RFC 8555 §9.7.6)."""
+        found: object = self.directory.meta.caa_identities
+        return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
+
+    @property
     def profiles(self) -> Collection[str]:
         """The names of the profiles that the CA offers."""
         found: object = self.directory.meta.profiles
@@ -192,6 +198,17 @@ class Clients:
             self._idle.append(client)
         finally:
             self._free.release()
+
+    def identities(self, deadline: Deadline, *, dry: bool = False) -> tuple[str, tuple[str, ...]]:
+        """The URL of our account, and the names by which the CA goes in CAA records.
+
+        In a ``dry`` run no account is made: "" where there is none. Raises as lend() does.
+        """
+        if dry:
+            with self.visit(deadline) as client:
+                return self._folder.url(), client.identities
+        with self.lend(deadline) as (client, account):
+            return account.url, client.identities
 
     def look(self, deadline: Deadline) -> None:
         """Raises what lend() would, as far as it can be told without an account being made."""

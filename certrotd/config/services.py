@@ -198,6 +198,11 @@ class HttpTargetEntry(BaseTargetEntry):
         """The roots are there."""
         yield from roots(self.ca_bundle, ("ca_bundle",))
 
+    @property
+    def keyless(self) -> bool:
+        """It is for you to say what it does."""
+        return True
+
 
 class NoneEntry(BaseTargetEntry):
     """Any service that notices new files by itself."""
@@ -214,3 +219,8 @@ class NoneEntry(BaseTargetEntry):
     def programs(self) -> bool:
         """As of others: it runs none."""
         return False
+
+    @property
+    def keyless(self) -> bool:
+        """It is for you to say what it does."""
+        return True

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from certrotd.acme.issuer import AcmeIssuer
+from certrotd.acme.network import MAX_REPEATS
 from certrotd.acme.renewal import read_renewal_info
 from certrotd.config.context import Surroundings
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.renewal import renewal_id
 from tests.builders import facts, soon
-from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, context, problem
+from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, Skipping, context, problem
 
 WINDOW = {"start": "2026-01-03T00:00:00Z", "end": "2026-01-04T02:00:00+02:00"}
 WANTED = json.dumps({"suggestedWindow": WINDOW, "explanationURL": "https://ca.test/why"}).encode()
@@ -161,10 +162,25 @@ def test_an_order_that_may_not_replace_is_placed_without(
     advising.on("/orders", Reply(400, problem("rejectedIdentifier", "no")))
     with pytest.raises(NeedsOperator):
         asked.order([NAME], deadline=soon(), replaces=REPLACED)
+    advising.on("/orders", Reply(429, problem("rateLimited", "no"), {"Retry-After": "9999"}))
+    with pytest.raises(Transient):
+        asked.order([NAME], deadline=soon(), replaces=REPLACED)
     advising.on("/orders", Reply(403, problem("malformed", "no")))
     with pytest.raises(NeedsOperator):
         asked.order([NAME], deadline=soon())
-    assert len(payloads(advising)) == 5
+    assert len(payloads(advising)) == 6
+
+
+def test_a_ca_that_fails_inside_for_what_is_replaced_gets_the_order_without(
+    advising: ScriptedCA, tmp_path: Path
+) -> None:
+    """Pebble does, where the serial number begins with a zero: no renewal would ever come of it."""
+    broken = Reply(500, problem("serverInternal", "could not find an order"))
+    advising.on("/orders", *[broken] * (MAX_REPEATS + 1))
+    asked = AcmeIssuer(advising.entry(), context(tmp_path, Skipping()))
+    asked.order([NAME], deadline=soon(), replaces=REPLACED)
+    sent = ["replaces" in each for each in payloads(advising)]
+    assert sent == [True] * (MAX_REPEATS + 1) + [False]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from certrotd.state.records import encode
 
 Certrotd = Callable[..., int]
 NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
-GROUPS = ("config", "audit", "notify", "internal", "account", "keys")
+GROUPS = ("config", "audit", "notify", "internal", "account", "dns", "keys")
 COMMANDS = (
     *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback", "cancel"),
     *("wake", "import", "init"),
@@ -26,6 +26,7 @@ COMMANDS = (
         "audit export",
         "notify test",
         "internal init",
+        "dns persist-record",
     ),
     *(f"account {name}" for name in ("show", "rollover", "deactivate", "new", "import")),
     *(
