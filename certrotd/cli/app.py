@@ -12,6 +12,7 @@ import typer
 
 from certrotd.cli.account_app import account_app
 from certrotd.cli.first_word import first_word
+from certrotd.cli.import_app import import_command
 from certrotd.cli.init_app import init
 from certrotd.cli.keys_adopt_app import adopt_app
 from certrotd.cli.keys_app import keys_app
@@ -306,6 +307,9 @@ def wake(
     from certrotd.cli.wake import wake as carry_out
 
     end(carry_out(path_of(context, config), names, as_json=as_json))
+
+
+app.command("import")(import_command)
 
 
 def run() -> int:
