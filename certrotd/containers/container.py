@@ -72,6 +72,7 @@ class Container:
     exit_code: int = 0
     labels: Mapping[str, str] | None = None
     mounts: Sequence[Mount] = ()
+    tmpfs: tuple[str, ...] = ()
     made: float = 0.0
     embedded: tuple[Embedded, ...] = ()
     network: Network = Network()
@@ -85,6 +86,12 @@ class Container:
         """Whether its label names the certificate."""
         named = (self.labels or {}).get(LABEL, "")
         return certificate in (each.strip() for each in named.split(","))
+
+    def in_tmpfs(self, folder: str) -> bool:
+        """Whether what is written there by way of the engine is hidden below a tmpfs."""
+        places = [*self.tmpfs, *(each.place for each in self.mounts)]
+        above = [each for each in places if _is_within(folder, each)]
+        return max(above, key=len, default="") in self.tmpfs
 
     def mounts_of(self, folder: str) -> list[Mount]:
         """Those by which it reads the files of a certificate's ``live`` folder."""
@@ -114,6 +121,10 @@ def container(found: Mapping[str, Any]) -> Container:
             Mount(str(each.get("Source", "")), str(each.get("Destination", "")))
             for each in mounts
             if each.get("Source")
+        ),
+        tmpfs=(
+            *(str(each) for each in (found.get("HostConfig") or {}).get("Tmpfs") or ()),
+            *(str(each.get("Destination", "")) for each in mounts if each.get("Type") == "tmpfs"),
         ),
         made=_moment(str(found.get("Created", ""))),
         embedded=tuple(_embedded(config)),

@@ -32,6 +32,7 @@ SILENCE = 30.0
 SHORTEST = 1.0
 """An answer with events that ends sooner is not asked for anew before so many seconds."""
 _PAUSE = 0.1
+_NO_CONTAINER = "no such container"  # a path that is not there "in container …" is another matter
 _HEADER = 8  # bytes before each part of the output: its stream and its length
 
 
@@ -83,7 +84,7 @@ class Engine(Protocol):
         ...
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
-        """Write files into a folder in it, 0600 and that user's."""
+        """Write files into a folder in it, 0600 and that user's; none: whether that could be."""
         ...
 
     def read(self, name: str, path: str) -> bytes | None:
@@ -137,7 +138,7 @@ class DockerEngine:
 
     def get(self, name: str) -> Container:
         with self._asking(f"say what {name} is", name) as client:
-            return container(client.inspect_container(name))
+            return container(self._found(client, name))
 
     def find(self, labels: Mapping[str, str]) -> list[Container]:
         wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
@@ -153,29 +154,34 @@ class DockerEngine:
 
     def kill(self, name: str, signal: str) -> None:
         with self._asking(f"send {signal} to {name}", name) as client:
-            client.kill(name, signal)
+            client.kill(self._id(client, name), signal)
 
     def restart(self, name: str, grace: int) -> None:
         with self._asking(f"restart {name}", name) as client:
-            client.restart(name, timeout=grace)
+            client.restart(self._id(client, name), timeout=grace)
 
     def stop(self, name: str, grace: int) -> None:
         with self._asking(f"stop {name}", name) as client:
-            client.stop(name, timeout=grace)
+            client.stop(self._id(client, name), timeout=grace)
 
     def start(self, name: str) -> None:
         with self._asking(f"start {name}", name) as client:
-            client.start(name)
+            client.start(self._id(client, name))
 
     def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
         with self._asking(f"run {argv[0]} in {name}", name) as client:
-            made = client.exec_create(name, list(argv))["Id"]
+            made = client.exec_create(self._id(client, name), list(argv))["Id"]
             stream = client.exec_start(made, socket=True)
             try:
                 output = _output(getattr(stream, "_sock", stream), deadline)
+                code = exit_code(lambda: client.exec_inspect(made), deadline)
+            except TimeoutError:
+                raise Transient(
+                    f"{argv[0]} in the container {name} does not end in time, and goes on there",
+                    hint=f"docker top {name}; raise timeout, if it only takes its time",
+                ) from None
             finally:
                 stream.close()
-            code = exit_code(lambda: client.exec_inspect(made), deadline)
         return Ended(code, output)
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
@@ -184,19 +190,21 @@ class DockerEngine:
             for file, content in files.items():
                 member = tarfile.TarInfo(file)
                 member.size, member.mode = len(content), 0o600
+                member.mtime = int(time.time())  # who watches a file sees that it is another one
                 member.uid = member.gid = owner
                 tar.addfile(member, io.BytesIO(content))
         with self._asking(f"write into {folder} in {name}", name) as client:
-            client.put_archive(name, folder, packed.getvalue())
+            client.put_archive(self._id(client, name), folder, packed.getvalue())
 
     def read(self, name: str, path: str) -> bytes | None:
         from docker import errors
 
         with self._asking(f"read {path} in {name}", name) as client:
+            found = self._id(client, name)
             try:
-                parts, _stat = client.get_archive(name, path)
+                parts, _stat = client.get_archive(found, path)
             except errors.NotFound as error:
-                if "no such container" in str(error.explanation).lower():
+                if _NO_CONTAINER in str(error.explanation).lower():
                     raise
                 return None
             packed = b"".join(itertools.islice(parts, MAX_PARTS))
@@ -217,9 +225,25 @@ class DockerEngine:
 
     def logs(self, name: str) -> str:
         with self._asking(f"show what {name} printed", name) as client:
-            said = client.logs(name, tail=5)
+            said = client.logs(self._id(client, name), tail=5)
         lines = said[-MAX_OUTPUT:].decode("utf-8", "replace").strip().splitlines()
         return one_line(lines[-1]) if lines else ""
+
+    def _found(self, client: APIClient, name: str) -> Mapping[str, Any]:
+        """What it is. An engine takes the beginning of an id for it, too: "db" may be anybody's."""
+        found: Mapping[str, Any] = client.inspect_container(name)
+        if name not in (found.get("Id"), str(found.get("Name", "")).removeprefix("/")):
+            raise self._gone(name)
+        return found
+
+    def _id(self, client: APIClient, name: str) -> str:
+        return str(self._found(client, name)["Id"])
+
+    def _gone(self, name: str) -> Gone:
+        return Gone(
+            f"there is no container {name} at {self.host}",
+            hint="correct its name, or take it out of the target",
+        )
 
     @contextmanager
     def _asking(self, what: str, name: str = "") -> Iterator[APIClient]:
@@ -230,13 +254,10 @@ class DockerEngine:
         try:
             yield self._client()
         except errors.NotFound as error:
-            words = error.explanation or "it is not there"
-            if "container" in str(words).lower():
-                raise Gone(
-                    f"there is no container {name} at {self.host}",
-                    hint="correct its name, or take it out of the target",
-                ) from None
-            raise NeedsOperator(f"{self.host} cannot {what}: {one_line(str(words))}") from None
+            words = str(error.explanation or "it is not there")
+            if _NO_CONTAINER in words.lower():
+                raise self._gone(name) from None
+            raise NeedsOperator(f"{self.host} cannot {what}: {one_line(words)}") from None
         except errors.APIError as error:
             kind = Transient if error.is_server_error() else NeedsOperator
             words = one_line(str(error.explanation or error))

@@ -160,6 +160,37 @@ class TestUnfit:
         assert words in str(caught.value)
         assert engine.log == []
 
+    def test_a_copy_below_a_tmpfs_is_refused(self) -> None:
+        """Nobody in the container would see it; a volume in a tmpfs is none."""
+        web = container(
+            {
+                "Name": "/web",
+                "State": {"Status": "running"},
+                "HostConfig": {"Tmpfs": {"/run": "size=1m"}},
+                "Mounts": [
+                    {"Type": "tmpfs", "Destination": "/tmp"},
+                    {"Type": "volume", "Source": "/v/tls/_data", "Destination": "/run/tls"},
+                ],
+            }
+        )
+        for folder in ("/run/x", "/tmp", "/run"):
+            with pytest.raises(NeedsOperator, match=f"{folder} in the container web is in a tmpfs"):
+                made(MemoryEngine(web), "web", copy=Copy(folder)).checked_for((live(),))
+        for folder in ("/run/tls/web", "/runs", "/etc"):
+            engine = MemoryEngine(web)
+            made(engine, "web", copy=Copy(folder)).checked_for((live(),))
+            assert engine.log == [f"web: {folder} has [] of 0"]
+
+    def test_one_that_was_paused_since_is_neither_told_nor_restarted(self) -> None:
+        """A backup may hold it for a while: told later, or put back later."""
+        engine = MemoryEngine(Container("web", "paused"), running("api"))
+        target = made(engine, "web", "api")
+        with pytest.raises(NeedsOperator, match="the container web is paused"):
+            target.apply_for((live(),))
+        with pytest.raises(NeedsOperator, match="the container web is paused"):
+            target.revert_for((live(),), {"running": {"web": "", "api": ""}})
+        assert engine.log == ["api: HUP"]
+
     def test_what_does_not_run_is_left_alone(self) -> None:
         """With a warning."""
         engine = MemoryEngine(Container("web", "exited", exit_code=1), running("api"))

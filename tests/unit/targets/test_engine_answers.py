@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
 from requests.exceptions import ConnectionError as Broken
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ReadTimeoutError
 
-from certrotd.containers.engine import DockerEngine
+from certrotd.containers.engine import DockerEngine, Gone
 from certrotd.errors import Failure, NeedsOperator, Transient
+
+ID = "db" + "0" * 62
 
 
 def event(name: str, at: int) -> bytes:
@@ -60,8 +63,16 @@ class Client:
         self.asked.append(params.get("since"))
         return self.answers.pop(0)
 
+    def inspect_container(self, name: str) -> dict[str, Any]:
+        if not ID.startswith(name) and name != "web":
+            raise NotFound("", explanation="No such container")
+        return {"Name": "/web", "Id": ID}
+
+    def kill(self, name: str, signal: str) -> None:
+        self.asked.append((name, signal))
+
     def get_archive(self, name: str, path: str) -> tuple[Iterator[bytes], dict[str, Any]]:
-        assert (name, path) == ("web", "/srv/x")
+        assert (name, path) == (ID, "/srv/x")
         return iter([self.archive[:7], self.archive[7:]]), {}
 
 
@@ -69,6 +80,19 @@ def engine(client: Client) -> DockerEngine:
     made = DockerEngine("unix:///run/docker.sock")
     made._made = client
     return made
+
+
+def test_the_beginning_of_an_id_is_no_name() -> None:
+    """An engine takes it for one: a container db that is gone would be whosever id begins so."""
+    client = Client()
+    engine(client).kill("web", "HUP")
+    assert engine(client).get(ID).name == "web"
+    for name in ("db", "gone"):
+        with pytest.raises(Gone, match=f"there is no container {name}"):
+            engine(client).kill(name, "HUP")
+        with pytest.raises(Gone):
+            engine(client).get(name)
+    assert client.asked == [(ID, "HUP")]
 
 
 SILENT = Broken(ReadTimeoutError(HTTPConnectionPool("localhost"), "/events", "timed out"))
