@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import socket
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.clock import Deadline
 from certrotd.containers.container import Container, container
+from certrotd.containers.streams import MAX_OUTPUT, exit_code, only_file, output_of
 from certrotd.errors import NeedsOperator, Transient, one_line
 from certrotd.extras import how_to_install
 
@@ -23,17 +23,16 @@ if TYPE_CHECKING:
 
     from certrotd.config.docker import DockerTlsEntry
 
-MAX_OUTPUT = 65_536
-"""So many bytes of a program's output are kept, of its end."""
 MAX_PARTS = 8
 """So many parts, of 2 MiB each, of a file are read."""
 SILENCE = 30.0
 """After so many seconds without an event an engine is asked anew: a dead connection is silent."""
 SHORTEST = 1.0
 """An answer with events that ends sooner is not asked for anew before so many seconds."""
-_PAUSE = 0.1
 _NO_CONTAINER = "no such container"  # a path that is not there "in container …" is another matter
-_HEADER = 8  # bytes before each part of the output: its stream and its length
+_NO_EXEC = "0" * 64  # as long as an id is: a proxy may look at that
+_DENIED = (401, 403, 405, 501)
+"""What a proxy says to a request that it does not pass on, and no engine to one that it got."""
 
 
 class Gone(NeedsOperator):
@@ -59,8 +58,8 @@ class Engine(Protocol):
         """Raises Gone."""
         ...
 
-    def find(self, labels: Mapping[str, str]) -> list[Container]:
-        """Those that have the labels, also stopped ones, by name; an empty value stands for any."""
+    def find(self, labels: Mapping[str, str]) -> list[str]:
+        """The names of those with the labels, also stopped ones; an empty value stands for any."""
         ...
 
     def kill(self, name: str, signal: str) -> None:
@@ -81,6 +80,10 @@ class Engine(Protocol):
 
     def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
         """Run a program in it, without a shell."""
+        ...
+
+    def may_run(self, name: str) -> None:
+        """Whether it would take what run() asks for; nothing is run."""
         ...
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
@@ -140,17 +143,11 @@ class DockerEngine:
         with self._asking(f"say what {name} is", name) as client:
             return container(self._found(client, name))
 
-    def find(self, labels: Mapping[str, str]) -> list[Container]:
+    def find(self, labels: Mapping[str, str]) -> list[str]:
         wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
         with self._asking("list its containers") as client:
-            names = [each["Id"] for each in client.containers(all=True, filters={"label": wanted})]
-        found = []
-        for each in names:
-            try:
-                found.append(self.get(each))
-            except Gone:
-                continue  # since the list was made
-        return sorted(found, key=lambda each: each.name)
+            found = client.containers(all=True, filters={"label": wanted})
+        return sorted(_name(each) for each in found)
 
     def kill(self, name: str, signal: str) -> None:
         with self._asking(f"send {signal} to {name}", name) as client:
@@ -173,7 +170,7 @@ class DockerEngine:
             made = client.exec_create(self._id(client, name), list(argv))["Id"]
             stream = client.exec_start(made, socket=True)
             try:
-                output = _output(getattr(stream, "_sock", stream), deadline)
+                output = output_of(getattr(stream, "_sock", stream), deadline)
                 code = exit_code(lambda: client.exec_inspect(made), deadline)
             except TimeoutError:
                 raise Transient(
@@ -183,6 +180,23 @@ class DockerEngine:
             finally:
                 stream.close()
         return Ended(code, output)
+
+    def may_run(self, name: str) -> None:
+        # no program, and none that was prepared: an engine refuses each of these as meaningless
+        requests = (
+            ("POST", f"/containers/{name}/exec"),
+            ("POST", f"/exec/{_NO_EXEC}/start"),
+            ("GET", f"/exec/{_NO_EXEC}/json"),
+        )
+        with self._asking(f"run programs in {name}") as client:
+            for method, path in requests:
+                url = f"{client.base_url}/v{client.api_version}{path}"
+                body = "{}" if method == "POST" else None
+                kind = {"Content-Type": "application/json"}
+                answer = client.request(method, url, data=body, headers=kind, timeout=self._timeout)
+                answer.close()
+                if answer.status_code in _DENIED:
+                    raise _denied(answer.status_code, f"{method} {path}")
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
         packed = io.BytesIO()
@@ -208,7 +222,7 @@ class DockerEngine:
                     raise
                 return None
             packed = b"".join(itertools.islice(parts, MAX_PARTS))
-            return _only_file(packed)
+            return only_file(packed)
 
     def starts(self) -> Iterator[str]:
         since = 0  # of the engine's time, in nanoseconds: nothing is missed in between, or repeated
@@ -303,15 +317,15 @@ def _away(host: str, what: str, error: Exception) -> NeedsOperator | Transient:
     return Transient(f"{host} cannot {what}: {words}", hint="does dockerd run there?")
 
 
-def _only_file(packed: bytes) -> bytes | None:
-    """The regular file in an archive of one path; None where it is something else, or too large."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-            members = [member for member in tar if member.isfile()]
-            found = tar.extractfile(members[0]) if len(members) == 1 else None
-            return found.read(MAX_OUTPUT + 1) if found else None
-    except tarfile.TarError:
-        return None
+def _name(listed: Mapping[str, Any]) -> str:
+    """That of a container in a list; those with two slashes are what links to it call it."""
+    names = (str(each).removeprefix("/") for each in listed.get("Names") or ())
+    return next((each for each in names if "/" not in each), str(listed["Id"]))
+
+
+def _denied(status: int, request: str) -> NeedsOperator:
+    words = f"it answers {status} to {request}"
+    return NeedsOperator(words, hint="have the socket proxy allow that")
 
 
 @contextmanager
@@ -328,10 +342,7 @@ def _events(client: APIClient, since: int) -> Iterator[Iterator[tuple[str, int]]
     answer = client.get(url, params=wanted, stream=True, timeout=SILENCE)
     try:
         if 400 <= answer.status_code < 500:
-            raise NeedsOperator(
-                f"it answers {answer.status_code} to GET /events",
-                hint="have the socket proxy allow that",
-            )
+            raise _denied(answer.status_code, "GET /events")
         answer.raise_for_status()
         yield _started(answer)
     finally:
@@ -351,40 +362,3 @@ def _started(answer: Any) -> Iterator[tuple[str, int]]:
     except Broken as error:
         if not any(isinstance(each, ReadTimeoutError) for each in error.args):
             raise
-
-
-def exit_code(inspect: Callable[[], Mapping[str, Any]], deadline: Deadline) -> int:
-    """That of a program, by what an engine says of it: its output may end before it does.
-
-    Raises TimeoutError.
-    """
-    while True:
-        found = inspect()
-        if (code := found.get("ExitCode")) is not None and not found.get("Running"):
-            return int(code)
-        if deadline.passed:
-            raise TimeoutError
-        deadline.pause(_PAUSE)
-
-
-def _output(connection: Any, deadline: Deadline) -> bytes:
-    """The end of what a program prints, from an exec's stream; raises TimeoutError."""
-    said = b""
-    while header := _exactly(connection, _HEADER, deadline):
-        said += _exactly(connection, int.from_bytes(header[4:8], "big"), deadline)
-        said = said[-MAX_OUTPUT:]
-    return said
-
-
-def _exactly(connection: socket.socket, number: int, deadline: Deadline) -> bytes:
-    """So many bytes, or none at the end; of more than MAX_OUTPUT the end."""
-    got, left = b"", number
-    while left:
-        if deadline.passed:
-            raise TimeoutError
-        connection.settimeout(deadline.remaining)
-        part = connection.recv(min(left, MAX_OUTPUT))
-        if not part:
-            return b""
-        got, left = (got + part)[-MAX_OUTPUT:], left - len(part)
-    return got

@@ -36,7 +36,6 @@ class DeliveryFound:
 
     claim: ClassVar[None] = None
     passed: ClassVar[None] = None
-    remark: ClassVar[str] = ""
 
     @property
     def failures(self) -> int:
@@ -69,6 +68,11 @@ class DeliveryFound:
     def version(self) -> int | None:
         known = self.standing.delivered
         return known.generation if known else None
+
+    @property
+    def remark(self) -> str:
+        known = self.standing.delivered
+        return f"old folders stay there: {known.unpruned}" if known and known.unpruned else ""
 
     @property
     def names(self) -> Sequence[str]:
