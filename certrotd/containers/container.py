@@ -61,7 +61,8 @@ class Container:
     ``status`` is one of created, running, paused, restarting, removing, exited, dead; ``health`` is
     starting, healthy or unhealthy, empty where nothing checks it. ``started`` tells one run from
     the next, ``restarts`` counts those that the restart policy has made. ``made`` is in seconds
-    since the epoch, 0 if that is not known; ``embedded`` are in its environment and labels.
+    since the epoch, 0 if that is not known; ``embedded`` are in its environment and labels. A
+    ``passing`` one is removed when it ends (docker run --rm).
     """
 
     name: str
@@ -73,6 +74,7 @@ class Container:
     labels: Mapping[str, str] | None = None
     mounts: Sequence[Mount] = ()
     tmpfs: tuple[str, ...] = ()
+    passing: bool = False
     made: float = 0.0
     embedded: tuple[Embedded, ...] = ()
     network: Network = Network()
@@ -126,6 +128,7 @@ def container(found: Mapping[str, Any]) -> Container:
             *(str(each) for each in (found.get("HostConfig") or {}).get("Tmpfs") or ()),
             *(str(each.get("Destination", "")) for each in mounts if each.get("Type") == "tmpfs"),
         ),
+        passing=bool((found.get("HostConfig") or {}).get("AutoRemove")),
         made=_moment(str(found.get("Created", ""))),
         embedded=tuple(_embedded(config)),
         network=_network(found),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import select
 import socket
+import ssl
 import tarfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from certrotd.clock import Deadline
+from certrotd.dial import ready
 
 MAX_OUTPUT = 65_536
 """So many bytes of a program's output are kept, of its end."""
 _PAUSE = 0.1
+_LOOK = 0.02
 _HEADER = 8  # bytes before each part of the output: its stream and its length
 
 
@@ -31,7 +35,10 @@ def exit_code(inspect: Callable[[], Mapping[str, Any]], deadline: Deadline) -> i
 
 
 def output_of(connection: Any, deadline: Deadline) -> bytes:
-    """The end of what a program prints, from an exec's stream; raises TimeoutError."""
+    """The end of what a program prints, from an exec's stream.
+
+    Raises TimeoutError, and what the deadline's clock does once the process is told to stop.
+    """
     said = b""
     while header := _exactly(connection, _HEADER, deadline):
         said += _exactly(connection, int.from_bytes(header[4:8], "big"), deadline)
@@ -43,6 +50,10 @@ def _exactly(connection: socket.socket, number: int, deadline: Deadline) -> byte
     """So many bytes, or none at the end; of more than MAX_OUTPUT the end."""
     got, left = b"", number
     while left:
+        while not (_read_ahead(connection) or ready(connection, select.POLLIN)):
+            if deadline.passed:
+                raise TimeoutError
+            deadline.pause(_LOOK)
         if deadline.passed:
             raise TimeoutError
         connection.settimeout(deadline.remaining)
@@ -51,6 +62,11 @@ def _exactly(connection: socket.socket, number: int, deadline: Deadline) -> byte
             return b""
         got, left = (got + part)[-MAX_OUTPUT:], left - len(part)
     return got
+
+
+def _read_ahead(connection: socket.socket) -> bool:
+    """Whether TLS has bytes that the socket shows no more."""
+    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 
 def only_file(packed: bytes) -> bytes | None:

@@ -218,6 +218,11 @@ class DockerTarget:
             if not each.container.is_running:
                 yield f"the container {each.name} is {each.container.status}: it is left alone"
                 continue
+            if each.container.passing and self.telling.restarts:
+                yield (
+                    f"the container {each.name} was made with --rm: if it ends after its restart, "
+                    "the engine removes it, and no undo starts it again"
+                )
             places = list(self._survey.embedding(each))
             if places or self.telling.anew:
                 what = f"has a certificate in {' and '.join(places)}" if places else "is not told"
@@ -228,8 +233,8 @@ class DockerTarget:
 
     def _put_back(self, task: Task, ran: Mapping[str, str], *, proves: bool) -> None:
         found = task.container
-        if self.telling.anew:
-            return  # it was not told
+        if self.telling.anew or found.status == "removing":
+            return  # it was not told, or is as good as gone
         _raise_paused(found)
         if found.is_running and crash(found, found) is None:
             if self.telling.restarts and ran.get(task.name) == found.started:

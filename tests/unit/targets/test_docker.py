@@ -204,6 +204,31 @@ class TestUnfit:
             target.revert_for((live(),), {"running": {"web": "", "api": ""}})
         assert engine.log == ["api: HUP"]
 
+    def test_one_that_is_removed_when_it_ends_is_warned_of(self) -> None:
+        """A restart that fails takes it away, with what it would have printed."""
+        web = container(
+            {
+                "Name": "/web",
+                "State": {"Status": "running"},
+                "HostConfig": {"AutoRemove": True},
+            }
+        )
+        engine = MemoryEngine(web)
+        [words] = made(engine, "web", telling=Telling()).checked_for((live(),)).warnings
+        assert "the container web was made with --rm" in words
+        assert made(engine, "web").checked_for((live(),)).warnings == []
+        engine.then = lambda each: replace(each, status="removing", exit_code=1)
+
+        def silent(name: str) -> str:
+            raise NeedsOperator(f"no logs of {name}")
+
+        engine.logs = silent  # type: ignore[method-assign]
+        with pytest.raises(NeedsOperator, match="it ended with exit code 1"):
+            made(engine, "web", telling=Telling()).apply()
+        engine.log.clear()
+        made(engine, "web", telling=Telling()).revert_for((), {"running": {"web": ""}})
+        assert engine.log == []  # it is as good as gone
+
     def test_what_does_not_run_is_left_alone(self) -> None:
         """With a warning."""
         engine = MemoryEngine(Container("web", "exited", exit_code=1), running("api"))

@@ -2,7 +2,9 @@
 
 import io
 import json
+import socket
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +15,12 @@ from requests.exceptions import ConnectionError as Broken
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ReadTimeoutError
 
+from certrotd.clock import Deadline, SystemClock
 from certrotd.containers.engine import DockerEngine, Gone
+from certrotd.containers.streams import output_of
+from certrotd.daemon.stopping import StoppableClock
 from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.rotation.outcome import Stopped
 
 ID = "db" + "0" * 62
 
@@ -80,6 +86,30 @@ def engine(client: Client) -> DockerEngine:
     made = DockerEngine("unix:///run/docker.sock")
     made._made = client
     return made
+
+
+class TestOutput:
+    """What a program in a container prints, as the engine frames it."""
+
+    def test_its_end_is_kept(self) -> None:
+        """Of both of its streams."""
+        here, there = socket.socketpair()
+        with here, there:
+            for stream, part in ((1, b"out\n"), (2, b"err\n")):
+                there.sendall(bytes([stream, 0, 0, 0]) + len(part).to_bytes(4, "big") + part)
+            there.shutdown(socket.SHUT_WR)
+            assert output_of(here, Deadline(SystemClock(), 60)) == b"out\nerr\n"
+
+    def test_a_silent_program_has_an_end(self) -> None:
+        """That of its time, and at once where certrotd is told to stop."""
+        told = threading.Event()
+        here, there = socket.socketpair()
+        with here, there:
+            with pytest.raises(TimeoutError):
+                output_of(here, Deadline(StoppableClock(told), 0.1))
+            told.set()
+            with pytest.raises(Stopped):
+                output_of(here, Deadline(StoppableClock(told), 600))
 
 
 def test_the_beginning_of_an_id_is_no_name() -> None:
