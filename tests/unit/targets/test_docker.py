@@ -273,9 +273,10 @@ class TestUnfit:
         """A proxy that denies them would be noticed after the swap else; a check asks itself."""
         engine = MemoryEngine(running("web"))
         engine.locked["web"] = NeedsOperator("it answers 403 to POST /containers/web/exec")
-        for told in ({"command": ("reload",)}, {"command": ("reload",), "check": ("try",)}):
+        for check in (None, ("try",)):
+            telling = Telling(command=("reload",), check=check)
             with pytest.raises(NeedsOperator, match="answers 403"):
-                made(engine, "web", telling=Telling(**told)).check()
+                made(engine, "web", telling=telling).check()
         made(engine, "web").check()
         assert engine.log == []
 
