@@ -214,7 +214,13 @@ class RemoteFolder:
         The directory has to be root's, or of the account that is ``mine``, where that is known.
         """
         attrs = await status_of(sftp, path)
-        if attrs is None or kind_of(attrs) != stat.S_IFDIR:
+        kind = kind_of(attrs) if attrs is not None else 0
+        if kind == stat.S_IFLNK:
+            raise NeedsOperator(
+                f"{path} of {self.session} is a symbolic link",
+                hint="use the directory itself: who may change a link leads the key elsewhere",
+            )
+        if attrs is None or kind != stat.S_IFDIR:
             raise NeedsOperator(f"{path} of {self.session} is no directory", hint="create it there")
         if (attrs.permissions or 0) & 0o022:
             raise NeedsOperator(
