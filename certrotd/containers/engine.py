@@ -151,23 +151,23 @@ class DockerEngine:
 
     def kill(self, name: str, signal: str) -> None:
         with self._asking(f"send {signal} to {name}", name) as client:
-            client.kill(self._id(client, name), signal)
+            client.kill(self._known(client, name), signal)
 
     def restart(self, name: str, grace: int) -> None:
         with self._asking(f"restart {name}", name) as client:
-            client.restart(self._id(client, name), timeout=grace)
+            client.restart(self._known(client, name), timeout=grace)
 
     def stop(self, name: str, grace: int) -> None:
         with self._asking(f"stop {name}", name) as client:
-            client.stop(self._id(client, name), timeout=grace)
+            client.stop(self._known(client, name), timeout=grace)
 
     def start(self, name: str) -> None:
         with self._asking(f"start {name}", name) as client:
-            client.start(self._id(client, name))
+            client.start(self._known(client, name))
 
     def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
         with self._asking(f"run {argv[0]} in {name}", name) as client:
-            made = client.exec_create(self._id(client, name), list(argv))["Id"]
+            made = client.exec_create(self._known(client, name), list(argv))["Id"]
             stream = client.exec_start(made, socket=True)
             try:
                 output = output_of(getattr(stream, "_sock", stream), deadline)
@@ -208,15 +208,15 @@ class DockerEngine:
                 member.uid = member.gid = owner
                 tar.addfile(member, io.BytesIO(content))
         with self._asking(f"write into {folder} in {name}", name) as client:
-            client.put_archive(self._id(client, name), folder, packed.getvalue())
+            client.put_archive(self._known(client, name), folder, packed.getvalue())
 
     def read(self, name: str, path: str) -> bytes | None:
         from docker import errors
 
         with self._asking(f"read {path} in {name}", name) as client:
-            found = self._id(client, name)
+            self._known(client, name)
             try:
-                parts, _stat = client.get_archive(found, path)
+                parts, _stat = client.get_archive(name, path)
             except errors.NotFound as error:
                 if _NO_CONTAINER in str(error.explanation).lower():
                     raise
@@ -239,7 +239,7 @@ class DockerEngine:
 
     def logs(self, name: str) -> str:
         with self._asking(f"show what {name} printed", name) as client:
-            said = client.logs(self._id(client, name), tail=5)
+            said = client.logs(self._known(client, name), tail=5)
         lines = said[-MAX_OUTPUT:].decode("utf-8", "replace").strip().splitlines()
         return one_line(lines[-1]) if lines else ""
 
@@ -250,8 +250,10 @@ class DockerEngine:
             raise self._gone(name)
         return found
 
-    def _id(self, client: APIClient, name: str) -> str:
-        return str(self._found(client, name)["Id"])
+    def _known(self, client: APIClient, name: str) -> str:
+        """The name itself, of one that is there: a proxy may let us act on that name alone."""
+        self._found(client, name)
+        return name
 
     def _gone(self, name: str) -> Gone:
         return Gone(

@@ -78,7 +78,7 @@ class Client:
         self.asked.append((name, signal))
 
     def get_archive(self, name: str, path: str) -> tuple[Iterator[bytes], dict[str, Any]]:
-        assert (name, path) == (ID, "/srv/x")
+        assert (name, path) == ("web", "/srv/x")
         return iter([self.archive[:7], self.archive[7:]]), {}
 
 
@@ -122,7 +122,7 @@ def test_the_beginning_of_an_id_is_no_name() -> None:
             engine(client).kill(name, "HUP")
         with pytest.raises(Gone):
             engine(client).get(name)
-    assert client.asked == [(ID, "HUP")]
+    assert client.asked == [("web", "HUP")]
 
 
 SILENT = Broken(ReadTimeoutError(HTTPConnectionPool("localhost"), "/events", "timed out"))
