@@ -64,6 +64,14 @@ class CatchUp(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Revoke(Action):
+    """Have the CA revoke generations of which it could not be told before."""
+
+    act: ClassVar[str] = "revoke"
+    generations: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep(Action):
     """Withdraw TXT records that an earlier attempt left behind."""
 

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
+from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.accounts import ConfiguredAccounts
 from certrotd.certs.managed import as_remembered
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation 
     from certrotd.certs.world import World
     from certrotd.lifecycle.runner import Runner
 
-ACTS = (Renew, Deploy, Adopt, Bootstrap, CatchUp, Sweep)
+ACTS = (Renew, Deploy, Adopt, Bootstrap, CatchUp, Revoke, Sweep)
 
 
 def build(config: Config, premises: Premises) -> Certificates:
@@ -139,6 +139,29 @@ class Certificates:
         world.awaiting = self.premises.dry and self.awaiting
         world.note_behind = partial(self.behind.__setitem__, entry.name)
         return world
+
+    def known_as(self, certificate: bytes) -> tuple[str, int] | None:
+        """As Revokes.known_as."""
+        from certrotd.certs.revoking_files import generation_with
+        from certrotd.pki.facts import facts_of, parse_certificates
+
+        facts = facts_of(parse_certificates(certificate)[0])
+        return generation_with(facts, [each.managed for each in self.subjects])
+
+    def revoke_file(
+        self, certificate: bytes, key: bytes | None, *, issuer: str | None, reason: str, by: str
+    ) -> str:
+        """As Revokes.revoke_file."""
+        from certrotd.certs.revoking_files import revoke_file
+
+        return revoke_file(
+            *(certificate, key),
+            issuer=issuer,
+            reason=reason,
+            by=by,
+            revokers=self.adapters().revokers,
+            audit=self.premises.audit(),
+        )
 
     def adapters(self) -> Adapters:
         """The adapters of this configuration."""

@@ -14,6 +14,7 @@ from certrotd.cli.keys_app import keys_app
 from certrotd.cli.keys_backups_app import backups_app
 from certrotd.cli.keys_destruction_app import destruction_app
 from certrotd.cli.options import CERTIFICATES, ConfigOption, Explain, Json, Names, end, path_of
+from certrotd.cli.revoke_app import revoke_app
 from certrotd.cli.subcommands import audit_app, config_app, internal_app, notify_app
 from certrotd.cli.warned import warnings_in_lines
 from certrotd.cli.words import Commands, subjects
@@ -33,6 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(revoke_app)  # without a name: its commands are those of the program
 app.add_typer(config_app, name="config")
 app.add_typer(audit_app, name="audit")
 app.add_typer(notify_app, name="notify")

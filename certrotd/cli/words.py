@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 _MEANT = {
     "certificate": "status",
-    "certificates": "status",
     "certonly": "rotate",
     "certs": "status",
     "check": "config check",

@@ -249,4 +249,5 @@ def _frozen(state: CertificateState) -> tuple[tuple[str, Hashable], ...]:
         ("withdrawn", state.withdrawn),
         ("held", state.held),
         ("copies", tuple(state.copies.items())),
+        ("revoked", tuple(state.revoked.items())),
     )
