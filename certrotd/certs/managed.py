@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.policy import AUTHORITY, DELETE, HOLD_AFTER_ROLLBACK, Attempts, Policy
 from certrotd.lifecycle import managed
 from certrotd.lifecycle.decision import ACT, CONFIGURATION
 from certrotd.pki.generation import CertificateState, Generation, Standing
@@ -16,6 +16,7 @@ from certrotd.state.ports import History
 
 if TYPE_CHECKING:  # looking at certificates needs none of the libraries that rotating them does
     from certrotd.certs.world import World
+    from certrotd.lifecycle.subject import DeletionForeseen
 
 
 class Managed(managed.Managed, Protocol):
@@ -34,6 +35,10 @@ class Managed(managed.Managed, Protocol):
 
     def generation(self, number: int, /) -> Generation:
         """One of its generations, as the store has it."""
+        ...
+
+    def deletion(self) -> DeletionForeseen:
+        """As Deletable.foresee_deletion."""
         ...
 
 
@@ -82,6 +87,8 @@ def relearnt(lines: Sequence[Mapping[str, Any]], found: Standing) -> Certificate
     """
     live, newest, revoked = found.live, found.newest, _revoked(lines)
     for line in reversed(lines):
+        if line["facts"].get(ACT) == DELETE:
+            break
         finished = line["outcome"] == "finished"
         if "fingerprint" in line["facts"] and (finished or line["to"]):
             break  # a certificate was issued
@@ -96,5 +103,7 @@ def _revoked(lines: Sequence[Mapping[str, Any]]) -> dict[int, Revocation]:
     """What rotations noted of revocations, the last word of each generation."""
     found: dict[int, Revocation] = {}
     for line in lines:
+        if line["facts"].get(ACT) == DELETE:
+            found.clear()  # generations are numbered anew
         found |= revocations_in(line["facts"].get(REVOCATIONS) or {})
     return found

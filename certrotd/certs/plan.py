@@ -29,6 +29,7 @@ from certrotd.certs.issue import (
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.preflight import PreflightStep
 from certrotd.certs.pruning import Prune
+from certrotd.certs.removing import Remove
 from certrotd.certs.revoking import RevokeGeneration
 from certrotd.certs.world import World
 from certrotd.pki.certificate import CertificateFacts
@@ -55,6 +56,7 @@ _KINDS: dict[str, Any] = {
         Prove,
         Prune,
         RecordTargets,
+        Remove,
         RevokeGeneration,
         Seal,
         StageKey,

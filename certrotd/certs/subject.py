@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # what a listing does not need
     from certrotd.lifecycle.details import Consumer, Details
     from certrotd.lifecycle.report import Report
     from certrotd.lifecycle.runner import Runner
-    from certrotd.lifecycle.subject import RevocationForeseen
+    from certrotd.lifecycle.subject import DeletionForeseen, RevocationForeseen
     from certrotd.pki.revocation import RevocationAsked
     from certrotd.rotation.flight import Flight
 
@@ -282,6 +282,18 @@ class CertificateSubject:
 
     def revocations(self) -> Mapping[int, Revocation]:
         return self.managed.look().state.revoked
+
+    @property
+    def enabled(self) -> bool:
+        return self.managed.policy.enabled
+
+    def foresee_deletion(self) -> DeletionForeseen:
+        return self.managed.deletion()
+
+    def delete(self, runner: Runner) -> Report:
+        from certrotd.certs.deleting import DeletingRotation
+
+        return DeletingRotation(self.managed).delete(runner)
 
 
 class Accounts(Protocol):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation 
     from certrotd.certs.wiring.shared_targets import Groups
     from certrotd.certs.world import World
     from certrotd.lifecycle.runner import Runner
+    from certrotd.lifecycle.subject import DeletionForeseen
 
 ACTS = (Renew, Deploy, Adopt, Bootstrap, CatchUp, Revoke, Sweep)
 
@@ -139,6 +140,28 @@ class Certificates:
         world.awaiting = self.premises.dry and self.awaiting
         world.note_behind = partial(self.behind.__setitem__, entry.name)
         return world
+
+    def leftover(self, name: str) -> CertificateSubject | None:
+        """As Leftovers.leftover."""
+        from certrotd.certs.wiring.unconfigured import entry_of
+
+        in_flight = self.premises.state.in_flight()
+        entry = entry_of(name, self.config, self.stores, in_flight)
+        if entry is None:
+            return None
+        managed = ConfiguredCertificate(self, entry, Policies(self.config).of(entry))
+        return CertificateSubject(managed, self.accounts)
+
+    def users(self, managed: ConfiguredCertificate, found: Standing) -> Iterator[str]:
+        """Who is seen to use a certificate: of its targets, of nginx, of what is watched."""
+        from certrotd.certs.checks import endpoint_of
+        from certrotd.certs.deleting import users_of
+
+        world, adapters = managed.world(), self.adapters()
+        bounds = [world.target(name) for name in managed.policy.targets]
+        own = [each for bound in bounds if bound is not None for each in bound.endpoints]
+        targets = [(name, partial(adapters.target, name)) for name in self.config.targets]
+        return users_of(found, world, [*own, *map(endpoint_of, self.config.watch)], targets)
 
     def known_as(self, certificate: bytes) -> tuple[str, int] | None:
         """As Revokes.known_as."""
@@ -253,6 +276,19 @@ class ConfiguredCertificate:
 
     def configuration(self) -> str:
         return self._wing.configuration(self._entry)
+
+    def deletion(self) -> DeletionForeseen:
+        """As Managed.deletion."""
+        from certrotd.certs.deleting import foreseen
+
+        entry = self._entry
+        return foreseen(
+            self,
+            copies=[str(path) for each in entry.install for path in each.paths.values()],
+            hosts=[each.host for each in entry.deliver],
+            in_secret=entry.store is not None,
+            users=lambda found: self._wing.users(self, found),
+        )
 
     def generation(self, number: int, /) -> Generation:
         return self._wing.stores.of(self.policy.name).generation(self.policy.name, number)

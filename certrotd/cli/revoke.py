@@ -40,7 +40,7 @@ def revoke(
     as_json: bool,
 ) -> int:
     """Carry out ``certrotd revoke NAME``; the exit code."""
-    reason, by = _reason(reason or SUPERSEDED), _signer(by)
+    reason, by = reason_of(reason or SUPERSEDED), _signer(by)
     stopping = Stopping()
     with open_site(config, clock=stopping.clock, command=COMMAND, listen=say, writes=True) as site:
         [subject] = site.inventory.chosen([name])
@@ -77,7 +77,7 @@ def revoke_file(
     confirmed: str | None,
 ) -> int:
     """Carry out ``certrotd revoke --file``; the exit code."""
-    reason, by = _reason(reason or UNSPECIFIED), _signer(by)
+    reason, by = reason_of(reason or UNSPECIFIED), _signer(by)
     if by == SIGNERS[1] and key is None:
         raise UsageError("--by certificate-key needs its --key")
     certificate = _content(file, MAX_FILE)
@@ -132,7 +132,8 @@ def _is_open(subject: Revocable, site: Site, version: int) -> bool:
     return entry is not None and entry.is_open(site.clock.now())
 
 
-def _reason(text: str) -> str:
+def reason_of(text: str) -> str:
+    """The reason of that name; UsageError for what is none."""
     try:
         return reason_named(text)
     except InvalidInput as error:

@@ -1,4 +1,4 @@
-"""The options of ``certrotd revoke``, and the name by which certbot knows ``status``."""
+"""The options of ``certrotd revoke`` and ``delete``, and certbot's name of ``status``."""
 
 from __future__ import annotations
 
@@ -92,6 +92,38 @@ def revoke(
             as_json=as_json,
         )
     )
+
+
+@revoke_app.command()
+def delete(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The certificate.")],
+    revoked: Annotated[
+        bool, typer.Option("--revoke", help="Have the CA revoke the live one before.")
+    ] = False,
+    reason: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Why, as of revoke (default: cessationOfOperation)."),
+    ] = None,
+    confirmed: Annotated[
+        str | None,
+        typer.Option("--confirm", metavar="NAME", help="The name, instead of typing it."),
+    ] = None,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Delete keys and files of a certificate that is not configured.
+
+    Its entry is gone from the configuration, or disabled there. Prints what goes and what stays.
+
+    Examples: certrotd delete web | certrotd delete web --revoke --confirm web
+    """
+    from certrotd.cli.delete import delete as carry_out
+
+    if reason is not None and not revoked:
+        raise typer.BadParameter("--reason is for --revoke")
+    path = path_of(context, config)
+    end(carry_out(path, name, revoke=revoked, reason=reason, confirmed=confirmed, as_json=as_json))
 
 
 @revoke_app.command(hidden=True)

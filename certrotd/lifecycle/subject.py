@@ -264,6 +264,33 @@ class Revocable(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DeletionForeseen:
+    """What deleting a subject removes and what stays, in lines; ``version`` is the one in use."""
+
+    version: int | None
+    goes: tuple[str, ...]
+    stays: tuple[str, ...]
+
+
+@runtime_checkable
+class Deletable(Protocol):
+    """A subject that a person can delete."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the configuration asks for it: then it would be made anew."""
+        ...
+
+    def foresee_deletion(self) -> DeletionForeseen:
+        """What it means; NeedsOperator where it is in use, or a rotation of it in flight."""
+        ...
+
+    def delete(self, runner: Runner) -> Report:
+        """Remove it, or finish that."""
+        ...
+
+
 @runtime_checkable
 class Follows(Protocol):
     """A subject that may have something to do once another one was rotated."""

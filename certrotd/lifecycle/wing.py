@@ -180,6 +180,15 @@ class Revokes(Protocol):
         ...
 
 
+@runtime_checkable
+class Leftovers(Protocol):
+    """A wing that may have kept something that the configuration no longer asks for."""
+
+    def leftover(self, name: str) -> Subject | None:
+        """What there is under that name, disabled; None if nothing is."""
+        ...
+
+
 class PlainWing:
     """Of a Wing that has nothing of what only some have."""
 

@@ -17,7 +17,7 @@ NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
 GROUPS = ("config", "audit", "notify", "internal", "keys")
 COMMANDS = (
     *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback", "cancel"),
-    *("wake", "revoke", "certificates"),
+    *("wake", "revoke", "delete", "certificates"),
     *(
         "config check",
         "config schema",
