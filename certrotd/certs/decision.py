@@ -72,6 +72,13 @@ class Revoke(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Delete(Action):
+    """Remove all that there is of a certificate; only a person decides that."""
+
+    act: ClassVar[str] = "delete"
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep(Action):
     """Withdraw TXT records that an earlier attempt left behind."""
 

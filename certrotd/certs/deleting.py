@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+from certrotd.certs.decision import Delete
 from certrotd.certs.managed import Managed
-from certrotd.certs.policy import DELETE
 from certrotd.certs.removing import DELETED, Remove
 from certrotd.certs.rotate import CertificateRotation
 from certrotd.certs.world import World
@@ -43,16 +43,13 @@ class DeletingRotation(CertificateRotation):
         recovered, unrecorded = run.recover()
         if unrecorded or recovered is not None:
             return Report(self.id, recovered=recovered, failure=unrecorded)
-        outcome, unrecorded = run.begin(
-            "deleted by hand", DELETE, lambda _rotation: (DELETED, Remove()), {}
-        )
-        return Report(self.id, None, outcome, None, unrecorded)
+        return run.once(Delete("deleted by hand"), lambda _rotation: (DELETED, Remove()), None)
 
 
 def in_flight(managed: Managed) -> None:
     """NeedsOperator if another rotation of it is open than its deletion."""
     begun = managed.journal.records()
-    if begun and begun[0]["facts"].get(ACT) != DELETE:
+    if begun and begun[0]["facts"].get(ACT) != Delete.act:
         name = managed.policy.name
         raise NeedsOperator(
             f"a rotation of {name} is in flight: {begun[0]['why']}",

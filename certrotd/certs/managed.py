@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from certrotd.certs.policy import AUTHORITY, DELETE, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.decision import Delete
+from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
 from certrotd.lifecycle import managed
 from certrotd.lifecycle.decision import ACT, CONFIGURATION
 from certrotd.pki.generation import CertificateState, Generation, Standing
@@ -87,7 +88,7 @@ def relearnt(lines: Sequence[Mapping[str, Any]], found: Standing) -> Certificate
     """
     live, newest, revoked = found.live, found.newest, _revoked(lines)
     for line in reversed(lines):
-        if line["facts"].get(ACT) == DELETE:
+        if line["facts"].get(ACT) == Delete.act:
             break
         finished = line["outcome"] == "finished"
         if "fingerprint" in line["facts"] and (finished or line["to"]):
@@ -103,7 +104,7 @@ def _revoked(lines: Sequence[Mapping[str, Any]]) -> dict[int, Revocation]:
     """What rotations noted of revocations, the last word of each generation."""
     found: dict[int, Revocation] = {}
     for line in lines:
-        if line["facts"].get(ACT) == DELETE:
+        if line["facts"].get(ACT) == Delete.act:
             found.clear()  # generations are numbered anew
         found |= revocations_in(line["facts"].get(REVOCATIONS) or {})
     return found

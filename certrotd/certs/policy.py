@@ -16,8 +16,6 @@ AUTHORITY = "authority"
 """The fact that says which CA a rotation asks, as Policy.authority."""
 REPLACES = "replaces"
 """The fact that says which certificate an order is to replace, as pki.renewal.renewal_id."""
-DELETE = "delete"
-"""What the removal of a certificate is for, as Action.act."""
 HOLD_AFTER_ROLLBACK = timedelta(days=1)
 COPIES = "install:"
 """What CertificateState.targets calls the copies of ``install:``; no target can have this name."""

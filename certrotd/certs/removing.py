@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from certrotd.certs.policy import DELETE
+from certrotd.certs.decision import Delete
 from certrotd.certs.world import World
 from certrotd.rotation.step import Done, Journaled, Ledger, Savepoint
 
@@ -15,7 +15,7 @@ DELETED = Savepoint("deleted by hand", forward_only=True)
 class Remove(Journaled):
     """Everything that the store has of a certificate; what is not begun again is not undone."""
 
-    kind = DELETE
+    kind = Delete.act
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         world.fence()

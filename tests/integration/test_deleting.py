@@ -46,6 +46,7 @@ def test_a_certificate_is_deleted_once_nothing_uses_it(site: Site, parts: Parts)
     assert (site.store / "web").is_dir()
     done = site.run("delete", "web", "--confirm", "web")
     assert done.code == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[1].split(maxsplit=2) == ["web", "done", "deleted by hand"]
     assert not (site.store / "web").exists()
     assert copy.exists()
     assert site.generation("kept") == 1

@@ -95,8 +95,14 @@ def test_whoever_serves_it_is_found() -> None:
 def test_a_certificate_of_the_same_name_knows_nothing_of_the_one_before() -> None:
     """Generations are numbered anew: an earlier revocation is of another one."""
     entry = {
-        "reason": "superseded", "asked": NOW.isoformat(), "fingerprint": "ab", "by": "",
-        "not_after": (NOW + DAY).isoformat(), "done": None, "why": "", "refused": False,
+        "reason": "superseded",
+        "asked": NOW.isoformat(),
+        "fingerprint": "ab",
+        "by": "",
+        "not_after": (NOW + DAY).isoformat(),
+        "done": None,
+        "why": "",
+        "refused": False,
     }
     revoked = {"outcome": "finished", "to": "", "facts": {"revocations": {"1": entry}}}
     deleted = {"outcome": "finished", "to": "", "facts": {"act": "delete"}}
