@@ -38,6 +38,8 @@ class Policy:
     ``window``: when services may be reloaded. ``id``: what it is called beside things of other
     kinds.
     ``renewal_info``: the CA is asked when it wants a certificate to be renewed (RFC 9773).
+    ``elsewhere``: the key is not made here; ``request`` is the request for it now, as
+    pki.request.digest, empty if that cannot be told.
     ``bootstraps``: a placeholder stands in until there is a certificate. ``programs``: a target
     runs programs on this host. ``trailing`` are the targets of which parts come and go.
     """
@@ -64,6 +66,8 @@ class Policy:
     programs: bool = True
     trailing: tuple[str, ...] = ()
     renewal_info: bool = False
+    elsewhere: bool = False
+    request: str = ""
     id: Id = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

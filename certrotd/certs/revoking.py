@@ -12,6 +12,7 @@ from certrotd.certs.world import World
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.keys import PrivateKey, load
+from certrotd.pki.request import is_request
 from certrotd.pki.revocation import (
     ACCOUNT,
     CERTIFICATE_KEY,
@@ -98,7 +99,9 @@ class RevokeGeneration(Journaled):
         ask = world.revoker(world.store.generation(world.name, self.generation).meta)
         world.fence()
         code = REASONS[self.reason]
-        return revoked_by(lambda signer: ask(certificate, code, signer), lambda: load(key), self.by)
+        return revoked_by(
+            lambda signer: ask(certificate, code, signer), lambda: key_in(key), self.by
+        )
 
     def _pair(self, world: World) -> tuple[bytes, x509.Certificate]:
         try:
@@ -117,6 +120,11 @@ class RevokeGeneration(Journaled):
         before = told if isinstance(told, dict) else {}
         world.store.record(world.name, replace(state, revoked={**kept, self.generation: entry}))
         ledger.note(**{REVOCATIONS: {**before, **revocations_to_json({self.generation: entry})}})
+
+
+def key_in(pem: bytes) -> PrivateKey | None:
+    """The key of a generation; None where it has the request of one that is elsewhere."""
+    return None if is_request(pem) else load(pem)
 
 
 @dataclass
@@ -152,11 +160,10 @@ def revoked_by(ask: Ask, key: Callable[[], PrivateKey | None], by: str) -> str:
             return ACCOUNT
     signer = None if by == ACCOUNT else key()
     if signer is None:
-        assert refused is not None, "the key is given where it alone signs"
-        raise RevocationRefused(
-            f"the account may not revoke it: {refused.message}",
-            hint="the certificate's own key may: --by certificate-key",
-        ) from refused
+        said = (
+            f"the account may not revoke it: {refused.message}" if refused else "it has no key here"
+        )
+        raise RevocationRefused(said, hint="the certificate's own key may revoke it") from refused
     try:
         ask(signer)
     except NotEntitled as failure:

@@ -70,6 +70,12 @@ class RevokingRotation(CertificateRotation):
                 f"{policy.name} is disabled in the configuration, so it is not replaced",
                 hint="with --now it is revoked all the same",
             )
+        live = standing.live.meta if standing.live else None
+        if asked.reason == COMPROMISED and live and live.request and live.request == policy.request:
+            raise NeedsOperator(
+                f"the csr of {policy.name} is still that of the key that is compromised",
+                hint="put the request of a new key in its place, or revoke it with --now",
+            )
         why = f"to revoke {_listed(numbers)} ({asked.reason})"
         issued = candidate(policy, standing, now=now)
         action: Renew | Deploy = Renew(why, now, forced=True)

@@ -46,6 +46,11 @@ class Unready(Protocol):
     ) -> Iterable[Failure]: ...
 
 
+def no_request() -> bytes:
+    """Of a certificate whose key is made here."""
+    raise NeedsOperator("the configuration names no csr of this certificate")
+
+
 def no_renewal_info(_facts: CertificateFacts) -> RenewalInfo:
     """Of an issuer that has no opinion."""
     raise NeedsOperator("the issuer does not say when to renew")
@@ -80,6 +85,7 @@ class World:
     ``renewal_info`` asks the CA when a certificate of its own is to be renewed; raises Failure.
     ``revoker`` gives what asks the CA that issued a generation to revoke it, by its Meta; raises
     NeedsOperator where there is none. ``delivered_to`` names the other hosts that have that one.
+    ``request`` reads the request of a key that is elsewhere, as PEM, and puts it to the test.
     ``wants`` says whether the configuration still asks for these names from that issuer.
     In a ``dry`` world everything is looked at without a trace, on disk or at the CA. ``awaiting``:
     placeholders are still to come that services name, so they are not asked yet.
@@ -103,6 +109,7 @@ class World:
     renewal_info: Callable[[CertificateFacts], RenewalInfo] = no_renewal_info
     revoker: Callable[[Meta | None], AskToRevoke] = no_revoker
     delivered_to: Callable[[int], Sequence[str]] = lambda _generation: ()
+    request: Callable[[], bytes] = no_request
     adoptable: Callable[[], tuple[bytes, bytes] | None] = lambda: None
     still: Callable[[], AbstractContextManager[None]] = nullcontext
     wants: Callable[[str, Sequence[str]], bool] = lambda _issuer, _names: True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from certrotd.cli.confirmed import confirm
+from certrotd.cli.confirmation import confirm
 from certrotd.cli.live import progress_of
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words
@@ -43,7 +43,7 @@ def delete(
         for what, lines in (("goes", goes), ("stays", seen.stays)):
             for line in lines:
                 say(f"{what}: {line}")
-        confirm(name, f"{name} is deleted, with its keys", confirmed, of="certificate")
+        confirm(name, f"{name} is deleted, with its keys", confirmed, what="certificate")
         site.prepare()
         outlive_terminal()
         stopping.listen()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from certrotd.cli.confirmed import confirm
+from certrotd.cli.confirmation import confirm
 from certrotd.cli.live import progress_of
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words
@@ -50,7 +50,7 @@ def revoke(
         for line in seen.effects:
             say(line)
         what = f"generation {seen.version} of {subject.id.name} is revoked"
-        confirm(subject.id.name, what, confirmed, of="certificate")
+        confirm(subject.id.name, what, confirmed, what="certificate")
         site.prepare()
         outlive_terminal()
         stopping.listen()
@@ -97,7 +97,7 @@ def revoke_file(
         words = (
             f"{file}: {what}, is revoked ({reason}); whoever serves it fails, nothing replaces it"
         )
-        confirm(called, words, confirmed, of="first name of the certificate")
+        confirm(called, words, confirmed, what="first name of the certificate")
         site.prepare()
         came = wing.revoke_file(certificate, signer, issuer=issuer, reason=reason, by=by)
     say(f"{file}: {came}")

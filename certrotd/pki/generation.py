@@ -25,6 +25,7 @@ class Meta:
     was drawn once for this generation, so that every later look comes to the same renewal time.
     ``asked`` are the names that were ordered, empty if that is not known; ``terms`` what was
     asked of the issuer besides, as Policy.terms; ``missed`` the chain that was not offered.
+    ``request`` is what the request was, as pki.request.digest, where the key is elsewhere.
     """
 
     created: datetime
@@ -36,6 +37,7 @@ class Meta:
     asked: tuple[str, ...] = ()
     terms: str = ""
     missed: Missed | None = None
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class Policies:
                 use.target for use in entry.targets if self._config.targets[use.target].trails
             ),
             renewal_info=getattr(issuer, "renewal_info", False),
+            elsewhere=entry.csr is not None,
             preferred_chain=getattr(issuer, "preferred_chain", None) or "",
         )
 
