@@ -19,6 +19,7 @@ from certrotd.cli.keys_app import keys_app
 from certrotd.cli.keys_backups_app import backups_app
 from certrotd.cli.keys_destruction_app import destruction_app
 from certrotd.cli.options import CERTIFICATES, ConfigOption, Explain, Json, Names, end, path_of
+from certrotd.cli.revoke_app import revoke_app
 from certrotd.cli.subcommands import (
     audit_app,
     config_app,
@@ -45,6 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("init")(init)
+app.add_typer(revoke_app)  # without a name: its commands are those of the program
 app.add_typer(config_app, name="config")
 app.add_typer(audit_app, name="audit")
 app.add_typer(notify_app, name="notify")

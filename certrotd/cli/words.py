@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 _MEANT = {
     "certificate": "status",
-    "certificates": "status",
     "certbot": "import certbot",
     "certonly": "rotate",
     "certs": "status",

@@ -9,6 +9,7 @@ from typing import Any
 
 from certrotd.certs.policy import Policy
 from certrotd.certs.world import World
+from certrotd.lifecycle.subject import DeletionForeseen
 from certrotd.pki.generation import Generation, Standing
 from certrotd.state.ports import History, Lease
 
@@ -24,6 +25,7 @@ class FakeManaged:
     look: Callable[..., Standing]
     generation: Callable[[int], Generation]
     configuration: Callable[[], str] = lambda: "configured"
+    deletion: Callable[[], DeletionForeseen] = lambda: DeletionForeseen(None, (), ())
 
     @property
     def history(self) -> History:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from certrotd.certs import plan
-from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
+from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
 from certrotd.certs.preflight import Foresight
 from certrotd.certs.subject import CertificateFound
 from certrotd.certs.world import World
@@ -57,6 +57,8 @@ def plan_of(found: CertificateFound, decision: Decision | None) -> Plan[World]:
             return plan.bootstrap(policy, generation, rotation="")
         case CatchUp(names=names) if standing.live is not None:
             return plan.catching_up(names, standing.live.number)
+        case Revoke(generations=generations):
+            return plan.revocation(standing, generations)
         case Sweep():
             return plan.sweeping(found.attempts)
         case _:

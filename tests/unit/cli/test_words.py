@@ -18,7 +18,6 @@ PROGRAM = Path(sysconfig.get_path("scripts")) / "certrotd"
     ("said", "meant"),
     [
         ("renew", "certrotd rotate"),
-        ("certificates", "certrotd status"),
         ("help", "certrotd --help"),
         ("version", "certrotd --version"),
         ("config validate", "certrotd config check"),
