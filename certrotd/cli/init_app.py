@@ -93,7 +93,7 @@ def init(
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Write a first configuration, from answers on a terminal or from options.
+    """Write a first configuration, from answers or from options.
 
     Without a terminal it asks nothing. It never overwrites a file; secrets stay in files of their
     own.
