@@ -21,7 +21,7 @@ from certrotd.acme.revoking import revoke, signer_of
 from certrotd.acme.transport import check_url, location_of
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
-from certrotd.config.issuers import AcmeEntry
+from certrotd.config.issuers import ACCOUNTS, AcmeEntry
 from certrotd.errors import NeedsOperator, listed
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.keys import PrivateKey
@@ -29,7 +29,7 @@ from certrotd.pki.names import base, canonical, is_wildcard
 from certrotd.pki.order import DNS_01, DNS_ACCOUNT_01, Challenge, OrderGone
 from certrotd.pki.renewal import RenewalInfo, renewal_id
 
-FOLDER = "accounts"
+FOLDER = ACCOUNTS
 """Where the folders of these issuers are in the state."""
 _UNFINISHED = ("pending", "ready")
 T = TypeVar("T")
