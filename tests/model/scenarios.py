@@ -15,8 +15,9 @@ from certrotd.lifecycle.report import Report
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import CertificateState, Meta, TargetState
-from certrotd.pki.keys import KeyType, PrivateKey, generate, load, signing_request, spki, to_pem
+from certrotd.pki.keys import KeyType, PrivateKey, generate, signing_request, spki, to_pem
 from certrotd.pki.renewal import RenewalInfo, Suggestion
+from certrotd.pki.request import holder_of
 from certrotd.pki.verify import verify_key
 from certrotd.rotation.recovery import Progress, read_progress
 from certrotd.state import records
@@ -74,7 +75,7 @@ def deterministic() -> Iterator[None]:
         for place, instead in {
             "certrotd.state.records.decode_line": cached(records.decode_line),
             "certrotd.rotation.journaled_rotation.read_progress": _remembered(read_progress),
-            "certrotd.certs.deploy.load": cached(load),
+            "certrotd.certs.deploy.holder_of": cached(holder_of),
             "certrotd.certs.deploy.verify_key": cached(verify_key),
             "certrotd.certs.deploy.parse_certificates": certificates,
             "certrotd.certs.deploy.facts_of": facts,

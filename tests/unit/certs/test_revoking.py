@@ -289,3 +289,15 @@ def test_a_state_that_is_lost_is_known_from_the_history() -> None:
         },
     ]
     assert relearnt(lines, standing(generation())).revoked == {1: replace(ENTRY, done=NOW)}
+
+
+def test_the_request_of_a_compromised_key_is_not_ordered_again() -> None:
+    """Of a key that is elsewhere, certrotd cannot make another."""
+    found = case(request="of the key")
+    generations = found.world.store.shelves[scenarios.NAME].generations
+    asked = tuple((n, pair, replace(known, request="of the key")) for n, pair, known in generations)
+    shelf = replace(found.world.store.shelves[scenarios.NAME], generations=asked)
+    found.world.store.shelves[scenarios.NAME] = shelf
+    report = found.rotator().revoke(found.world.managed(), 2, "keyCompromise")
+    assert "is still that of the key that is compromised" in str(report.failure)
+    assert (found.live, found.world.issuer.revoked) == (2, [])
