@@ -248,11 +248,11 @@ def _end(standing: Standing) -> str | None:
 
 
 def _reusable_key(policy: Policy, standing: Standing) -> int | None:
-    """The live generation, if its key can be read and is of the type asked for."""
+    """The live generation, if its key is here, can be read and is of the type asked for."""
     live = standing.live
     if live is None or live.placeholder or live.facts is None:
         return None
-    if live.number in standing.state.revoked:
+    if live.number in standing.state.revoked or (live.meta is not None and live.meta.request):
         return None
     if live.facts.key_type != policy.key_type:
         return None

@@ -290,6 +290,17 @@ class TestIssuing:
         )
         assert old[0] != new[0]
 
+    def test_a_key_that_is_elsewhere_is_not_kept(self) -> None:
+        """Its request stands in its place: ordered again, each order would be followed by one."""
+        case = Case("renewal")
+        shelf = case.world.store.shelves[scenarios.NAME]
+        asked = tuple((n, pair, replace(meta, request="r")) for n, pair, meta in shelf.generations)
+        case.world.store.shelves[scenarios.NAME] = replace(shelf, generations=asked)
+        case.policy(reuse_key=True)
+        old = case.world.store.read(scenarios.NAME, 2)
+        assert isinstance(case.rotate().outcome, Finished)
+        assert old[0] != case.world.store.read(scenarios.NAME, 3)[0]
+
     @pytest.mark.parametrize("lost", ["key", "chain"])
     def test_staging_that_somebody_removed_fails_and_is_begun_again(self, lost: str) -> None:
         """It says what is gone, and the next rotation makes a new one."""
