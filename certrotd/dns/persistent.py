@@ -16,7 +16,8 @@ from certrotd.errors import NeedsOperator, Transient, one_line
 from certrotd.pki.order import Challenge, Persistent
 
 _VALUE = re.compile(r"[\x21-\x3a\x3c-\x7e]*")
-_SECONDS = re.compile(r"[0-9]{1,11}")
+_SECONDS = re.compile(r"[0-9]{1,12}")
+_LAST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 _MAX_SAID = 3
 _MAX_STRING = 255
 
@@ -85,6 +86,7 @@ def _judged(value: str, wanted: Persistent, now: datetime) -> Verdict | None:
     issuer, *rest = (part.strip(" \t") for part in value.split(";"))
     if wanted.issuers and issuer.lower() not in wanted.issuers:
         return None
+    issuer = one_line(issuer)  # anybody's, where no names of the CA are known
     parameters = _parameters(rest)
     if isinstance(parameters, str):
         return Verdict(f"the record of {issuer} is malformed: {parameters}") if rest else None
@@ -102,7 +104,7 @@ def _ending(issuer: str, said: str | None, now: datetime) -> Verdict:
         return Verdict()
     if not _SECONDS.fullmatch(said):
         return Verdict(f"the record of {issuer} is malformed: persistUntil={one_line(said)}")
-    until = datetime.fromtimestamp(int(said), UTC)
+    until = datetime.fromtimestamp(min(int(said), _LAST), UTC)
     if until < now:
         return Verdict(f"the record of {issuer} ended at {until:%Y-%m-%d %H:%M:%S}Z (persistUntil)")
     return Verdict(until=until)

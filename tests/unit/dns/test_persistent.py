@@ -30,11 +30,21 @@ CHALLENGE = Challenge(NAME, RIGHT, persistent=WANTED)
         f"CA.Example ; AccountURI = {ACCOUNT} ; policy=wildcard",
         f"{RIGHT}; policy=something; later=parameter",
         f"{RIGHT}; persistUntil=4070908800",
+        f"{RIGHT}; persistUntil=253402214400",
+        f"{RIGHT}; persistUntil=999999999999",
     ],
 )
 def test_a_record_that_authorizes_the_account_is_accepted(value: str) -> None:
     """Tags in any case and white space around them, as RFC 8659 has it."""
     assert judge({value, "v=spf1 -all"}, WANTED, now=NOW).problem == ""
+
+
+@pytest.mark.parametrize("rest", ["", "; x", "; policy=wildcard", f"; accounturi={ACCOUNT}x"])
+def test_a_record_of_a_ca_of_any_name_is_told_without_its_escapes(rest: str) -> None:
+    """Where the CA's directory lists no names, whoever writes the zone chooses what is shown."""
+    said = judge({f"\x1b[2J{rest}"}, Persistent((), ACCOUNT, wildcard=False), now=NOW).problem
+    assert said
+    assert said.isprintable()
 
 
 @pytest.mark.parametrize(
