@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ NOT_OFFERED = "is not offered"
 
 
 DNS_01, DNS_ACCOUNT_01, DNS_PERSIST_01 = "dns-01", "dns-account-01", "dns-persist-01"
+_BEFORE = re.compile(r"^(?:(?:_[a-z2-7]{16}\.)?_acme-challenge|_validation-persist)\.")
+"""What stands before a name that is to be proven; the name itself may have underscores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,7 @@ class Challenge:
     @property
     def proves(self) -> str:
         """The name that the record is for."""
-        labels = self.name.split(".")
-        return ".".join(labels[sum(label.startswith("_") for label in labels) :])
+        return _BEFORE.sub("", self.name, count=1)
 
 
 @dataclass(frozen=True, slots=True)

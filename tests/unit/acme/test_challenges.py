@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.acme.challenges import account_label, persistent
+from certrotd.acme.challenges import account_label, persistent, record_name
 from certrotd.errors import NeedsOperator
 from certrotd.pki.order import Challenge
 from tests.builders import soon
@@ -116,3 +116,10 @@ def test_a_ca_without_the_challenge_says_which_it_has(ca: ScriptedCA, tmp_path: 
     with pytest.raises(NeedsOperator, match="does not offer dns-persist-01") as told:
         order.challenges()
     assert told.value.hint == "choose another challenge of the certificate: dns-01"
+
+
+@pytest.mark.parametrize("kind", ["dns-01", "dns-account-01", "dns-persist-01"])
+@pytest.mark.parametrize("name", [NAME, "_service.example.test", "a._b.example.test"])
+def test_a_record_tells_the_name_that_it_is_for(kind: str, name: str) -> None:
+    """A private CA may certify names with underscores; a failed proof counts for that name."""
+    assert Challenge(record_name(kind, name, "https://ca.test/1"), "").proves == name
