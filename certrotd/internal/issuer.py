@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from certrotd.clock import Clock, Deadline
 from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import InternalEntry
-from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.errors import NeedsOperator
 from certrotd.internal.root import (
     CERTIFICATE_FILE,
     KEY_FILE,
@@ -30,11 +30,12 @@ from certrotd.internal.root import (
     refuse_another,
 )
 from certrotd.pki.facts import facts_of
-from certrotd.pki.foreign import foreign
 from certrotd.pki.names import canonical, is_ip
 from certrotd.pki.order import Challenge, OrderGone
+from certrotd.pki.request import check_request, read_request
 from certrotd.pki.verify import verify_strength
 
+WHAT = "the certificate signing request"
 FOLDER = "internal"
 """Where the folders of these issuers are in the state."""
 ROOT_MUST_LAST = timedelta(days=1)
@@ -169,29 +170,10 @@ class InternalOrder:
         The root comes along so that chain.pem is not empty, which some servers refuse to load;
         clients pass over it (RFC 8446 §4.4.2) and need it as a trust anchor anyway.
         """
-        csr = check_request(csr_der, self._names)
+        csr = read_request(csr_der, what=WHAT)
+        check_request(csr, self._names, what=WHAT)
         leaf = sign_leaf(self._root, csr, self._names, self._entry, self._clock.now())
         return b"".join(each.public_bytes(Encoding.PEM) for each in (leaf, self._root.certificate))
-
-
-def check_request(csr_der: bytes, names: Sequence[str]) -> x509.CertificateSigningRequest:
-    """A CSR that its own key has signed, for exactly the canonical ``names``, with a fit key."""
-    with foreign("the certificate signing request cannot be used"):
-        csr = x509.load_der_x509_csr(csr_der)
-        found = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        asked = {
-            *(canonical(name) for name in found.get_values_for_type(x509.DNSName)),
-            *(str(address) for address in found.get_values_for_type(x509.IPAddress)),
-        }
-        signed = csr.is_signature_valid
-    if not signed:
-        raise InvalidInput("the certificate signing request is not signed by its own key")
-    if asked != set(names) or len(list(found)) != len(names):
-        raise InvalidInput(
-            f"the certificate signing request is for {', '.join(sorted(asked))}, "
-            f"the order for {', '.join(sorted(names))}"
-        )
-    return csr
 
 
 def sign_leaf(

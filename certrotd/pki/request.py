@@ -61,8 +61,12 @@ def check_request(
     """
     if why := weakness(request.public_key()):
         raise InvalidInput(f"{what}: the {why}")
-    with foreign(f"{what} cannot be read"):
-        found = {canonical(each) for each in _names(request)}
+    found = set()
+    for each in _names(request, what):
+        try:
+            found.add(canonical(each))
+        except InvalidInput as error:
+            raise InvalidInput(f"{what} has a name in it: {error.message}") from None
     missing, extra = sorted(set(names) - found), sorted(found - set(names))
     if missing or extra:
         changes = [f"+{each}" for each in missing] + [f"-{each}" for each in extra]
@@ -82,15 +86,20 @@ def digest(pem: bytes) -> str:
     return hashlib.sha256(pem).hexdigest()
 
 
-def _names(request: x509.CertificateSigningRequest) -> list[str]:
-    try:
-        found = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        alternative = []
-    else:
-        alternative = [
-            *found.get_values_for_type(x509.DNSName),
-            *(str(each) for each in found.get_values_for_type(x509.IPAddress)),
-        ]
-    common = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return [*alternative, *(str(each.value) for each in common)]
+def _names(request: x509.CertificateSigningRequest, what: str) -> list[str]:
+    with foreign(f"{what} cannot be read"):
+        extensions = [each.value for each in request.extensions]
+        common = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        found = [str(each.value) for each in common]
+    for alternative in extensions:
+        if not isinstance(alternative, x509.SubjectAlternativeName):
+            continue
+        for each in alternative:
+            if not isinstance(each, x509.DNSName | x509.IPAddress):
+                kind = type(each).__name__
+                raise InvalidInput(
+                    f"{what} asks for a {kind} besides its names, and the CA would refuse it",
+                    hint="make a new request with DNS names and IP addresses alone",
+                )
+            found.append(str(each.value))
+    return found

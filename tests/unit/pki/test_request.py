@@ -6,6 +6,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from certrotd.errors import InvalidInput
 from certrotd.pki import keys
@@ -63,6 +65,27 @@ def test_a_request_is_for_exactly_the_names_of_the_certificate() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     only = read_request(named("A.example.test", key), what="csr")
     check_request(only, ("a.example.test",), what="csr")
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
+    """Never a traceback."""
+    with pytest.raises(InvalidInput):
+        read_request(data, what="csr")
+
+
+def test_a_request_for_more_than_names_is_refused() -> None:
+    """A CA says so only once the names are proven; the message tells which file it is."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    more = [x509.DNSName("a.example.test"), x509.RFC822Name("a@example.test")]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    builder = builder.add_extension(x509.SubjectAlternativeName(more), critical=False)
+    request = builder.sign(key, hashes.SHA256())
+    with pytest.raises(InvalidInput, match=r"^csr x asks for a RFC822Name besides"):
+        check_request(request, ("a.example.test",), what="csr x")
+    named_so = read_request(named("My appliance", key), what="csr")
+    with pytest.raises(InvalidInput, match=r"^csr x has a name in it: .*My appliance"):
+        check_request(named_so, ("a.example.test",), what="csr x")
 
 
 def test_a_weak_key_is_refused() -> None:
