@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from certrotd.errors import Failure, InvalidInput, failed
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, failed
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.displaced import (
     LIMIT,
@@ -116,7 +116,9 @@ class FileInstaller:
                     if trouble.errno not in _OTHERWISE:
                         raise
                     return f"{path} is {_OTHERWISE[trouble.errno]}"
-                if shape == "pkcs12":
+                if "privkey" not in shapes and shape in PRIVATE:
+                    same = False  # that of an earlier generation
+                elif shape == "pkcs12":
                     same = same_pkcs12(data, key, chain, password=entry.password())
                 else:
                     same = data == shapes[shape]
@@ -145,6 +147,11 @@ class FileInstaller:
     def _content(
         self, entry: Copies, shape: str, shapes: Mapping[str, bytes], key: bytes, chain: bytes
     ) -> bytes:
+        if "privkey" not in shapes and shape in PRIVATE:
+            raise NeedsOperator(
+                f"there is nothing to put at {entry.paths[shape]}: the key is elsewhere",
+                hint=f"certrotd rotate {self._name} --force gets one whose key is made here",
+            )
         if shape == "pkcs12":
             legacy, password = entry.pkcs12_cipher == "legacy", entry.password()
             return to_pkcs12(key, chain, name=self._name, password=password, legacy=legacy)

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, raise_first
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.writing import temporary_of
+from certrotd.pki.keys import load, signing_request
+from certrotd.pki.request import read_request, to_pem
 from certrotd.stores.install import Copies, FileInstaller
 from tests.builders import NEW, OLD
 from tests.parts import pki
@@ -68,6 +70,19 @@ def test_every_shape_is_written_with_the_mode_for_what_is_in_it(etc: Path) -> No
     assert (etc / "combined").read_bytes() == NEW.key_pem + NEW.fullchain_pem
     assert target.installed(NEW.key_pem, NEW.fullchain_pem)
     assert sorted(os.listdir(etc)) == sorted(shapes)
+
+
+@pytest.mark.parametrize("shape", ["privkey", "combined", "pkcs12"])
+def test_there_is_no_copy_of_a_key_that_is_elsewhere(etc: Path, shape: str) -> None:
+    """As after a rollback to a generation of a csr that is not configured any more."""
+    request = to_pem(read_request(signing_request(load(NEW.key_pem), ["a.test"]), what="csr"))
+    target = installer(etc, Copies({shape: etc / "copy", "fullchain": etc / "web.crt"}))
+    install(target, OLD)
+    before = (etc / "copy").read_bytes()
+    assert target.different(request, NEW.fullchain_pem) == f"{etc}/copy is of another pair"
+    with pytest.raises(NeedsOperator, match="copy: the key is elsewhere"):
+        target.install(request, NEW.fullchain_pem, "r2")
+    assert (etc / "copy").read_bytes() == before
 
 
 @ROOT_ONLY
