@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from certrotd.errors import UsageError
-from certrotd.files.reading import is_there
+from certrotd.errors import InvalidInput, UsageError
+from certrotd.files.reading import is_there, read_file
 from certrotd.files.writing import make_directory, rename, write_file
 from certrotd.importing.configuration import SECRETS, Plan
 
@@ -15,14 +15,18 @@ CONFIG, STAGED = "config.yaml", ".config.yaml.new"
 def stage(plan: Plan, folder: Path) -> Path:
     """Write all files, the configuration under another name, which is returned; repeatable.
 
-    Raises UsageError where there is a configuration already, DiskTrouble.
+    Raises UsageError where there is a configuration already, or another secret in the place of one
+    of these, and DiskTrouble.
     """
     _refuse_existing(folder)
+    secrets = {folder / SECRETS / name: value + b"\n" for name, value in plan.secrets.items()}
+    for path, content in secrets.items():
+        _refuse_other(path, content)
     make_directory(folder, mode=0o755)
-    if plan.secrets:
+    if secrets:
         make_directory(folder / SECRETS, mode=0o700)
-    for name, value in plan.secrets.items():
-        write_file(folder / SECRETS / name, value + b"\n", mode=0o600)
+    for path, content in secrets.items():
+        write_file(path, content, mode=0o600)
     # a command that another client kept to itself may hold a secret
     write_file(folder / STAGED, plan.document.encode(), mode=0o640)
     return folder / STAGED
@@ -33,6 +37,20 @@ def publish(folder: Path) -> Path:
     _refuse_existing(folder)
     rename(folder / STAGED, folder / CONFIG)
     return folder / CONFIG
+
+
+def _refuse_other(path: Path, content: bytes) -> None:
+    try:
+        same = read_file(path, limit=len(content), follow=False) == content
+    except FileNotFoundError:
+        return
+    except InvalidInput:
+        same = False
+    if not same:
+        raise UsageError(
+            f"{path} is there already with another secret, and is left alone",
+            hint="move it away if nothing needs it, or choose another directory",
+        )
 
 
 def _refuse_existing(folder: Path) -> None:
