@@ -11,8 +11,9 @@ from typing import Any
 
 from certrotd.certs.decision import longest_wait
 from certrotd.certs.fitness import worse
-from certrotd.certs.policy import REPLACES
+from certrotd.certs.policy import INSTEAD, REPLACES
 from certrotd.certs.ports import Choosing, Order, sealing_at_once
+from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, InvalidInput, Transient
@@ -79,6 +80,7 @@ class PlaceOrder(Journaled):
     announced = False
     can_kill = False
 
+    @noting_trouble()
     def do(self, world: World, ledger: Ledger) -> Done:
         return Done({"order": order_at_hand(self.issuer, self.names, world, ledger).url})
 
@@ -103,6 +105,7 @@ class Obtain(Journaled):
     announced = False
     can_kill = False
 
+    @noting_trouble()
     def do(self, world: World, ledger: Ledger) -> Done:
         if world.store.sealed(world.name, self.generation):  # a crash came before the record of it
             _, chain = world.store.read(world.name, self.generation)
@@ -257,6 +260,7 @@ class Seal(Journaled):
             asked=self.names,
             terms=self.terms,
             missed=Missed.from_json(ledger.facts.get("missed")),
+            instead=str(ledger.facts.get(INSTEAD) or ""),
         )
         if meta.missed:
             world.remark(f"{world.name}: {meta.missed}")

@@ -42,7 +42,7 @@ class Unready(Protocol):
     ) -> Iterable[Failure]: ...
 
 
-def no_renewal_info(_facts: CertificateFacts) -> RenewalInfo:
+def no_renewal_info(_issuer: str, _facts: CertificateFacts) -> RenewalInfo:
     """Of an issuer that has no opinion."""
     raise NeedsOperator("the issuer does not say when to renew")
 
@@ -60,8 +60,8 @@ class World:
     came of it, where that is not staged.
     ``follows`` says whether a CNAME at a challenge's name is to be followed, given the name and
     the solver that the certificate names.
-    ``renewal_info`` asks the CA when a certificate of its own is to be renewed; raises Failure.
-    ``wants`` says whether the configuration still asks for these names from that issuer.
+    ``renewal_info`` asks an issuer when a certificate of its own is to be renewed; raises Failure.
+    ``wants`` says whether the configuration still has these names ordered from that issuer.
     In a ``dry`` world everything is looked at without a trace, on disk or at the CA. ``awaiting``:
     placeholders are still to come that services name, so they are not asked yet.
     ``fence`` comes before every effect at a CA, a solver or a target: it raises Fenced when the
@@ -81,7 +81,7 @@ class World:
     target: Callable[[str], Bound | None]
     prober: Prober
     unready: Unready = lambda *_asked, **_how: ()
-    renewal_info: Callable[[CertificateFacts], RenewalInfo] = no_renewal_info
+    renewal_info: Callable[[str, CertificateFacts], RenewalInfo] = no_renewal_info
     adoptable: Callable[[], tuple[bytes, bytes] | None] = lambda: None
     still: Callable[[], AbstractContextManager[None]] = nullcontext
     wants: Callable[[str, Sequence[str]], bool] = lambda _issuer, _names: True

@@ -167,6 +167,7 @@ def document(
         "asked": list(meta.asked),
         "terms": meta.terms,
         "missed": meta.missed.to_json() if meta.missed else None,
+        "instead": meta.instead,
         "draw": meta.draw,
         "facts": facts.to_json(),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
@@ -203,4 +204,5 @@ def meta_from_json(known: Mapping[str, Any]) -> Meta:
         asked=tuple(known.get("asked", ())),
         terms=str(known.get("terms", "")),
         missed=Missed.from_json(known.get("missed")),
+        instead=str(known.get("instead", "")),
     )
