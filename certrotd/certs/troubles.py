@@ -74,8 +74,10 @@ def _said(failure: Failure) -> Failure:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # one may be raised from itself
         yield error
+        seen.add(id(error))
         error = error.__cause__
 
 
