@@ -42,7 +42,8 @@ RUN echo 'certrotd:x:65532:65532::/var/lib/certrotd:/usr/sbin/nologin' >>/etc/pa
     echo 'certrotd:x:65532:' >>/etc/group
 COPY --from=build /opt/certrotd /opt/certrotd
 COPY --from=build --chown=65532:65532 /build/state /var/lib/certrotd
-ENV PATH=/opt/certrotd/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# one heap for all threads, as in deploy/systemd/certrotd.service
+ENV PATH=/opt/certrotd/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin MALLOC_ARENA_MAX=1
 WORKDIR /var/lib/certrotd
 USER 65532:65532
 ARG VERSION

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 
+from certrotd.cli.first_word import first_word
 from certrotd.cli.streams import end_of, open_streams
 
 
@@ -14,7 +15,7 @@ def main() -> None:
     """Run certrotd with the arguments of this process."""
     if os.getpid() == 1:
         _end_on_sigterm()
-    stays = _runs(sys.argv[1:])
+    stays = first_word(sys.argv[1:]) == "run"
     if stays:
         _outlive_reloads()
     streams = open_streams()
@@ -33,17 +34,6 @@ def main() -> None:
     code = end_of(run(), *streams)
     gc.freeze()  # all memory goes back in a moment: nor is there any to be looked for at exit
     sys.exit(code)
-
-
-def _runs(arguments: list[str]) -> bool:
-    """Whether the command is ``run``; before a command stands nothing but --config."""
-    rest = iter(arguments)
-    for each in rest:
-        if each in ("-c", "--config"):
-            next(rest, None)
-        elif not each.startswith("-"):
-            return each == "run"
-    return False
 
 
 def _outlive_reloads() -> None:

@@ -10,6 +10,7 @@ from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from tests.longest import function, listed
 from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA, locate, surroundings
 from tests.parts.kubernetes import ControlPlane
 from tests.parts.systemctl import Systemctl
@@ -25,6 +26,11 @@ settings.register_profile("explore", max_examples=2000, deadline=None)
 settings.load_profile("same")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--quick``, as ``scripts/test fast`` asks for it."""
+    parser.addoption("--quick", action="store_true", help="leave out what tests/long.txt lists")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks each test with its tier; for several workers, what takes long comes first.
 
@@ -35,6 +41,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if relative.parts[0] not in _LONGEST_FIRST:
             raise pytest.UsageError(f"{relative}: a test lives in one of {_LONGEST_FIRST}")
         item.add_marker(relative.parts[0])
+    if config.getoption("quick"):
+        long = listed()
+        config.hook.pytest_deselected(
+            items=[item for item in items if function(item.nodeid) in long]
+        )
+        items[:] = [item for item in items if function(item.nodeid) not in long]
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: _LONGEST_FIRST.index(item.path.relative_to(_TESTS).parts[0]))
 

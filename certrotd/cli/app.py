@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from certrotd.cli.first_word import first_word
 from certrotd.cli.keys_adopt_app import adopt_app
 from certrotd.cli.keys_app import keys_app
 from certrotd.cli.keys_backups_app import backups_app
@@ -299,7 +301,7 @@ def run() -> int:
     """Parse and carry out; 0 done or nothing due, 1 something failed, 2 usage or configuration."""
     try:
         with warnings_in_lines():
-            code: int | None = app(standalone_mode=False)
+            code: int | None = _command_line(first_word(sys.argv[1:]))(standalone_mode=False)
             return code or 0
     except SystemExit as end:  # how typer ends where it completes words
         return end.code if isinstance(end.code, int) else 2
@@ -315,6 +317,21 @@ def run() -> int:
     except Failure as failure:
         print(f"certrotd: {failure}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(failure, UsageError) else 1
+
+
+def _command_line(first: str | None) -> Any:
+    """What parses the arguments: of one command or group if the first word is its name, else of
+    all, which takes longer to build than to parse with.
+    """
+    part = copy.copy(app)
+    part.registered_commands = [
+        each
+        for each in app.registered_commands
+        if first == (each.name or (each.callback and each.callback.__name__))
+    ]
+    part.registered_groups = [each for each in app.registered_groups if first == each.name]
+    known = part.registered_commands or part.registered_groups
+    return typer.main.get_command(part if known else app)
 
 
 def _names(names: list[str] | None, everything: bool) -> list[str]:

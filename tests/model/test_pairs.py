@@ -1,6 +1,6 @@
 """Every history with two faults: in one process, or a second one in what comes after the first.
 
-``scripts/test fast`` (CERTROTD_DEMAND=none) explores the smallest scenario, ``scripts/test`` two,
+Without servers (CERTROTD_DEMAND=none) it explores the smallest scenario, ``scripts/test`` two,
 and ``scripts/test all`` all of them, which is what takes that one longest.
 """
 

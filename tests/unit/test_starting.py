@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.__main__ import _runs
+from certrotd.cli.first_word import first_word
 from tests.parts.process import wait_until
 
 
@@ -83,7 +83,7 @@ def test_a_stop_while_certrotd_loads_ends_it(tmp_path: Path) -> None:
 )
 def test_only_the_daemon_outlives_a_hangup(arguments: list[str], *, runs: bool) -> None:
     """Any other command ends with the terminal it was called from."""
-    assert _runs(arguments) is runs
+    assert (first_word(arguments) == "run") is runs
 
 
 def test_a_command_is_left_with_the_signals_as_they_were(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.cli.app import run
+from certrotd.cli.app import app, run
 from tests.unit.cli.conftest import COMMANDS, Certrotd
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "certrotd"
@@ -165,3 +165,18 @@ class TestCompletion:
             check=True,
         ).stdout
         assert f"_CERTROTD_COMPLETE=complete_{shell}" in script
+
+
+@pytest.mark.parametrize("words", [["status"], ["keys", "list"], ["config", "check"]])
+def test_only_what_the_first_word_names_is_built(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its help is the same as that of all commands together; a wrong word is compared with all."""
+    monkeypatch.setattr(sys, "argv", ["certrotd", *words, "--help"])
+    assert run() == 0
+    part = capsys.readouterr().out
+    assert app([*words, "--help"], standalone_mode=False) == 0
+    assert part == capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["certrotd", f"{words[0]}x"])
+    assert run() == 2
+    assert f"Did you mean '{words[0]}'?" in capsys.readouterr().err

@@ -40,6 +40,7 @@ OF_README = [
 WHOLE = [*EXAMPLES, *OF_README, *OF_CLUSTER]
 WITH_COMMANDS = {each.name: each.read_text() for each in KEYS.glob("*.md")} | {"/": README}
 COMMAND = re.compile(r"`(certrotd [^`\n]*)`|^ *(certrotd [^\n]*)", re.MULTILINE)
+COMMAND_LINE = typer.main.get_command(app)
 
 
 @pytest.mark.parametrize("example", WHOLE, ids=range(len(WHOLE)))
@@ -94,14 +95,14 @@ def written() -> Iterator[tuple[str, str]]:
 
 def _is_command(line: str) -> bool:
     """Whether a line that begins with certrotd is one to type, and not a sentence."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = COMMAND_LINE.commands  # type: ignore[attr-defined]
     return line.split()[1] in commands and not line.endswith((".", ","))
 
 
 @pytest.mark.parametrize(("page", "line"), sorted(set(written())), ids=str)
 def test_a_command_of_the_page_exists_with_its_options(page: str, line: str) -> None:
     """As it is typed, or as far as a sentence names it."""
-    command = typer.main.get_command(app)
+    command = COMMAND_LINE
     words = shlex.split(line)[1:]
     if words[:1] == ["-c"]:
         words = words[2:]
