@@ -91,9 +91,8 @@ class CertificateFound:
     @property
     def issued_by(self) -> str | None:
         """The issuer of the live certificate, by its name in the configuration then."""
-        live = self.standing.live
-        issued = live is not None and live.meta is not None and live.meta.origin == "issued"
-        return live.meta.issuer if issued and live and live.meta else None
+        meta = self.standing.live.meta if self.standing.live else None
+        return meta.issuer if meta and meta.origin == "issued" else None
 
     @property
     def condition(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.integration.daemon import reload, running
 from tests.parts import Bind, Parts, Pebble, Resolver, StepCA, locate
+from tests.parts.process import wait_until
 from tests.parts.site import Site, orders, serves, why_failed
 
 pytestmark = pytest.mark.integration
@@ -77,3 +79,26 @@ def test_a_name_that_the_first_ca_refuses_comes_from_the_second(
     assert orders(strict) - before <= 1
     assert "second" not in why
     assert len(site.history("lost")) == 1
+
+
+def test_the_daemon_turns_to_the_second_ca_where_the_budget_of_the_first_is_used_up(
+    two: tuple[Site, Pebble, StepCA],
+) -> None:
+    """Each account has limits of its own; nobody waits for one while nothing is served."""
+    site, first, _ = two
+    site.config["issuers"]["first"]["budget"] = {"orders": 1, "per": "6h"}
+    site.config["issuers"]["second"]["budget"] = {"orders": 1, "per": "6h"}
+    site.certificate("web", APEX)
+    site.rotate()
+    site.certificate("www", f"www.{APEX}")
+    with running(site) as daemon:
+        daemon.wait_for("www: done")
+        seen = site.status("www")
+        assert seen["issued_by"] == "second"
+        assert "first takes no order before" in seen["issued_instead"]
+        assert site.status("web")["issued_by"] == "first"
+        site.certificate("third", f"third.{APEX}")
+        reload(site, daemon)
+        daemon.wait_for("reloaded: 3 certificates")
+        wait_until(lambda: "limit is used up" in site.status("third")["reason"])
+    assert orders(first) == 1
