@@ -30,6 +30,7 @@ class Asked:
 
     ``roots`` is a PEM file, None for the machine's; ``roots_name`` is what the configuration calls
     it, and ``roots_hint`` what it has to be. ``socket`` is connected to instead of the host.
+    ``proxy``: by that of the environment, unless the host is this machine.
     """
 
     url: str
@@ -38,6 +39,7 @@ class Asked:
     roots_name: str = "roots"
     roots_hint: str = ""
     socket: Path | None = None
+    proxy: bool = False
 
     def ask(
         self,
@@ -56,7 +58,7 @@ class Asked:
             context,
             whom=self.whom,
             agent=f"certrotd/{certrotd.__version__}",
-            direct=is_loopback(str(url.hostname)),
+            direct=not self.proxy or is_loopback(str(url.hostname)),
             socket_path=self.socket,
         )
         return client.exchange(

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urljoin
 
 import requests
 from acme import messages
@@ -18,10 +17,11 @@ from josepy.errors import DeserializationError
 from josepy.jwk import JWK
 
 from certrotd.acme.account import Account, AccountFolder
+from certrotd.acme.key_change import KeyChange, find_account
 from certrotd.acme.network import Network
 from certrotd.acme.problems import ClockOff, Refused
 from certrotd.acme.reach import AllowedUrls
-from certrotd.acme.transport import check_url
+from certrotd.acme.transport import check_url, location_of
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import AcmeEntry, BindingEntry, binding_key
@@ -37,6 +37,8 @@ _SIGNER = "it is the root of the CA's own web server"
 DIRECTORY_SECONDS = 3600.0
 CLOCK_OFF = timedelta(days=1)
 _OF_THE_ACCOUNT = ("accountDoesNotExist", "unauthorized", "malformed")
+_OF_ITS_KEY = (*_OF_THE_ACCOUNT, "badSignatureAlgorithm", "badPublicKey")
+"""What a CA says of a signature by a key that the account has no more."""
 _NEEDED = ("newNonce", "newAccount", "newOrder")
 
 
@@ -57,6 +59,12 @@ class Client(ClientV2):
         """Where the CA answers when to renew (RFC 9773 §3), or empty."""
         url = self.directory.to_partial_json().get("renewalInfo")
         return url if isinstance(url, str) else ""
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The names by which the CA goes in CAA records (RFC 8555 §9.7.6)."""
+        found: object = self.directory.meta.caa_identities
+        return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
 
     @property
     def profiles(self) -> Collection[str]:
@@ -125,17 +133,21 @@ class Clients:
         self._account: Account | None = None
 
     @contextlib.contextmanager
-    def lend(self, deadline: Deadline, *, forgotten: str = "") -> Iterator[tuple[Client, Account]]:
+    def lend(
+        self, deadline: Deadline, *, wrong: Account | None = None
+    ) -> Iterator[tuple[Client, Account]]:
         """A client that signs as the account, for the block; waits for a free one.
 
-        The account is registered on first use, and again with the same key if its URL is
-        ``forgotten`` by the CA. Raises what asking the CA raises, LockHeld and DiskTrouble.
+        The account is registered on first use, and again with the same key if it is ``wrong``: the
+        CA forgot it, or its URL is another's. A change of its key that was broken off is settled
+        first. Raises what asking the CA raises, LockHeld, DiskTrouble, and NeedsOperator for an
+        account that is deactivated.
         """
         if not self._free.acquire(timeout=deadline.remaining):
             raise Transient(f"all {MAX_CLIENTS} connections to {self._name} are in use")
         try:
             client = self._ready_client(deadline)
-            account = self._ready_account(client, deadline, forgotten)
+            account = self._ready_account(client, deadline, wrong)
             client.net.sign_as(account.key, account.url)
             try:
                 yield client, account
@@ -187,9 +199,21 @@ class Clients:
         finally:
             self._free.release()
 
+    def identities(self, deadline: Deadline, *, dry: bool = False) -> tuple[str, tuple[str, ...]]:
+        """The URL of our account, and the names by which the CA goes in CAA records.
+
+        In a ``dry`` run no account is made: "" where there is none. Raises as lend() does.
+        """
+        if dry:
+            with self.visit(deadline) as client:
+                return self._folder.url(), client.identities
+        with self.lend(deadline) as (client, account):
+            return account.url, client.identities
+
     def look(self, deadline: Deadline) -> None:
         """Raises what lend() would, as far as it can be told without an account being made."""
         with self.visit(deadline) as client:
+            refuse_deactivated(self._folder, self._name)
             self._folder.known_key()
             if not self._folder.url():
                 agreed_terms(client, self._entry, self._name)
@@ -215,33 +239,66 @@ class Clients:
             self._clock,
             request_timeout=self._entry.request_timeout.total_seconds(),
             reach=AllowedUrls(directory, self._entry.also_hosts),
+            proxy=self._entry.use_proxy,
         )
         return Client(directory, network)
 
-    def _ready_account(self, client: Client, deadline: Deadline, forgotten: str) -> Account:
+    def _ready_account(self, client: Client, deadline: Deadline, wrong: Account | None) -> Account:
         account = self._account
-        if account is not None and account.url != forgotten:
+        if account is not None and account != wrong:
             return account
         known = self._folder.at_hand(self._entry.contact)
-        if known is not None and known[1] != forgotten:
+        if known is not None and Account(*known) != wrong:
             self._account = Account(*known)
             return self._account
-        with self._alone(deadline), self._folder.locked(deadline):
-            if self._account is not None and self._account.url != forgotten:
+        with self._alone(deadline), self._folder.locked(deadline) as lease:
+            if self._account is not None and self._account != wrong:
                 return self._account  # another thread was quicker
+            refuse_deactivated(self._folder, self._name)
+            if self._folder.is_changing():
+                change = KeyChange(client, self._folder, lease, self._site, self._name)
+                change.settle(now=self._clock.now())
             key = self._folder.key(KeyType(self._entry.account_key))
             url = self._folder.url()
-            if url in ("", forgotten):
+            if not url or Account(key, url) == wrong:
                 client.net.sign_as(key, "")
                 url, is_new = register(client, self._entry, self._name)
                 if is_new:
-                    self._tell_of(url, forgotten)
+                    self._tell_of(url, wrong.url if wrong else "")
                 # of one that was there already the CA has passed over the contacts
                 told = self._entry.contact if is_new else None
                 self._folder.remember(url, contact=told, now=self._clock.now())
             self._tell_contact(client, key, url)
             self._account = Account(key, url)
             return self._account
+
+    def is_stale(self, account: Account, refused: Failure) -> bool:
+        """Whether the CA refused because another process has changed the account or its key."""
+        why = refused if isinstance(refused, Refused) else refused.__cause__
+        ours = isinstance(why, Refused) and why.code in _OF_ITS_KEY
+        return ours and not self.signs_with(account.key)
+
+    def signs_with(self, key: JWK) -> bool:
+        """Whether the account has this key still, as far as its folder tells."""
+        return self._folder.signs_with(key)
+
+    def is_wrong(self, client: Client, account: Account, refused: Refused | OrderGone) -> bool:
+        """Whether the CA refused because the account is not, or no more, what is known of it here.
+
+        Its file may be from elsewhere, or damaged: without a look every order would fail for ever.
+        """
+        if self.is_stale(account, refused):
+            return True
+        why = refused if isinstance(refused, Refused) else refused.__cause__
+        if not isinstance(why, Refused) or why.code not in _OF_THE_ACCOUNT:
+            return False
+        if refused is why and why.code == "accountDoesNotExist":
+            return True
+        try:
+            found = find_account(client, account.key)
+        except Failure:
+            return False  # nobody knows: the refusal is reported
+        return found is not None and found != account.url
 
     def _tell_contact(self, client: Client, key: JWK, url: str) -> None:
         """Tell the CA of contacts that were changed since it was told (RFC 8555 §7.3.2).
@@ -260,6 +317,7 @@ class Clients:
             if refused.code != "accountDoesNotExist":  # else the order finds out, and mends it
                 self._site.remark(f"issuer {self._name}: the changed contact is refused: {refused}")
             return
+        self._site.record("account.contact_changed", url=url, contact=list(contact))
         self._folder.remember(url, contact=contact, now=self._clock.now())
 
     def _tell_of(self, url: str, forgotten: str) -> None:
@@ -339,42 +397,12 @@ def agreed_terms(client: Client, entry: AcmeEntry, name: str) -> str | None:
     return terms
 
 
-def is_wrong(client: Client, account: Account, refused: Refused | OrderGone) -> bool:
-    """Whether the CA refused because the account's URL is not, or no more, that of its key.
-
-    Its file may be from elsewhere, or damaged: without a look every order would fail for ever.
-    """
-    why = refused if isinstance(refused, Refused) else refused.__cause__
-    if not isinstance(why, Refused) or why.code not in _OF_THE_ACCOUNT:
-        return False
-    if refused is why and why.code == "accountDoesNotExist":
-        return True
-    client.net.sign_as(account.key, "")
-    message = messages.NewRegistration(only_return_existing=True)
-    try:
-        found = location_of(client.post(client.directory["newAccount"], message), "account")
-    except Failure:
-        return False  # there is none, or nobody knows: the refusal is reported
-    return found != account.url
-
-
-def location_of(response: requests.Response, what: str) -> str:
-    """The URL of what the CA created, from the Location header; raises NeedsOperator.
-
-    It may be relative (RFC 9110 §10.2.2).
-    """
-    said: str = response.headers.get("Location", "")
-    if not said:
-        host = check_url(response.url)
-        raise NeedsOperator(f"the CA at {host} made an {what} and gave no URL for it")
-    url = joined(response.url, said)
-    check_url(url)
-    return url
-
-
-def joined(base: str, url: str) -> str:
-    """``url`` as it is meant on the page ``base``; as it is where it makes no sense."""
-    try:
-        return urljoin(base, url)
-    except ValueError:
-        return url
+def refuse_deactivated(folder: AccountFolder, name: str) -> None:
+    """Raises NeedsOperator for an account that was deactivated: nothing can be ordered with it."""
+    since = folder.deactivated()
+    if since is not None:
+        raise NeedsOperator(
+            f"the account at the CA {name} was deactivated at {since:%Y-%m-%d %H:%M}Z",
+            hint=f"`certrotd account new {name}` registers another one; certificates stay as "
+            "they are until then",
+        )

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import TypeVar
 
 import requests
-from josepy.jwk import JWK
 
 from certrotd.acme.account import Account
-from certrotd.acme.client import Client, Clients, is_wrong, location_of
+from certrotd.acme.challenges import persistent, record_name
+from certrotd.acme.client import Client, Clients
+from certrotd.acme.management import AccountManager
 from certrotd.acme.order import AcmeOrder
-from certrotd.acme.problems import Refused, retry_after
+from certrotd.acme.problems import Busy, Refused, retry_after
 from certrotd.acme.renewal import read_renewal_info
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
-from certrotd.acme.transport import check_url
+from certrotd.acme.transport import check_url, location_of
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import AcmeEntry
 from certrotd.errors import NeedsOperator, listed
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.names import canonical
-from certrotd.pki.order import OrderGone
+from certrotd.pki.names import base, canonical, is_wildcard
+from certrotd.pki.order import DNS_01, DNS_ACCOUNT_01, Challenge, OrderGone
 from certrotd.pki.renewal import RenewalInfo, renewal_id
 
 FOLDER = "accounts"
@@ -37,7 +39,9 @@ _NOT_FOR_REPLACES = (
 
 
 class AcmeIssuer:
-    """Orders certificates from an ACME CA (RFC 8555) by dns-01; safe to use from many threads.
+    """Orders certificates from an ACME CA (RFC 8555); safe to use from many threads.
+
+    Names are proven by the challenge ``kind``, dns-01 unless another is chosen by proving_by().
 
     Keeps its account in its folder. Making one touches neither disk nor network.
     """
@@ -48,6 +52,36 @@ class AcmeIssuer:
         self._site = context.site
         self._clock = context.clock
         self._clients = Clients(entry, context)
+        self.account = AccountManager(entry, context, self._clients)
+        self._kind = DNS_01
+
+    def proving_by(self, kind: str) -> AcmeIssuer:
+        """As Proving.proving_by."""
+        if kind == self._kind:
+            return self
+        other = copy(self)
+        other._kind = kind
+        return other
+
+    def records(
+        self, names: Sequence[str], *, deadline: Deadline, dry: bool = False
+    ) -> tuple[Challenge, ...]:
+        """As Proving.records; raises what asking the CA raises.
+
+        A persistent record may name no issuer: the CA's directory need not list any.
+        """
+        wildcards = {base(name) for name in names if is_wildcard(name)}
+        bases = dict.fromkeys(base(name) for name in names)
+        if self._kind == DNS_01:
+            return tuple(Challenge(record_name(DNS_01, name, ""), "") for name in bases)
+        account, issuers = self._clients.identities(self._limit(deadline), dry=dry)
+        if not account:
+            return ()
+        if self._kind == DNS_ACCOUNT_01:
+            return tuple(Challenge(record_name(self._kind, each, account), "") for each in bases)
+        return tuple(
+            persistent(each, issuers, account, wildcard=each in wildcards) for each in bases
+        )
 
     def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
         """The CA answers, its terms are agreed to and the account is there (registered if new).
@@ -84,7 +118,7 @@ class AcmeIssuer:
             url = location_of(response, "order")
             state = read_order(response.content)
             same_names(state, asked)
-            return self._made(url, state, account.key, resumed=False)
+            return self._made(url, state, account, resumed=False)
 
         return self._as_account(place, deadline)
 
@@ -94,20 +128,20 @@ class AcmeIssuer:
             raise OrderGone("the order was not one at a CA")
         host = check_url(url)
 
-        def come_back(client: Client, account: Account) -> tuple[requests.Response, JWK]:
+        def come_back(client: Client, account: Account) -> tuple[requests.Response, Account]:
             if host != check_url(client.directory["newOrder"]):
                 raise OrderGone(f"the order at {host} belongs to another CA")
             try:
-                return client.ask(url), account.key
+                return client.ask(url), account
             except Refused as refused:
                 if refused.code in _FOREIGN and refused.url == url:
                     why = f"the CA does not know the order: {refused.message}"
                     raise OrderGone(why) from refused
                 raise
 
-        response, key = self._as_account(come_back, deadline)
+        response, account = self._as_account(come_back, deadline)
         state = read_order(response.content)
-        order = self._made(url, state, key, resumed=True)
+        order = self._made(url, state, account, resumed=True)
         if state.status == "invalid":
             raise OrderGone(order.refusal())
         if state.status in _UNFINISHED and state.expires and state.expires <= self._clock.now():
@@ -124,8 +158,8 @@ class AcmeIssuer:
         try:
             message = new_order(asked, profile=profile, replaces=replaces)
             return client.post(where, message, repeatable=False)
-        except Refused as refused:
-            if not replaces or not refused.of_the_ca or refused.code in _NOT_FOR_REPLACES:
+        except (Refused, Busy) as refused:
+            if not replaces or not _may_be_for_replaces(refused):
                 raise
             self._site.remark(
                 f"issuer {self._name}: it refuses to replace {replaces}: {refused.message}; "
@@ -151,31 +185,43 @@ class AcmeIssuer:
         """What comes of the act; once more where the account is not the one it was taken for.
 
         The CA lost it (a test CA restarted, a database restored), and it is registered again with
-        the same key; or its URL here is another's, and the key finds the right one.
+        the same key; or its URL here is another's, and the key finds the right one; or another
+        process has changed the key.
         """
-        wrong = ""
+        wrong: Account | None = None
         while True:
-            with self._clients.lend(self._limit(deadline), forgotten=wrong) as (client, account):
+            with self._clients.lend(self._limit(deadline), wrong=wrong) as (client, account):
                 try:
                     return act(client, account)
                 except (Refused, OrderGone) as refused:
-                    if wrong or not is_wrong(client, account, refused):
+                    if wrong or not self._clients.is_wrong(client, account, refused):
                         raise
-            wrong = account.url
+            wrong = account
 
-    def _made(self, url: str, state: OrderState, key: JWK, *, resumed: bool) -> AcmeOrder:
+    def _made(self, url: str, state: OrderState, account: Account, *, resumed: bool) -> AcmeOrder:
         return AcmeOrder(
             url,
             state,
-            key=key,
+            account=account,
             clients=self._clients,
             entry=self._entry,
             clock=self._clock,
             resumed=resumed,
+            kind=self._kind,
         )
 
     def _limit(self, deadline: Deadline) -> Deadline:
         return deadline.within(self._entry.timeout.total_seconds())
+
+
+def _may_be_for_replaces(refused: Refused | Busy) -> bool:
+    """Whether an order without ``replaces`` may fare better.
+
+    Pebble fails inside where it cannot find the certificate.
+    """
+    if isinstance(refused, Busy):
+        return refused.code == "serverInternal"
+    return refused.of_the_ca and refused.code not in _NOT_FOR_REPLACES
 
 
 def build(entry: AcmeEntry, context: IssuerContext) -> AcmeIssuer:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,12 +51,22 @@ class Network(ClientNetwork):
     """
 
     def __init__(
-        self, context: ssl.SSLContext, clock: Clock, *, request_timeout: float, reach: AllowedUrls
+        self,
+        context: ssl.SSLContext,
+        clock: Clock,
+        *,
+        request_timeout: float,
+        reach: AllowedUrls,
+        proxy: bool = False,
     ) -> None:
         super().__init__(user_agent=f"certrotd/{certrotd.__version__} (acme-python)")
         self._clock = clock
         self._transport = Transport(
-            context, request_timeout=request_timeout, agent=self.user_agent, reach=reach
+            context,
+            request_timeout=request_timeout,
+            agent=self.user_agent,
+            reach=reach,
+            proxy=proxy,
         )
         self.deadline = Deadline(clock, request_timeout)
         self._signer: dict[str, object] = {}
@@ -162,17 +173,7 @@ class Network(ClientNetwork):
         """
         if self.key is None:
             raise NeedsOperator("a request was to be signed without an account key")
-        payload = "" if obj is None else _encoded(obj.to_json())
-        header = {"alg": self.alg.name, "nonce": nonce, "url": url, **self._signer}
-        protected = _encoded(header)
-        signature = self.alg.sign(self.key.key, f"{protected}.{payload}".encode())
-        return json.dumps(
-            {
-                "protected": protected,
-                "payload": payload,
-                "signature": b64encode(signature).decode(),
-            }
-        )
+        return json.dumps(jws(self.key, {"nonce": nonce, "url": url, **self._signer}, obj))
 
     def _get_nonce(self, _url: str, new_nonce_url: str) -> str:
         if not self._nonces:
@@ -208,6 +209,32 @@ class Network(ClientNetwork):
             retry_after=retry_after(response.headers.get("Retry-After"), now=self._clock.now()),
             url=response.url,
         )
+
+
+class Payload:
+    """A message that is JSON already."""
+
+    def __init__(self, value: Mapping[str, object]) -> None:
+        self._value = value
+
+    def to_json(self) -> Mapping[str, object]:
+        """As the library's messages have it."""
+        return self._value
+
+
+def jws(
+    key: JWK, header: Mapping[str, object], payload: JSONDeSerializable | Payload | None
+) -> dict[str, str]:
+    """What the key signs, in the flattened JSON serialization (RFC 7515 §7.2.2)."""
+    alg = algorithm_of(key)
+    encoded = "" if payload is None else _encoded(payload.to_json())
+    protected = _encoded({"alg": alg.name, **header})
+    signature = alg.sign(key.key, f"{protected}.{encoded}".encode())
+    return {
+        "protected": protected,
+        "payload": encoded,
+        "signature": b64encode(signature).decode(),
+    }
 
 
 def _encoded(value: object) -> str:

@@ -10,25 +10,35 @@ from acme import messages
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from josepy.interfaces import JSONDeSerializable
-from josepy.jwk import JWK
 from requests.utils import parse_header_links
 
-from certrotd.acme.client import Clients, joined
+from certrotd.acme.account import Account
+from certrotd.acme.chains import described, suits
+from certrotd.acme.challenges import response_to, wanted
+from certrotd.acme.client import Clients
 from certrotd.acme.pace import Pace
 from certrotd.acme.problems import HINTS, Refused
 from certrotd.acme.resources import (
     AuthorizationState,
     OrderState,
-    dns01_of,
+    challenge_of,
     read_authorization,
     read_order,
 )
+from certrotd.acme.transport import joined
 from certrotd.clock import Clock, Deadline
 from certrotd.config.issuers import AcmeEntry
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
 from certrotd.pki.facts import parse_certificates
-from certrotd.pki.keys import common_name
-from certrotd.pki.order import Challenge, IssuanceRefused, Missed, OrderGone, ValidationFailed
+from certrotd.pki.order import (
+    DNS_01,
+    Challenge,
+    IssuanceRefused,
+    Missed,
+    OrderGone,
+    ValidationFailed,
+)
+from certrotd.pki.roots import trust
 
 MAX_ANSWERS = 5  # times a CA that leaves a failed challenge open is asked to look again
 MAX_ALTERNATES = 10
@@ -50,16 +60,18 @@ class AcmeOrder:
         url: str,
         state: OrderState,
         *,
-        key: JWK,
+        account: Account,
         clients: Clients,
         entry: AcmeEntry,
         clock: Clock,
         resumed: bool,
+        kind: str = DNS_01,
     ) -> None:
         self.url = url
         self.missed: Missed | None = None
         self._state = state
-        self._key = key
+        self._account = account
+        self._kind = kind
         self._clients = clients
         self._entry = entry
         self._clock = clock
@@ -69,19 +81,13 @@ class AcmeOrder:
     def challenges(self) -> tuple[Challenge, ...]:
         """The TXT records still to be proven, () if the CA wants none.
 
-        Raises NeedsOperator where dns-01 is not offered, and ValidationFailed.
+        Raises NeedsOperator where the kind of challenge is not offered, and ValidationFailed.
         """
-        found = []
-        for each in self._pending(self._limit()):
-            dns01 = dns01_of(each).chall
-            found.append(
-                Challenge(
-                    dns01.validation_domain_name(each.name),
-                    dns01.validation(self._key),
-                    dns01.key_authorization(self._key),
-                )
-            )
-        return tuple(found)
+        key, url = self._account.key, self._account.url
+        return tuple(
+            wanted(challenge_of(each).chall, each.name, key, url, wildcard=each.wildcard)
+            for each in self._pending(self._limit())
+        )
 
     def validate(self) -> None:
         """Have the CA look at every pending challenge and wait until every authorization is valid.
@@ -100,7 +106,12 @@ class AcmeOrder:
             for each in to_tell:
                 self._answer(each, deadline)
             pace.wait(response, late=partial(_late, waiting))
-            waiting, response = self._look(waiting, deadline)
+            try:
+                waiting, response = self._look(waiting, deadline)
+            except ValidationFailed as failed:
+                if self._clients.signs_with(self._account.key):
+                    raise
+                raise _changed() from failed  # the CA looked for a value made with the new key
             # some CAs keep a failed challenge open until the client asks again (RFC 8555 §8.2)
             to_tell = [each for each in waiting if each.waits_for_answer and each.problem]
             if to_tell:
@@ -141,19 +152,20 @@ class AcmeOrder:
         return Deadline(self._clock, self._entry.timeout.total_seconds())
 
     def _pending(self, deadline: Deadline) -> list[AuthorizationState]:
-        """The authorizations to prove, fetched once; all of them offer dns-01."""
+        """The authorizations to prove, fetched once; all of them offer the challenge."""
         if self._state.status != "pending":
             return []
         if self._authorizations is None:
             fetched = [self._fetch(url, deadline)[0] for url in self._state.authorizations]
             for each in (pending := _pending_of(fetched)):
-                dns01_of(each)
+                challenge_of(each)
             self._authorizations = pending
         return self._authorizations
 
     def _fetch(self, url: str, deadline: Deadline) -> tuple[AuthorizationState, requests.Response]:
         response = self._ask(url, deadline)
-        return read_authorization(response.content, url, self._state.names), response
+        found = read_authorization(response.content, url, self._state.names, self._kind)
+        return found, response
 
     def _look(
         self, waiting: Sequence[AuthorizationState], deadline: Deadline
@@ -166,9 +178,10 @@ class AcmeOrder:
         return _pending_of([each for each, _ in fetched]), fetched[-1][1]
 
     def _answer(self, each: AuthorizationState, deadline: Deadline) -> None:
-        dns01 = dns01_of(each)
+        challenge = challenge_of(each)
         try:
-            self._ask(dns01.uri, deadline, dns01.chall.response(self._key))
+            response = response_to(challenge.chall, self._account.key)
+            self._ask(challenge.uri, deadline, response, proves=True)
         except Refused as refused:
             # some CAs refuse a second answer (the first one's reply was lost, or another process
             # gave it); then the authorization tells the outcome
@@ -201,7 +214,7 @@ class AcmeOrder:
             ) from gone
         chain = parse_certificates(response.content, what="the CA's certificate chain")
         wanted = self._entry.preferred_chain
-        if wanted and common_name(chain[-1].issuer) != wanted:
+        if wanted and not suits(chain, wanted, self._roots):
             chain = self._alternate(response, wanted, deadline, default=chain)
         # written anew: a server's text around the certificates (RFC 8555 §9.1) reaches no file
         return b"".join(each.public_bytes(Encoding.PEM) for each in chain)
@@ -219,7 +232,7 @@ class AcmeOrder:
         urls = [
             joined(response.url, link["url"]) for link in links if link.get("rel") == "alternate"
         ]
-        offered = [common_name(default[-1].issuer)]
+        offered = [described(default, wanted)]
         for url in urls[:MAX_ALTERNATES]:
             try:
                 content = self._ask(url, deadline).content
@@ -230,20 +243,47 @@ class AcmeOrder:
                 if not self._resumed:
                     raise  # it may be had when the order is resumed
                 continue
-            offered.append(common_name(chain[-1].issuer))
-            if offered[-1] == wanted:
+            if suits(chain, wanted, self._roots):
                 return chain
+            offered.append(described(chain, wanted))
         self.missed = Missed(wanted, tuple(dict.fromkeys(offered)))
         return default
 
+    def _roots(self) -> list[bytes]:
+        """The roots known to this machine, and those named for the CA's web server, in DER."""
+        bundles = dict.fromkeys((None, self._entry.ca_bundle))
+        return [root for each in bundles for root in trust(each).get_ca_certs(binary_form=True)]
+
     def _ask(
-        self, url: str, deadline: Deadline, message: JSONDeSerializable | None = None
+        self,
+        url: str,
+        deadline: Deadline,
+        message: JSONDeSerializable | None = None,
+        *,
+        proves: bool = False,
     ) -> requests.Response:
-        with self._clients.lend(deadline) as (client, _):
-            return client.ask(url, message)
+        """What the CA answers; asked with the account's new key where another process changed it.
+
+        What ``proves`` something has to be made anew then: the key is part of it (RFC 8555 §8.1).
+        """
+        wrong: Account | None = None
+        while True:
+            with self._clients.lend(deadline, wrong=wrong) as (client, account):
+                if proves and account.key != self._account.key:
+                    raise _changed()
+                try:
+                    return client.ask(url, message)
+                except (Refused, OrderGone) as refused:
+                    if wrong or not self._clients.is_stale(account, refused):
+                        raise
+            wrong = account
 
     def _unfinished(self) -> Failure:
         return Transient(f"the CA did not issue in time, its order is {self._state.status}")
+
+
+def _changed() -> Transient:
+    return Transient("the account's key was changed while names were being proven")
 
 
 def _pending_of(found: Sequence[AuthorizationState]) -> list[AuthorizationState]:

@@ -15,11 +15,12 @@ MAX_WORDS = 400
 LONGEST_WAIT = timedelta(days=7)
 _NUMBER = r"\s*-?[0-9]{1,300}(?:\.[0-9]{0,300})?\s*"
 _SECONDS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*")
+_OTHER_KEY = "choose another account_key; `certrotd account new ISSUER` then makes such a key"
 HINTS = {
     "accountDoesNotExist": "the CA forgot the account; the next order registers it again",
     "badCSR": "another key type may be acceptable to this CA",
-    "badPublicKey": "remove the account's folder and choose another account key type",
-    "badSignatureAlgorithm": "remove the account's folder and choose another account key type",
+    "badPublicKey": _OTHER_KEY,
+    "badSignatureAlgorithm": _OTHER_KEY,
     "caa": "the domain's CAA records must allow this CA",
     "dns": "the CA could not look up the name; check the zone's name servers and DNSSEC",
     "dnssec": "the zone's DNSSEC signatures do not verify",
@@ -32,8 +33,8 @@ HINTS = {
     "rateLimited": "the CA's documentation lists its limits",
     "rejectedIdentifier": "this CA does not issue for that name",
     "unsupportedIdentifier": "this CA does not issue for that kind of name",
-    "unauthorized": "the account may be deactivated (removing its folder, accounts/ISSUER in the "
-    "state directory, has another one registered), or not entitled to these names",
+    "unauthorized": "the account may be deactivated (`certrotd account show` tells; `certrotd "
+    "account new ISSUER` registers another one), or not entitled to these names",
     "userActionRequired": "the CA's terms of service may have changed; visit the page it names",
 }
 NO_DIRECTORY = "is the directory URL one of an ACME server (RFC 8555)?"

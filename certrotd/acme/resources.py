@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from acme import challenges, messages
+from acme import messages
 from josepy.errors import DeserializationError
 from josepy.json_util import field
 
+from certrotd.acme.challenges import SHAPES
 from certrotd.acme.problems import Problem, read_problem
 from certrotd.errors import InvalidInput, NeedsOperator, listed
 from certrotd.jsontext import parsed
-from certrotd.pki.names import base, canonical, is_ip
+from certrotd.pki.names import base, canonical, is_ip, is_wildcard
+from certrotd.pki.order import DNS_01
 
 MAX_NAMES = 1000
 T = TypeVar("T")
@@ -40,23 +42,26 @@ class OrderState:
 
 @dataclass(frozen=True)
 class AuthorizationState:
-    """An authorization (RFC 8555 §7.1.4) and its dns-01 challenge.
+    """An authorization (RFC 8555 §7.1.4) and the ``challenge`` of the ``kind`` to be answered.
 
-    ``name`` is the canonical name without ``*.``; ``status`` pending, valid, invalid,
-    deactivated, expired or revoked; ``problem`` what the CA found wrong with the challenges.
+    ``name`` is the canonical name without ``*.``, which a ``wildcard`` has; ``status`` pending,
+    valid, invalid, deactivated, expired or revoked; ``problem`` what the CA found wrong with the
+    challenges.
     """
 
     url: str
     name: str
     status: str
-    dns01: messages.ChallengeBody | None
+    kind: str
+    challenge: messages.ChallengeBody | None
     offered: tuple[str, ...]
     problem: Problem | None
+    wildcard: bool = False
 
     @property
     def waits_for_answer(self) -> bool:
         """Whether the CA has yet to be told to look, or to look again (RFC 8555 §8.2)."""
-        return self.dns01 is not None and self.dns01.status == messages.STATUS_PENDING
+        return self.challenge is not None and self.challenge.status == messages.STATUS_PENDING
 
 
 class NewOrder(messages.NewOrder):
@@ -88,25 +93,33 @@ def read_order(content: bytes) -> OrderState:
     return _reading("an order", content, _order)
 
 
-def read_authorization(content: bytes, url: str, wanted: frozenset[str]) -> AuthorizationState:
+def read_authorization(
+    content: bytes, url: str, wanted: frozenset[str], kind: str = DNS_01
+) -> AuthorizationState:
     """Parse the authorization at ``url`` of an order for ``wanted`` names.
+
+    Of its challenges that of the ``kind`` is to be answered.
 
     Raises NeedsOperator, also for a name that was not ordered: no record is published for one.
     """
-    found = _reading("an authorization", content, lambda data: _authorization(data, url))
+    found = _reading("an authorization", content, lambda data: _authorization(data, url, kind))
     if found.name not in {base(name) for name in wanted}:
         raise NeedsOperator(f"the CA asks to authorize {found.name}, which was not ordered")
     return found
 
 
-def dns01_of(authorization: AuthorizationState) -> messages.ChallengeBody:
-    """The challenge to answer; NeedsOperator where the CA does not offer dns-01."""
-    if authorization.dns01 is not None:
-        return authorization.dns01
-    kinds = listed(authorization.offered) or "nothing"
-    hint = "no dns-01 exists for IP addresses (RFC 8738 §7)" if is_ip(authorization.name) else ""
+def challenge_of(authorization: AuthorizationState) -> messages.ChallengeBody:
+    """The challenge to answer; NeedsOperator where the CA does not offer it."""
+    if authorization.challenge is not None:
+        return authorization.challenge
+    kinds, wanted = listed(authorization.offered) or "nothing", authorization.kind
+    hint = ""
+    if is_ip(authorization.name):
+        hint = f"no {wanted} exists for IP addresses (RFC 8738 §7)"
+    elif others := sorted(set(SHAPES) & set(authorization.offered)):
+        hint = f"choose another challenge of the certificate: {listed(others)}"
     raise NeedsOperator(
-        f"the CA does not offer dns-01 for {authorization.name}, it offers {kinds}", hint=hint
+        f"the CA does not offer {wanted} for {authorization.name}, it offers {kinds}", hint=hint
     )
 
 
@@ -176,27 +189,31 @@ def _order(data: dict[str, Any]) -> OrderState:
     )
 
 
-def _authorization(data: dict[str, Any], url: str) -> AuthorizationState:
+def _authorization(data: dict[str, Any], url: str, kind: str) -> AuthorizationState:
     needed = {"status": "", "identifier": {}, "challenges": [{}]}
-    _shaped(data, needed, {"expires": ""})
+    _shaped(data, needed, {"expires": "", "wildcard": False})
     _shaped(data["identifier"], {"type": "", "value": ""}, {})
     for each in data["challenges"]:
-        if each.get("type") == "dns-01":
-            _shaped(each, {"url": "", "token": ""}, {"status": ""})
+        if each.get("type") == kind:
+            _shaped(each, *SHAPES[kind])
     status = data["status"]
-    # "expired" (RFC 8555 §7.1.6) is unknown to the library
-    known = {**data, "status": "invalid"} if status == "expired" else data
-    parsed = messages.Authorization.from_json(known)
     offered = data["challenges"]
-    dns01 = next((c for c in parsed.challenges if isinstance(c.chall, challenges.DNS01)), None)
+    # of the others nobody needs to know more than that they are there
+    known = {**data, "challenges": [each for each in offered if each.get("type") == kind]}
+    if status == "expired":  # RFC 8555 §7.1.6, unknown to the library
+        known["status"] = "invalid"
+    parsed = messages.Authorization.from_json(known)
+    name = canonical(parsed.identifier.value)
     problems = (read_problem(each.get("error")) for each in offered)
     return AuthorizationState(
         url=url,
-        name=base(canonical(parsed.identifier.value)),
+        name=base(name),
         status=status if status == "expired" else parsed.status.name,
-        dns01=dns01,
+        kind=kind,
+        challenge=next(iter(parsed.challenges), None),
         offered=tuple(str(each.get("type"))[:40] for each in offered),
         problem=next((problem for problem in problems if problem), None),
+        wildcard=bool(data.get("wildcard")) or is_wildcard(name),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
@@ -23,10 +23,21 @@ class Transport:
     """One thread's connections to a CA; what it shares with others is the TLS context."""
 
     def __init__(
-        self, context: ssl.SSLContext, *, request_timeout: float, agent: str, reach: AllowedUrls
+        self,
+        context: ssl.SSLContext,
+        *,
+        request_timeout: float,
+        agent: str,
+        reach: AllowedUrls,
+        proxy: bool = False,
     ) -> None:
         self._client = HttpsClient(
-            context, whom="the CA at ", agent=agent, permit=reach.check_addresses
+            context,
+            whom="the CA at ",
+            agent=agent,
+            permit=reach.check_addresses,
+            direct=not proxy,
+            unasked="a proxy is used with use_proxy of the issuer",
         )
         self._reach = reach
         self._request_timeout = request_timeout
@@ -111,3 +122,25 @@ def _response(url: str, answer: Answer, host: str) -> RequestsResponse:
             hint="configure the URL of the directory itself",
         )
     return response
+
+
+def location_of(response: requests.Response, what: str) -> str:
+    """The URL of what the CA created, from the Location header; raises NeedsOperator.
+
+    It may be relative (RFC 9110 §10.2.2).
+    """
+    said: str = response.headers.get("Location", "")
+    if not said:
+        host = check_url(response.url)
+        raise NeedsOperator(f"the CA at {host} made an {what} and gave no URL for it")
+    url = joined(response.url, said)
+    check_url(url)
+    return url
+
+
+def joined(base: str, url: str) -> str:
+    """``url`` as it is meant on the page ``base``; as it is where it makes no sense."""
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return url

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from certrotd.certs.issue import Left, order_at_hand
 from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
+from certrotd.dns.persistent import confirm
 from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.errors import Failure, Transient, one_line
 from certrotd.pki.order import Challenge
 from certrotd.rotation.step import Done, Journaled, Ledger
 from certrotd.state.ports import Fenced, JournalBroken
 from certrotd.wording import count
+
+ENDS_SOON = timedelta(days=30)
+"""Ahead of the end of a record that somebody set once."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class Authorize(Journaled):
         challenges = order.challenges()
         if not challenges:
             return Done({"left": left})
-        records = [self._place(challenge, world) for challenge in challenges]
+        _confirm(challenges, world)
+        records = [self._place(each, world) for each in challenges if each.persistent is None]
         ledger.note(left=[*left, *records])
         published: Left = []
         try:
@@ -119,6 +125,17 @@ class SweepRecords(Journaled):
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # nobody wants them back
+
+
+def _confirm(challenges: Iterable[Challenge], world: World) -> None:
+    """Those records that stay are there before the CA looks: a failed look counts with the CA."""
+    now, deadline = world.clock.now(), Deadline(world.clock, world.dns_time)
+    for each in challenges:
+        if each.persistent is None:
+            continue
+        end = confirm(each, world.dns().texts(each.name, deadline=deadline), now=now)
+        if end is not None and end - now < ENDS_SOON:
+            world.remark(f"{world.name}: the record {each.name} ends at {end:%Y-%m-%d %H:%M}Z")
 
 
 def _left(ledger: Ledger) -> Left:

@@ -40,8 +40,8 @@ from certrotd.observe.chain import Presented
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Standing
-from certrotd.pki.keys import load
 from certrotd.pki.path import ChainBroken, doubts, verify_path
+from certrotd.pki.request import holder_of
 from certrotd.pki.verify import KeyMismatch, verify_key
 from certrotd.stores.copies import altered
 
@@ -343,7 +343,7 @@ def _read(managed: Managed, now: datetime) -> tuple[OnDisk, Standing]:
             return OnDisk(live, wrong=(of_broken(live, managed.policy),)), standing
         return OnDisk(live, wrong=(_unreadable(failure),)), standing
     try:
-        verify_key(load(key, what="privkey.pem"), chain[0])
+        verify_key(holder_of(key, what="privkey.pem"), chain[0])
         verify_path(chain)
         if doubt := doubts(chain, now=now):
             finding = Finding(FindingKind.BROKEN_CHAIN, doubt, FindingSeverity.WARNING)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from certrotd.certs.policy import Policy
 from certrotd.lifecycle.subject import CLOCK_SKEW
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import CertificateState, Generation, Standing
+from certrotd.pki.generation import CertificateState, Generation, Meta, Standing
 from certrotd.pki.renewal import Suggestion
 
 SHORT_LIFETIME = timedelta(days=10)
@@ -125,7 +125,9 @@ def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> st
     if missing or extra:
         changes = [f"+{n}" for n in sorted(missing)] + [f"-{n}" for n in sorted(extra)]
         return f"the configured names changed: {' '.join(changes)}"
-    if facts.key_type != policy.key_type:
+    if meta is not None and (changed := _request_changed(meta, policy)):
+        return changed
+    if facts.key_type != policy.key_type and not policy.elsewhere:
         return f"the key is {facts.key_type}, the configuration asks for {policy.key_type}"
     if meta is None or meta.origin == "adopted":
         return None
@@ -146,6 +148,17 @@ def standing_in(live: Generation | None, policy: Policy) -> str | None:
         return None
     why = live.meta.instead or f"{policy.issuer} is the first of the list since"
     return f"issued by {live.meta.issuer}, not by {policy.issuer}: {why}"
+
+
+def _request_changed(meta: Meta, policy: Policy) -> str | None:
+    if not policy.elsewhere:
+        made_here = "its key is elsewhere, the configuration asks for one made here"
+        return made_here if meta.request else None
+    if not meta.request:
+        return "its key was made here, the configuration names a csr"
+    if policy.request and meta.request != policy.request:
+        return "the file of csr changed"
+    return None
 
 
 def to_outdo(policy: Policy, standing: Standing, *, now: datetime) -> CertificateFacts | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from certrotd.certs.decision import longest_wait
 from certrotd.certs.fitness import worse
 from certrotd.certs.policy import INSTEAD, REPLACES
@@ -19,8 +21,9 @@ from certrotd.clock import Deadline
 from certrotd.errors import Failure, InvalidInput, Transient
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
-from certrotd.pki.keys import KeyType, load, signing_request, to_pem
+from certrotd.pki.keys import KeyType, PrivateKey, signing_request, to_pem
 from certrotd.pki.order import IssuanceRefused, Missed, OrderGone, ValidationFailed
+from certrotd.pki.request import digest, holder_of, is_request
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
 from certrotd.rotation.unexpected import as_failure
@@ -38,17 +41,23 @@ class WorseThanLive(Failure):
 
 @dataclass(frozen=True)
 class StageKey(Journaled):
-    """The new private key, durable before anything is ordered for it."""
+    """The new private key, durable before anything is ordered for it.
+
+    Or the request of a key that is ``elsewhere``, in its place.
+    """
 
     generation: int
     key_type: str
     reuse_from: int | None
+    elsewhere: bool = False
     kind = "key"
     announced = False
     can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
-        if self.reuse_from is not None:
+        if self.elsewhere:
+            pem = world.request()
+        elif self.reuse_from is not None:
             pem, _ = world.store.read(world.name, self.reuse_from)
         else:
             pem = to_pem(world.new_key(KeyType(self.key_type)))
@@ -63,7 +72,7 @@ class StageKey(Journaled):
             return Observed.DONE
         pem = world.store.staged_key(world.name, self.generation)
         try:
-            if pem is not None and load(pem):
+            if pem is not None and holder_of(pem):
                 return Observed.DONE
         except InvalidInput:
             pass  # cut off by the crash; it is written again
@@ -113,7 +122,7 @@ class Obtain(Journaled):
         pem = world.store.staged_key(world.name, self.generation)
         if pem is None:
             raise Failure(f"the staged key of generation {self.generation} is missing")
-        chain, missed = self._fetch(signing_request(load(pem), self.names), world, ledger)
+        chain, missed = self._fetch(_csr(pem, self.names), world, ledger)
         facts = _issued(chain)
         world.chain = chain
         if sealing_at_once(world.store) is None:
@@ -238,7 +247,7 @@ class Seal(Journaled):
             raise Failure(f"the staged files of generation {self.generation} are missing")
         chain = parse_certificates(pem, what="the CA's answer")
         try:
-            verify(load(key), chain, self.names, now=now)
+            verify(holder_of(key), chain, self.names, now=now)
         except NotYetValid as early:
             if early.at - now > EARLY:
                 raise
@@ -261,6 +270,7 @@ class Seal(Journaled):
             terms=self.terms,
             missed=Missed.from_json(ledger.facts.get("missed")),
             instead=str(ledger.facts.get(INSTEAD) or ""),
+            request=digest(key) if is_request(key) else "",
         )
         if meta.missed:
             world.remark(f"{world.name}: {meta.missed}")
@@ -319,6 +329,14 @@ def _kept(state: str, doing: str) -> Iterator[None]:
         raise Later(
             f"{state}, but {trouble}", hint=f"the next run will {doing} without a new order"
         ) from trouble
+
+
+def _csr(pem: bytes, names: tuple[str, ...]) -> bytes:
+    """What is sent to be certified, in DER: ours, or the request that stands for the key."""
+    holder = holder_of(pem)
+    if isinstance(holder, PrivateKey):
+        return signing_request(holder, names)
+    return holder.public_bytes(Encoding.DER)
 
 
 def _issued(chain: bytes) -> dict[str, Any]:

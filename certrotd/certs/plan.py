@@ -96,7 +96,7 @@ def renewal(
     return (
         preflight(policy),
         *((SweepRecords(must=False),) if attempts.left else ()),
-        StageKey(number, policy.key_type, reuse),
+        StageKey(number, policy.key_type, reuse, policy.elsewhere),
         PlaceOrder(policy.issuer, policy.names),
         Authorize(policy.issuer, policy.names, policy.solver),
         Obtain(policy.issuer, policy.names, number, _end(standing)),

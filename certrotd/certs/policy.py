@@ -56,6 +56,8 @@ class Policy:
     kinds.
     ``renewal_info``: the CA is asked when it wants a certificate to be renewed (RFC 9773).
     ``others`` are the CAs that are asked, in this order, where the first one does not issue.
+    ``elsewhere``: the key is not made here; ``request`` is the request for it now, as
+    pki.request.digest, empty if that cannot be told.
     ``bootstraps``: a placeholder stands in until there is a certificate. ``programs``: a target
     runs programs on this host. ``trailing`` are the targets of which parts come and go.
     """
@@ -83,6 +85,8 @@ class Policy:
     trailing: tuple[str, ...] = ()
     renewal_info: bool = False
     others: tuple[Issuance, ...] = ()
+    elsewhere: bool = False
+    request: str = ""
     id: Id = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

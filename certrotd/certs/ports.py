@@ -75,6 +75,24 @@ class Issuer(Protocol):
 
 
 @runtime_checkable
+class Proving(Protocol):
+    """An issuer to which names may be proven by one of several kinds of challenge."""
+
+    def proving_by(self, kind: str) -> Issuer:
+        """The same issuer, with orders that ask for that one."""
+        ...
+
+    def records(
+        self, names: Sequence[str], *, deadline: Deadline, dry: bool = False
+    ) -> tuple[Challenge, ...]:
+        """Where an order for ``names`` will want records, or has those that stay; raises Failure.
+
+        None where that is not known yet: in a ``dry`` run no account is made.
+        """
+        ...
+
+
+@runtime_checkable
 class Advising(Protocol):
     """An issuer that says when a certificate of its own is to be renewed (RFC 9773)."""
 
@@ -94,6 +112,13 @@ class Dns(Protocol):
         """Return when every authoritative server shows every record that the solver published.
 
         Or when enough do and the rest is silent: then who, in words.
+        """
+        ...
+
+    def texts(self, name: str, *, deadline: Deadline) -> Mapping[str, frozenset[str]]:
+        """The TXT values at the end of the CNAME chain from ``name``, by name server.
+
+        None where nobody is to be asked; raises Failure.
         """
         ...
 

@@ -15,14 +15,12 @@ from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide, explain
 from certrotd.certs.watching import missed_chain
 from certrotd.errors import Failure
-from certrotd.id import Id
 from certrotd.lifecycle.decision import Asked, Decision, Tried
 from certrotd.lifecycle.gate import Gate, Held
-from certrotd.lifecycle.subject import Fate, Validity
+from certrotd.lifecycle.subject import Fate, OfAttempts, OfManaged, Validity
 from certrotd.lifecycle.view import DISABLED, View
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
-from certrotd.state.ports import History, Journal
 
 if TYPE_CHECKING:  # what a listing does not need
     from certrotd.certs.limits.budget import Budget
@@ -60,7 +58,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateFound:
+class CertificateFound(OfAttempts):
     """Found, of a certificate."""
 
     managed: Managed
@@ -75,18 +73,6 @@ class CertificateFound:
         live = self.standing.live
         facts = live.facts if live and not live.placeholder else None
         object.__setattr__(self, "facts", facts)
-
-    @property
-    def failures(self) -> int:
-        return self.attempts.failures
-
-    @property
-    def failed_at(self) -> datetime | None:
-        return self.attempts.at
-
-    @property
-    def failure(self) -> str:
-        return self.attempts.why
 
     @property
     def issued_by(self) -> str | None:
@@ -223,15 +209,11 @@ class CertificateFound:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateSubject:
+class CertificateSubject(OfManaged):
     """Subject, of a certificate."""
 
     managed: Managed
     accounts: Accounts
-
-    @property
-    def id(self) -> Id:
-        return self.managed.policy.id
 
     @property
     def fate(self) -> Fate:
@@ -241,14 +223,6 @@ class CertificateSubject:
     @property
     def names(self) -> Sequence[str]:
         return self.managed.policy.names
-
-    @property
-    def journal(self) -> Journal:
-        return self.managed.journal
-
-    @property
-    def history(self) -> History:
-        return self.managed.history
 
     def look(self, *, now: datetime, thorough: bool = False) -> CertificateFound:
         managed = self.managed

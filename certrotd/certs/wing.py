@@ -20,6 +20,7 @@ from certrotd.certs.policy import COPIES, KIND, Policy
 from certrotd.certs.ports import Locked
 from certrotd.certs.subject import CertificateSubject
 from certrotd.certs.wiring.policies import Policies, authorities
+from certrotd.certs.wiring.requests import digest_now
 from certrotd.config.context import Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.errors import Failure, InvalidInput
@@ -194,13 +195,20 @@ class Certificates:
 class ConfiguredCertificate:
     """Managed, of which there may be many: nothing that can be made anew."""
 
-    __slots__ = ("_entry", "_wing", "journal", "policy")
+    __slots__ = ("_entry", "_policy", "_wing", "journal")
 
     def __init__(self, wing: Certificates, entry: Certificate, policy: Policy) -> None:
         self._wing = wing
         self._entry = entry
-        self.policy = policy
+        self._policy = policy
         self.journal = wing.premises.state.journal(str(policy.id))
+
+    @property
+    def policy(self) -> Policy:
+        """As Managed.policy; of a key that is elsewhere, with what the file of its request says."""
+        if self._entry.csr is None:
+            return self._policy
+        return replace(self._policy, request=digest_now(self._entry.csr))
 
     def world(self) -> World:
         return self._wing.world(self._entry)

@@ -42,6 +42,11 @@ class Unready(Protocol):
     ) -> Iterable[Failure]: ...
 
 
+def no_request() -> bytes:
+    """Of a certificate whose key is made here."""
+    raise NeedsOperator("the configuration names no csr of this certificate")
+
+
 def no_renewal_info(_issuer: str, _facts: CertificateFacts) -> RenewalInfo:
     """Of an issuer that has no opinion."""
     raise NeedsOperator("the issuer does not say when to renew")
@@ -61,6 +66,7 @@ class World:
     ``follows`` says whether a CNAME at a challenge's name is to be followed, given the name and
     the solver that the certificate names.
     ``renewal_info`` asks an issuer when a certificate of its own is to be renewed; raises Failure.
+    ``request`` reads the request of a key that is elsewhere, as PEM, and puts it to the test.
     ``wants`` says whether the configuration still has these names ordered from that issuer.
     In a ``dry`` world everything is looked at without a trace, on disk or at the CA. ``awaiting``:
     placeholders are still to come that services name, so they are not asked yet.
@@ -82,6 +88,7 @@ class World:
     prober: Prober
     unready: Unready = lambda *_asked, **_how: ()
     renewal_info: Callable[[str, CertificateFacts], RenewalInfo] = no_renewal_info
+    request: Callable[[], bytes] = no_request
     adoptable: Callable[[], tuple[bytes, bytes] | None] = lambda: None
     still: Callable[[], AbstractContextManager[None]] = nullcontext
     wants: Callable[[str, Sequence[str]], bool] = lambda _issuer, _names: True

@@ -10,13 +10,21 @@ from typing import Annotated, Any
 
 import typer
 
+from certrotd.cli.account_app import account_app
 from certrotd.cli.first_word import first_word
+from certrotd.cli.init_app import init_app
 from certrotd.cli.keys_adopt_app import adopt_app
 from certrotd.cli.keys_app import keys_app
 from certrotd.cli.keys_backups_app import backups_app
 from certrotd.cli.keys_destruction_app import destruction_app
 from certrotd.cli.options import CERTIFICATES, ConfigOption, Explain, Json, Names, end, path_of
-from certrotd.cli.subcommands import audit_app, config_app, internal_app, notify_app
+from certrotd.cli.subcommands import (
+    audit_app,
+    config_app,
+    dns_app,
+    internal_app,
+    notify_app,
+)
 from certrotd.cli.warned import warnings_in_lines
 from certrotd.cli.words import Commands, subjects
 from certrotd.errors import ConfigInvalid, Failure, UsageError, one_line
@@ -35,10 +43,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(init_app)  # without a name: its command is one of certrotd's
 app.add_typer(config_app, name="config")
 app.add_typer(audit_app, name="audit")
 app.add_typer(notify_app, name="notify")
 app.add_typer(internal_app, name="internal")
+app.add_typer(account_app, name="account")
+app.add_typer(dns_app, name="dns")
 for part in (backups_app, adopt_app, destruction_app):
     keys_app.add_typer(part)  # without a name: its commands are those of "keys"
 app.add_typer(keys_app, name="keys")

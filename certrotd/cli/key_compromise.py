@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from certrotd.audit.record import Happened
-from certrotd.cli.keys import account, confirm, of_keyring, one_keyring
+from certrotd.cli.confirmation import confirm
+from certrotd.cli.keys import account, of_keyring, one_keyring
 from certrotd.cli.output import say
 from certrotd.clock import Deadline
 from certrotd.errors import LockHeld, NeedsOperator

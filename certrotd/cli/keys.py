@@ -221,15 +221,6 @@ def one_keyring(config: Path, name: str, command: str) -> Iterator[tuple[Configu
         yield keyring, site
 
 
-def confirm(name: str, words: str, typed: str | None) -> None:
-    """Have the name typed for what cannot be undone; raises UsageError."""
-    if typed is None and sys.stdin.isatty():
-        say(f"{words}, and nothing undoes that. Type the name of the keyring to go on:")
-        typed = sys.stdin.readline().strip()
-    if typed != name:
-        raise UsageError(f"not confirmed: {words}", hint=f"--confirm {name}")
-
-
 def _configured(config: Path) -> Sequence[Id]:
     with looking(config, "certrotd keys plan") as site:
         return [subject.id for subject in site.wing(KIND).subjects]

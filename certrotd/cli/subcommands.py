@@ -1,4 +1,4 @@
-"""The groups of commands: ``certrotd config``, ``audit``, ``notify`` and ``internal``."""
+"""The groups of commands: ``certrotd config``, ``audit``, ``notify``, ``internal`` and ``dns``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from certrotd.cli.options import ConfigOption, Json, end, path_of
-from certrotd.cli.words import Commands
+from certrotd.cli.words import Commands, subjects
 
 config_app = typer.Typer(
     cls=Commands,
@@ -27,6 +27,17 @@ notify_app = typer.Typer(
 internal_app = typer.Typer(
     help="Manage the roots of internal issuers.", no_args_is_help=True, rich_markup_mode=None
 )
+
+dns_app = typer.Typer(
+    help="Print the DNS records that you set yourself.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@dns_app.callback()
+def _dns() -> None:
+    """Keep its only command a command of its own."""
 
 
 @config_app.command("check")
@@ -134,3 +145,28 @@ def internal_init(
     from certrotd.cli.internal import init as carry_out
 
     end(carry_out(path_of(context, config), name))
+
+
+@dns_app.command("persist-record")
+def dns_persist_record(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The certificate.", autocompletion=subjects)
+    ],
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="DATE", help="When the record ends (default: never)."),
+    ] = None,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Print the TXT records that prove names for good.
+
+    They are those of dns-persist-01, as lines of a zone file. Makes the account at the CA if there
+    is none yet. Also tells whether each record is there; certrotd itself never writes one.
+
+    Examples: certrotd dns persist-record web | certrotd dns persist-record web --json
+    """
+    from certrotd.cli.dns import persist_record as carry_out
+
+    end(carry_out(path_of(context, config), name, until=until, as_json=as_json))

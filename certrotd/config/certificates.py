@@ -28,7 +28,7 @@ from certrotd.config.base import (
 from certrotd.config.durations import Duration
 from certrotd.config.hosts import DeliverEntry, Keep
 from certrotd.config.issuers import IssuerNames, KeyTypeName
-from certrotd.config.looks import pem
+from certrotd.config.looks import pem, request
 from certrotd.config.modes import CertificateMode, KeyMode, Mode
 from certrotd.config.probes import ProbeEntry
 from certrotd.config.secrets import SecretRef
@@ -36,6 +36,7 @@ from certrotd.config.stores import StoreEntry
 from certrotd.config.window import MaintenanceWindow
 
 MAX_NAMES = 1000
+PRIVATE = ("privkey", "combined", "pkcs12")
 INSTALLED = ("privkey", "cert", "chain", "fullchain", "combined", "pkcs12")
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,100}\$?", re.ASCII)
 _FRACTION = re.compile(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", re.ASCII)
@@ -249,6 +250,9 @@ _named = WeakValueDictionary[str, UseEntry]()
 """One entry for all certificates that only name a target: thousands name the same one."""
 
 
+ChallengeKind = Literal["dns-01", "dns-account-01", "dns-persist-01"]
+
+
 class DefaultsEntry(Entry):
     """Settings of certificates without their own."""
 
@@ -259,6 +263,12 @@ class DefaultsEntry(Entry):
     )
     solver: SafeName | None = Field(
         default=None, description="The solver (null: the solvers' zones decide)."
+    )
+    challenge: ChallengeKind = Field(
+        default="dns-01",
+        description="How names are proven to an ACME CA: by a record that a solver publishes for "
+        "each order (dns-01), the same under a name of the account's own (dns-account-01), or by "
+        "one that you set once (dns-persist-01).",
     )
     key: KeyEntry = Field(default_factory=KeyEntry, description="The private key.")
     renew: RenewEntry = Field(default_factory=RenewEntry, description="When to renew.")
@@ -286,8 +296,17 @@ class CertificateEntry(Entry):
     solver: SafeName | None = Field(
         default=None, description="Who proves its names (null: as in defaults)."
     )
+    challenge: ChallengeKind | None = Field(
+        default=None, description="How its names are proven (null: as in defaults)."
+    )
     key: KeyEntry | None = Field(
         default=None, description="Its private key (null: as in defaults)."
+    )
+    csr: AbsolutePath | None = Field(
+        default=None,
+        description="A certificate signing request, PEM or DER, for exactly these names: the key "
+        "stays where it was made, and certrotd has only the certificate (null: certrotd makes the "
+        "key).",
     )
     renew: RenewEntry | None = Field(
         default=None, description="When to renew it (null: as in defaults)."
@@ -319,6 +338,23 @@ class CertificateEntry(Entry):
     targets: Items[UseEntry] | None = Field(
         default=None, description="What serves it (null: as in defaults)."
     )
+
+    @model_validator(mode="after")
+    def _key_elsewhere(self) -> Self:
+        if self.csr is None:
+            return self
+        for name in ("key", "adopt", "bootstrap", "store", "deliver"):
+            if getattr(self, name):
+                raise refuse(f"has both csr and {name}, which is about a key: keep one of them")
+        private = sorted({*PRIVATE} & {kind for each in self.install for kind in each.paths})
+        if private:
+            raise refuse(f"has both csr and install of {', '.join(private)}, which hold a key")
+        return self
+
+    def examine(self) -> EntryFindings:
+        """The request is one, for these names."""
+        if self.csr is not None:
+            yield from request(self.csr, self.names, ("csr",))
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:

@@ -18,6 +18,7 @@ from certrotd.config.solvers import ResponderEntry
 from certrotd.config.targets import KubernetesEntry
 from certrotd.config.watch import WatchEntry
 from certrotd.pki.names import base, is_ip, is_wildcard
+from certrotd.pki.order import DNS_01, DNS_PERSIST_01
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _stores(checked)
     yield from _deliveries(checked)
     yield from _mounted(checked)
+    yield from _keyless(checked)
     yield from _copied(checked)
     yield from _listeners(checked)
     yield from _watches(checked)
@@ -100,7 +102,8 @@ def _issuers(checked: Checked) -> Iterator[ConfigFinding]:
             if entry.issuer is None:
                 yield ConfigFinding(("certificates", index, "issuer"), f"is required {which}")
     if not checked.known("solvers") and checked.sure("solvers"):
-        acme = next((entry for _, entry in checked.entries if _is_acme(checked, entry)), None)
+        needing = (entry for _, entry in checked.entries if _publishes(checked, entry))
+        acme = next(needing, None)
         if acme is not None:
             why = f"the certificate {acme.name} comes from an ACME issuer"
             yield ConfigFinding(("solvers",), f"is required, at least one solver: {why}")
@@ -162,8 +165,11 @@ def _names(checked: Checked) -> Iterator[ConfigFinding]:
         for position, name in enumerate(entry.names):
             loc = ("certificates", index, "names", position)
             if acme and is_ip(name):
-                message = "no DNS record proves an IP address (RFC 8738 §7): the order may fail"
-                yield ConfigFinding(loc, message, warning=True)
+                message = (
+                    f"{name} is an IP address, which no DNS record proves to an ACME CA (RFC 8738 "
+                    "§7): remove it, or use an internal issuer"
+                )
+                yield ConfigFinding(loc, message)
             for issuer in private:
                 if not issuer.permits(name):
                     allowed = ", ".join(issuer.permitted_names)
@@ -192,6 +198,15 @@ def _redundant(index: int, names: Sequence[str]) -> Iterator[ConfigFinding]:
             yield ConfigFinding(("certificates", index, "names", position), message, warning=True)
 
 
+def _challenge(checked: Checked, entry: CertificateEntry) -> str:
+    return entry.challenge or checked.file.defaults.challenge
+
+
+def _publishes(checked: Checked, entry: CertificateEntry) -> bool:
+    """Whether a solver has to publish something for it."""
+    return _is_acme(checked, entry) and _challenge(checked, entry) != DNS_PERSIST_01
+
+
 def _is_acme(checked: Checked, entry: CertificateEntry) -> bool:
     return any(isinstance(each, AcmeEntry) for each in _issuers_of(checked, entry))
 
@@ -213,7 +228,7 @@ def unproven(checked: Checked) -> Iterator[ConfigFinding]:
         named = entry.solver or checked.file.defaults.solver
         solver = solvers.get(named or "")
         # what is named proves any name, except that the responder has nothing but its zones
-        if (named and solver is None) or not _is_acme(checked, entry):
+        if (named and solver is None) or not _publishes(checked, entry):
             continue
         if not isinstance(solver, ResponderEntry) if named else anywhere:
             continue
@@ -221,9 +236,9 @@ def unproven(checked: Checked) -> Iterator[ConfigFinding]:
         for position, name in enumerate(entry.names):
             record = f"_acme-challenge.{base(name)}"
             if not is_ip(name) and zones.isdisjoint(_above(record)):
-                why = (
-                    f"{record} is in no zone of {whose}: add its zone, or make it a CNAME into one"
-                )
+                made = "it" if _challenge(checked, entry) == DNS_01 else "the account's label in it"
+                why = f"{record} is in no zone of {whose}: add its zone, or make {made} a CNAME "
+                why += "into one"
                 yield ConfigFinding(("certificates", index, "names", position), why, warning=True)
 
 
@@ -335,6 +350,23 @@ def _mounted(checked: Checked) -> Iterator[ConfigFinding]:
                     "Secret of a generation has tls.crt and tls.key alone"
                 )
                 yield ConfigFinding((*loc, "keys"), message)
+
+
+def _keyless(checked: Checked) -> Iterator[ConfigFinding]:
+    """Certificates whose key is elsewhere, for services that would be given it."""
+    for index, entry in checked.entries:
+        if entry.csr is None:
+            continue
+        uses = checked.file.defaults.targets if entry.targets is None else entry.targets
+        for name in (use.target for use in uses):
+            target = checked.file.targets.get(name)
+            if target is not None and not target.keyless:
+                message = (
+                    f"the target {shown(name)} of type {target.type} serves a key that certrotd "
+                    "does not have with csr: use a target of type command, systemd, signal, http "
+                    "or none"
+                )
+                yield ConfigFinding(("certificates", index, "targets"), message)
 
 
 def _copied(checked: Checked) -> Iterator[ConfigFinding]:

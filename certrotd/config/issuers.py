@@ -41,6 +41,7 @@ KeyTypeName = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4
 MAX_ISSUERS = 8
 MOST_BACKDATED = timedelta(days=365)
 _BASE64URL = re.compile(rb"(?:[A-Za-z0-9_-]{4}){4,}(?:[A-Za-z0-9_-]{2,3})?")
+_FINGERPRINT = re.compile(r"(?i:sha256):\s*[0-9A-Fa-f]{2}(?::?[0-9A-Fa-f]{2}){31}")
 _MAIL = re.compile(r"[^\s@<>,?&%]+@[^\s@<>,?&%]+", re.ASCII)
 
 
@@ -64,6 +65,12 @@ def _contact(value: str) -> str:
     if not _MAIL.fullmatch(address):
         raise refuse(f"must be one e-mail address such as ops@example.com, got {shown(value)}")
     return f"mailto:{address}"
+
+
+def _chain(value: str) -> str:
+    if value.lower().startswith("sha256:") and not _FINGERPRINT.fullmatch(value):
+        raise refuse(f"must be sha256: and 64 hexadecimal digits, or a name, got {shown(value)}")
+    return value
 
 
 def _host(value: str) -> str:
@@ -161,10 +168,11 @@ class AcmeEntry(Entry):
         description="PEM file of the roots that verify the CA's own TLS certificate (null: the "
         "system's).",
     )
-    preferred_chain: Text | None = Field(
+    preferred_chain: Annotated[Text, AfterValidator(_chain)] | None = Field(
         default=None,
         description="Which chain to choose if the CA offers several: the common name of the issuer "
-        "at its top (null: the CA's default).",
+        "at its top, or sha256: and the fingerprint of a certificate above the leaf, or of the "
+        "root if this machine trusts it (null: the CA's default).",
     )
     profile: Text | None = Field(
         default=None,
@@ -179,7 +187,9 @@ class AcmeEntry(Entry):
         description="Whether to renew when the CA suggests it (RFC 9773), if it does.",
     )
     account_key: KeyTypeName = Field(
-        default="ecdsa-p256", description="Type of the account key, which is made on first use."
+        default="ecdsa-p256",
+        description="Type of the account key, which is made on first use; `certrotd account "
+        "rollover` changes it later.",
     )
     budget: BudgetEntry | None = Field(
         default=None,
@@ -197,6 +207,11 @@ class AcmeEntry(Entry):
     )
     request_timeout: Duration = Field(
         default=timedelta(seconds=30), description="How long one request may take."
+    )
+    use_proxy: bool = Field(
+        default=False,
+        description="Whether to go through the proxy that the environment names (HTTPS_PROXY, "
+        "NO_PROXY).",
     )
 
     def examine(self) -> EntryFindings:

@@ -13,7 +13,7 @@ from certrotd.config.crosscheck import Checked, ConfigFinding, crosscheck, unpro
 from certrotd.config.hostfile import HostFile
 from certrotd.config.merge import Merged
 from certrotd.config.model import Config, resolve
-from certrotd.config.sources import Source, Unreadable, fragments, read
+from certrotd.config.sources import Source, Unreadable, fragments, read, source_of
 from certrotd.errors import ConfigInvalid, ConfigProblem
 
 Entries = list[tuple[int, CertificateEntry]]
@@ -56,14 +56,16 @@ def load(path: Path, *, lenient: bool = False, more: Source | None = None) -> Lo
     )
 
 
-def check(path: Path) -> tuple[tuple[ConfigProblem, ...], tuple[ConfigProblem, ...]]:
+def check(
+    path: Path, *, text: str | None = None
+) -> tuple[tuple[ConfigProblem, ...], tuple[ConfigProblem, ...]]:
     """All problems and all warnings, those that only a person asks for too.
 
     They are about names that no zone of a solver holds, and about what the entries refer to: are
     secrets, other files and programs there, and secrets protected? Never raises ConfigInvalid, and
-    runs no program.
+    runs no program. With a ``text``, which is a mapping, ``path`` is looked at as if it had that.
     """
-    found = _Found(path)
+    found = _Found(path, main=None if text is None else source_of(path, text))
     found.look_at_zones()
     found.look_at_the_rest()
     return found.problems, found.sorted(found.warnings)
@@ -77,7 +79,9 @@ class _Found:
     certificates with their positions among all.
     """
 
-    def __init__(self, path: Path, more: Source | None = None) -> None:
+    def __init__(
+        self, path: Path, more: Source | None = None, *, main: Source | None = None
+    ) -> None:
         self.general: list[ConfigProblem] = []
         self.certificates: list[ConfigProblem] = []
         self.warnings: list[ConfigProblem] = []
@@ -87,7 +91,7 @@ class _Found:
         self._parsed: list[tuple[int, CertificateEntry]] = []
         self._unread = False
         self._broken: set[Loc] = set()
-        sources = self._read(path)
+        sources = self._read(path, main)
         if sources and more is not None:
             sources.append(more)
             self.files = (*self.files, more.file)
@@ -127,9 +131,9 @@ class _Found:
                 problem = self._merged.problem(loc, seen.message)
                 (self.general if seen.fatal else self.warnings).append(problem)
 
-    def _read(self, path: Path) -> list[Source]:
+    def _read(self, path: Path, main: Source | None) -> list[Source]:
         """The main file and those it includes, as far as they can be read."""
-        main = self._read_one(path, main=True)
+        main = main or self._read_one(path, main=True)
         if main is None:
             return []
         pattern = main.data.get("include", HostFile.model_fields["include"].default)

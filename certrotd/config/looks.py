@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from certrotd.config.base import EntryFinding, EntryFindings, Loc
@@ -81,6 +82,22 @@ def pem(file: Path, loc: Loc, *, key: bool) -> EntryFindings:
         with open(file, "rb") as stream:
             content = stream.read(MAX_PEM)
         (load if key else parse_certificates)(content, what=str(file))
+    except (OSError, InvalidInput) as error:
+        yield loc, EntryFinding(str(error))
+
+
+def request(file: Path, names: Sequence[str], loc: Loc) -> EntryFindings:
+    """Whether ``file`` holds a signing request for those names."""
+    from certrotd.pki.request import check_request, read_request
+
+    problems = list(readable(file, loc))
+    yield from problems
+    if problems:
+        return
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(MAX_PEM)
+        check_request(read_request(content, what=str(file)), names, what=str(file))
     except (OSError, InvalidInput) as error:
         yield loc, EntryFinding(str(error))
 

@@ -61,6 +61,8 @@ class Certificate:
     targets: tuple[UseEntry, ...]
     store: StoreEntry | None = None
     deliver: tuple[DeliverEntry, ...] = ()
+    challenge: str = "dns-01"
+    csr: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,4 +167,6 @@ def _certificate(file: HostFile, entry: CertificateEntry) -> Certificate:
         targets=defaults.targets if entry.targets is None else entry.targets,
         store=entry.store,
         deliver=entry.deliver,
+        challenge=entry.challenge or defaults.challenge,
+        csr=entry.csr,
     )

@@ -87,6 +87,11 @@ class _NotificationEntry(Entry):
     timeout: Duration = Field(
         default=timedelta(seconds=30), description="How long one delivery may take."
     )
+    use_proxy: bool = Field(
+        default=False,
+        description="Whether to go through the proxy that the environment names (HTTPS_PROXY, "
+        "NO_PROXY).",
+    )
 
 
 class AppriseEntry(_NotificationEntry):

@@ -172,6 +172,11 @@ class HttpTargetEntry(BaseTargetEntry):
         default=None,
         description="PEM file of the roots that verify its TLS certificate (null: the system's).",
     )
+    use_proxy: bool = Field(
+        default=False,
+        description="Whether to go through the proxy that the environment names (HTTPS_PROXY, "
+        "NO_PROXY).",
+    )
     timeout: Duration = Field(default=_HALF_A_MINUTE, description="How long the answer may take.")
 
     @property
@@ -193,6 +198,11 @@ class HttpTargetEntry(BaseTargetEntry):
         """The roots are there."""
         yield from roots(self.ca_bundle, ("ca_bundle",))
 
+    @property
+    def keyless(self) -> bool:
+        """It is for you to say what it does."""
+        return True
+
 
 class NoneEntry(BaseTargetEntry):
     """Any service that notices new files by itself."""
@@ -209,3 +219,8 @@ class NoneEntry(BaseTargetEntry):
     def programs(self) -> bool:
         """As of others: it runs none."""
         return False
+
+    @property
+    def keyless(self) -> bool:
+        """It is for you to say what it does."""
+        return True

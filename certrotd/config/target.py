@@ -39,6 +39,11 @@ class BaseTargetEntry(Entry):
         return False
 
     @property
+    def keyless(self) -> bool:
+        """Whether it may tell a service whose key is elsewhere, as it reads no key itself."""
+        return False
+
+    @property
     def programs(self) -> bool:
         """Whether it runs programs on this host to look at, or to tell, what serves."""
         return True

@@ -192,6 +192,11 @@ class CommandEntry(BaseTargetEntry):
         if self.check is not None:
             yield from program(self.check[0], ("check",), path=path)
 
+    @property
+    def keyless(self) -> bool:
+        """It is for you to say what it does."""
+        return True
+
 
 class SystemdEntry(BaseTargetEntry):
     """A unit of systemd on this host."""
@@ -212,6 +217,11 @@ class SystemdEntry(BaseTargetEntry):
     def examine(self) -> EntryFindings:
         """systemctl is there."""
         yield from program("systemctl", ("type",))
+
+    @property
+    def keyless(self) -> bool:
+        """It is for you to say what it does."""
+        return True
 
 
 class SignalEntry(BaseTargetEntry):
@@ -251,6 +261,11 @@ class SignalEntry(BaseTargetEntry):
         """systemctl is there, if it is asked for the process."""
         if self.unit is not None:
             yield from program("systemctl", ("unit",))
+
+    @property
+    def keyless(self) -> bool:
+        """It is for you to say what it does."""
+        return True
 
 
 class KubernetesEntry(BaseTargetEntry, ClusterEntry):

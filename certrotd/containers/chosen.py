@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from certrotd.containers.container import LABEL, PROJECT, SERVICE, Container
 from certrotd.containers.engine import Engine, Gone
+from certrotd.errors import Failure
 from certrotd.pki.generation import LiveCertificate
 
 
@@ -35,24 +35,41 @@ class Chosen:
     mounting: bool = False
 
     def tasks(
-        self, engine: Engine, certificates: Sequence[LiveCertificate], *, gone: bool = False
+        self,
+        engine: Engine,
+        certificates: Sequence[LiveCertificate],
+        failed: dict[str, Failure] | None = None,
     ) -> list[Task]:
         """Each container once, in the order in which they are told.
 
         Those by name or service have all of the certificates, the others those that label or
-        mounts are about. Raises Gone for a name that is none, unless some may be ``gone``.
+        mounts are about. Raises Gone for a name that is none, and as Engine.get(); with ``failed``
+        one that is gone is left out, and so is one of which the engine cannot say what it is: that
+        is put there, by its name.
         """
         found: dict[str, Task] = {}
-        for name in self.names:
-            with suppress(Gone) if gone else nullcontext():
-                found.setdefault(name, Task(engine.get(name), certificates))
+
+        def looked(names: Sequence[str], *, listed: bool) -> Iterator[Container]:
+            for name in names:
+                try:
+                    yield engine.get(name)
+                except Gone:
+                    if not listed and failed is None:
+                        raise
+                except Failure as failure:
+                    if failed is None:
+                        raise
+                    failed[name] = failure
+
+        for each in looked(self.names, listed=False):
+            found.setdefault(each.name, Task(each, certificates))
         for project, service in self.services:
-            for each in engine.find({PROJECT: project, SERVICE: service}):
+            for each in looked(engine.find({PROJECT: project, SERVICE: service}), listed=True):
                 found.setdefault(each.name, Task(each, certificates))
-        for each in engine.find({LABEL: ""}) if self.labelled else ():
+        for each in looked(engine.find({LABEL: ""}) if self.labelled else (), listed=True):
             if its := [one for one in certificates if each.has(one.certificate)]:
                 found.setdefault(each.name, Task(each, its))
-        for each in engine.find({}) if self.mounting else ():
+        for each in looked(engine.find({}) if self.mounting else (), listed=True):
             if its := [one for one in certificates if each.mounts_of(folder(one))]:
                 found.setdefault(each.name, Task(each, its))
         return list(found.values())

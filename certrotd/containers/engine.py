@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import certrotd
 from certrotd.clock import Deadline
 from certrotd.containers.container import Container, container
 from certrotd.errors import NeedsOperator, Transient, one_line
@@ -32,6 +33,9 @@ SILENCE = 30.0
 SHORTEST = 1.0
 """An answer with events that ends sooner is not asked for anew before so many seconds."""
 _PAUSE = 0.1
+_NO_EXEC = "0" * 64  # as long as an id is: a proxy may look at that
+_DENIED = (401, 403, 405, 501)
+"""What a proxy says to a request that it does not pass on, and no engine to one that it got."""
 _HEADER = 8  # bytes before each part of the output: its stream and its length
 
 
@@ -58,8 +62,8 @@ class Engine(Protocol):
         """Raises Gone."""
         ...
 
-    def find(self, labels: Mapping[str, str]) -> list[Container]:
-        """Those that have the labels, also stopped ones, by name; an empty value stands for any."""
+    def find(self, labels: Mapping[str, str]) -> list[str]:
+        """The names of those with the labels, also stopped ones; an empty value stands for any."""
         ...
 
     def kill(self, name: str, signal: str) -> None:
@@ -80,6 +84,10 @@ class Engine(Protocol):
 
     def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
         """Run a program in it, without a shell."""
+        ...
+
+    def may_run(self, name: str) -> None:
+        """Whether it would take what run() asks for; nothing is run."""
         ...
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
@@ -139,17 +147,11 @@ class DockerEngine:
         with self._asking(f"say what {name} is", name) as client:
             return container(client.inspect_container(name))
 
-    def find(self, labels: Mapping[str, str]) -> list[Container]:
+    def find(self, labels: Mapping[str, str]) -> list[str]:
         wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
         with self._asking("list its containers") as client:
-            names = [each["Id"] for each in client.containers(all=True, filters={"label": wanted})]
-        found = []
-        for each in names:
-            try:
-                found.append(self.get(each))
-            except Gone:
-                continue  # since the list was made
-        return sorted(found, key=lambda each: each.name)
+            found = client.containers(all=True, filters={"label": wanted})
+        return sorted(_name(each) for each in found)
 
     def kill(self, name: str, signal: str) -> None:
         with self._asking(f"send {signal} to {name}", name) as client:
@@ -177,6 +179,23 @@ class DockerEngine:
                 stream.close()
             code = exit_code(lambda: client.exec_inspect(made), deadline)
         return Ended(code, output)
+
+    def may_run(self, name: str) -> None:
+        # no program, and none that was prepared: an engine refuses each of these as meaningless
+        requests = (
+            ("POST", f"/containers/{name}/exec"),
+            ("POST", f"/exec/{_NO_EXEC}/start"),
+            ("GET", f"/exec/{_NO_EXEC}/json"),
+        )
+        with self._asking(f"run programs in {name}") as client:
+            for method, path in requests:
+                url = f"{client.base_url}/v{client.api_version}{path}"
+                body = "{}" if method == "POST" else None
+                kind = {"Content-Type": "application/json"}
+                answer = client.request(method, url, data=body, headers=kind, timeout=self._timeout)
+                answer.close()
+                if answer.status_code in _DENIED:
+                    raise _denied(answer.status_code, f"{method} {path}")
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
         packed = io.BytesIO()
@@ -264,7 +283,8 @@ class DockerEngine:
             if self._tls is not None:
                 pair = (self._tls.certificate, self._tls.key)
                 tls = TLSConfig(client_cert=pair, ca_cert=self._tls.ca, verify=True)
-            self._made = Client(self.host, tls=tls, timeout=self._timeout, user_agent="certrotd")
+            agent = f"certrotd/{certrotd.__version__}"
+            self._made = Client(self.host, tls=tls, timeout=self._timeout, user_agent=agent)
         return self._made
 
 
@@ -282,6 +302,12 @@ def _away(host: str, what: str, error: Exception) -> NeedsOperator | Transient:
     return Transient(f"{host} cannot {what}: {words}", hint="does dockerd run there?")
 
 
+def _name(listed: Mapping[str, Any]) -> str:
+    """That of a container in a list; those with two slashes are what links to it call it."""
+    names = (str(each).removeprefix("/") for each in listed.get("Names") or ())
+    return next((each for each in names if "/" not in each), str(listed["Id"]))
+
+
 def _only_file(packed: bytes) -> bytes | None:
     """The regular file in an archive of one path; None where it is something else, or too large."""
     try:
@@ -291,6 +317,11 @@ def _only_file(packed: bytes) -> bytes | None:
             return found.read(MAX_OUTPUT + 1) if found else None
     except tarfile.TarError:
         return None
+
+
+def _denied(status: int, request: str) -> NeedsOperator:
+    words = f"it answers {status} to {request}"
+    return NeedsOperator(words, hint="have the socket proxy allow that")
 
 
 @contextmanager
@@ -307,10 +338,7 @@ def _events(client: APIClient, since: int) -> Iterator[Iterator[tuple[str, int]]
     answer = client.get(url, params=wanted, stream=True, timeout=SILENCE)
     try:
         if 400 <= answer.status_code < 500:
-            raise NeedsOperator(
-                f"it answers {answer.status_code} to GET /events",
-                hint="have the socket proxy allow that",
-            )
+            raise _denied(answer.status_code, "GET /events")
         answer.raise_for_status()
         yield _started(answer)
     finally:

@@ -60,9 +60,7 @@ class Survey:
         found = task.container
         if words := next(self._made_before(task), None):
             return Behind(found.name, words, recreation(found))
-        for mount in self.stale(found):
-            if not any(_has(mount, each) for each in task.certificates):
-                continue  # such as the CA of its clients: who replaces that restarts it
+        for mount in self.stale(task):
             todo = "" if self.restarts else f"docker restart {found.name}"
             return Behind(found.name, f"has another file at {mount.place} than there is now", todo)
         for each in task.certificates if self.copy else ():
@@ -74,18 +72,20 @@ class Survey:
                     return Behind(found.name, words)
         return None
 
-    def stale(self, found: Container) -> Iterator[Mount]:
+    def stale(self, task: Task) -> Iterator[Mount]:
         """Mounts of a single file that is another one in the container than here by now.
 
         Whoever replaces a file by a new one gives it another inode; a mount keeps the first. So it
-        does with a link to a folder. A container without cat tells nothing.
+        does with a link to a folder. A container without cat tells nothing. Only files of its
+        certificates count: whoever replaces another, such as the CA of its clients, restarts it.
         """
-        for mount in found.mounts:
+        for mount in task.container.mounts:
             within = _within(mount)
-            if here := pem(mount.source + within):
+            here = pem(mount.source + within)
+            if here and any(_has(mount, here, each) for each in task.certificates):
                 # not by the engine's archive, which follows the mount anew
                 deadline = Deadline(self.clock, self.timeout)
-                there = self.engine.run(found.name, ("cat", mount.place + within), deadline)
+                there = self.engine.run(task.name, ("cat", mount.place + within), deadline)
                 if there.code == 0 and there.output != here:
                     yield mount
 
@@ -122,12 +122,11 @@ def _within(mount: Mount) -> str:
     return f"/{CERTIFICATE}" if linked else ""
 
 
-def _has(mount: Mount, certificate: LiveCertificate) -> bool:
+def _has(mount: Mount, here: bytes, certificate: LiveCertificate) -> bool:
     """Whether what is mounted is of the certificate: in its folder, or a copy of what is live."""
     if Path(mount.source).is_relative_to(folder(certificate)):
         return True
-    here = pem(mount.source + _within(mount))
-    return bool(here) and any(pem(f"{certificate.live}/{name}") == here for name in _FILES)
+    return any(pem(f"{certificate.live}/{name}") == here for name in _FILES)
 
 
 def pem(path: str) -> bytes:

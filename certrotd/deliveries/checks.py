@@ -21,13 +21,15 @@ from certrotd.lifecycle.finding import (
     Watched,
 )
 from certrotd.lifecycle.looked import Looked
+from certrotd.rotation.outcome import Stopped
 from certrotd.ssh.folder import RemoteFolder
 from certrotd.ssh.session import Session
 from certrotd.state.ports import Conflict
 from certrotd.state.typed import TypedDocument
 
 CHANGED, AWAY, REFUSED = "delivery_changed", "host_away", "host_refuses"
-KINDS = (CHANGED, AWAY, REFUSED, EXPIRED, EXPIRING)
+UNPRUNED = "old_folders_stay"
+KINDS = (CHANGED, AWAY, REFUSED, UNPRUNED, EXPIRED, EXPIRING)
 PASSING = frozenset({AWAY})
 """What may pass by itself: a restart of a host is no reason to wake anybody."""
 NOTICE = 1 / 6
@@ -88,7 +90,10 @@ class HostCheck:
             try:
                 if away is not None:
                     raise away
-                drift = drift_of(each.folder(session), known)
+                folder = each.folder(session)
+                drift, unpruned = drift_of(folder, known), unpruned_of(folder, policy, known)
+            except Stopped:
+                raise
             except Transient as failure:
                 away = failure
                 findings.append(_away(policy, failure))
@@ -96,10 +101,12 @@ class HostCheck:
                 findings.append(_refused(policy, failure))
             else:
                 # what a delivery has changed meanwhile, nobody else has
-                now = replace(known, seen=self.clock.now(), drift=drift)
+                now = replace(known, seen=self.clock.now(), drift=drift, unpruned=unpruned)
                 moving = each.in_flight() or not self._keep(each, document, now)
                 if drift:
                     findings.append(_changed(policy, drift))
+                if unpruned:
+                    findings.append(_unpruned(policy, unpruned))
             findings += expiry_of(policy, known, now=self.clock.now())
         watched = _watched(policy, self.clock.now())
         if known is not None:
@@ -126,6 +133,13 @@ def drift_of(folder: RemoteFolder, known: Delivered) -> str:
     return folder.different(known.folder, known.stamps) or ""
 
 
+def unpruned_of(folder: RemoteFolder, policy: Policy, known: Delivered) -> str:
+    """What the last delivery could not remove, as long as any of it is there; raises Failure."""
+    if not known.unpruned or not folder.surplus(policy.keep, known.folder):
+        return ""
+    return known.unpruned
+
+
 def expiry_of(policy: Policy, known: Delivered, *, now: datetime) -> Iterator[Finding]:
     """That what is on the host ends soon, or has ended, whatever keeps a newer one away."""
     left, lifetime = known.not_after - now, known.not_after - known.not_before
@@ -147,6 +161,12 @@ def _changed(policy: Policy, drift: str) -> Finding:
     if not policy.enabled:
         todo = "Its certificate is disabled: certrotd does not deliver it again"
     return Finding(CHANGED, words, FindingSeverity.WARNING, "trouble", todo)
+
+
+def _unpruned(policy: Policy, words: str) -> Finding:
+    todo = "The next delivery removes them if it can; or remove them there"
+    words = f"old folders stay in {policy.directory}: {words}"
+    return Finding(UNPRUNED, words, FindingSeverity.WARNING, "trouble", todo)
 
 
 def _away(policy: Policy, failure: Failure) -> Finding:

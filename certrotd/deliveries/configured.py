@@ -76,7 +76,7 @@ class ConfiguredDelivery:
 
     def session(self) -> Session:
         """As Managed.session."""
-        return Session(self.policy.host, self._host)
+        return Session(self.policy.host, self._host, self.clock)
 
     def folder(self, session: Session) -> RemoteFolder:
         """The directory on the host."""

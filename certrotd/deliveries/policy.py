@@ -12,7 +12,7 @@ from certrotd.id import Id
 from certrotd.lifecycle.attempts import Attempts
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.generation import Generation
-from certrotd.ssh.folder import Stamp
+from certrotd.ssh.files import Stamp
 from certrotd.window import Window
 
 
@@ -58,13 +58,15 @@ class Policy:
 class Delivered:
     """What was delivered last: ``generation``, in ``folder`` there, ``at`` that time.
 
-    ``stamps`` are the files as they were then. ``drift`` says what a look found changed since,
-    empty if nothing was; ``seen`` is when the host was last looked at.
+    ``stamps`` are the files as they were read back then. ``drift`` says what a look found changed
+    since, empty if nothing was; ``seen`` is when the host was last looked at. ``unpruned`` says
+    which old folders stay there and why, empty if none does.
     """
 
     generation: int
     folder: str
     fingerprint: str
+    key_type: str
     not_before: datetime
     not_after: datetime
     asked: str
@@ -72,6 +74,7 @@ class Delivered:
     at: datetime
     seen: datetime
     drift: str = ""
+    unpruned: str = ""
 
 
 @dataclass(frozen=True, slots=True)

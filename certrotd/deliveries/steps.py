@@ -16,7 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from certrotd.clock import Clock
-from certrotd.deliveries.document import from_json, to_json
+from certrotd.deliveries.document import (
+    from_json,
+    stamps_from_json,
+    stamps_to_json,
+    to_json,
+)
 from certrotd.deliveries.policy import Delivered, Policy
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.observe.tls import Endpoint, Served
@@ -26,7 +31,8 @@ from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_dates, verify_key
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import JSON, Done, Journaled, Ledger, Observed, Savepoint, Step
-from certrotd.ssh.folder import NewFile, Stamp
+from certrotd.ssh.files import NewFile, Stamp
+from certrotd.ssh.folder import Uploaded
 from certrotd.ssh.session import Ended
 from certrotd.state.typed import TypedDocument
 from certrotd.stores.bundle import files_of
@@ -44,12 +50,11 @@ class Folder(Protocol):
 
     def check(self) -> None: ...
     def live(self) -> str | None: ...
-    def upload(self, name: str, files: Sequence[NewFile]) -> bool: ...
-    def stamps(self, name: str, files: Sequence[str]) -> dict[str, Stamp]: ...
+    def upload(self, name: str, files: Sequence[NewFile]) -> Uploaded: ...
     def different(self, name: str, wanted: Mapping[str, Stamp]) -> str | None: ...
     def switch(self, name: str) -> None: ...
     def discard(self, name: str) -> None: ...
-    def prune(self, keep: int, spare: Sequence[str]) -> None: ...
+    def prune(self, keep: int, spare: str) -> str: ...
     def command(self, argv: Sequence[str], *, seconds: float) -> Ended: ...
 
 
@@ -131,7 +136,8 @@ class Upload(Journaled):
         verify_key(load(key), certificates[0])
         verify_dates(certificates, now=world.clock.now())
         world.fence()
-        return Done({"synced": world.folder.upload(self.folder, files(world.policy, key, chain))})
+        found = world.folder.upload(self.folder, files(world.policy, key, chain))
+        return Done({"synced": found.synced, "stamps": stamps_to_json(found.stamps)})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         """What stays on a host that is away nobody reads, and the next delivery sweeps it."""
@@ -152,7 +158,8 @@ class Baseline(Journaled):
     announced = False
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
-        return Done({"served": [_look(world.prober, each) for each in world.policy.endpoints]})
+        served = [_look(world.prober, each) for each in _former(world)]
+        return Done({"served": served})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         if not ledger.facts.get("told") or "kept" in ledger.facts:
@@ -161,7 +168,7 @@ class Baseline(Journaled):
         former = [
             endpoint
             for endpoint, before in zip(
-                world.policy.endpoints, served if isinstance(served, list) else (), strict=False
+                _former(world), served if isinstance(served, list) else (), strict=False
             )
             if known is not None and before == known.fingerprint
         ]
@@ -258,20 +265,21 @@ class Record(Journaled):
     before: Mapping[str, Any] | None
     kind = "record"
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+    def do(self, world: World, ledger: Ledger) -> Done:
         policy, leaf, now = world.policy, world.leaf(self.generation), world.clock.now()
-        names = [f"{each}.pem" for each in policy.files]
-        stamps = world.folder.stamps(self.folder, names)
+        stamps = ledger.facts["stamps"]
+        assert isinstance(stamps, Mapping), "the upload has noted them"
         world.fence()
         world.document.write(
             Delivered(
                 generation=self.generation,
                 folder=self.folder,
                 fingerprint=leaf.fingerprint,
+                key_type=leaf.key_type,
                 not_before=leaf.not_before,
                 not_after=leaf.not_after,
                 asked=policy.asked,
-                stamps=stamps,
+                stamps=stamps_from_json(stamps),
                 at=now,
                 seen=now,
             )
@@ -295,10 +303,13 @@ class Prune(Journaled):
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         world.fence()
         try:
-            world.folder.prune(self.keep, (self.folder,))
+            unpruned = world.folder.prune(self.keep, self.folder)
         except (Transient, NeedsOperator) as failure:
-            return Done({"unpruned": str(failure)})
-        return Done()
+            unpruned = str(failure)
+        known = world.document.peek()
+        if known is not None and known.unpruned != unpruned:
+            world.document.write(replace(known, unpruned=unpruned))
+        return Done({"unpruned": unpruned} if unpruned else {})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         """Forward only; the engine never comes here."""
@@ -347,6 +358,13 @@ def files(policy: Policy, key: bytes, chain: bytes) -> list[NewFile]:
         )
         for shape in policy.files
     ]
+
+
+def _former(world: World) -> list[Endpoint]:
+    """The endpoints, asked for a key of the type of what was delivered before."""
+    known = world.document.peek()
+    key = known.key_type if known is not None else ""
+    return [replace(each, key=key) for each in world.policy.endpoints]
 
 
 def _look(prober: Prober, endpoint: Endpoint) -> str | None:

@@ -12,22 +12,22 @@ from certrotd.deliveries.policy import Policy, Standing
 from certrotd.deliveries.rules import decide, explain
 from certrotd.id import Id
 from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone, Tried
-from certrotd.lifecycle.subject import Fate, Unlimited, Validity
+from certrotd.lifecycle.subject import Fate, OfAttempts, OfManaged, Unlimited, Validity
 from certrotd.lifecycle.view import DISABLED, View
 from certrotd.rotation.flight import Flight
-from certrotd.state.ports import History, Journal
 
 if TYPE_CHECKING:  # what a listing does not need
     from certrotd.deliveries.rotation import Managed
     from certrotd.errors import Failure
     from certrotd.lifecycle.alert import AlertEvent
+    from certrotd.lifecycle.attempts import Attempts
     from certrotd.lifecycle.details import Consumer, Details
     from certrotd.lifecycle.report import Report
     from certrotd.lifecycle.runner import Runner
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryFound:
+class DeliveryFound(OfAttempts):
     """Found, of a delivery; ``decision`` is None where nothing could be found."""
 
     policy: Policy
@@ -36,19 +36,10 @@ class DeliveryFound:
 
     claim: ClassVar[None] = None
     passed: ClassVar[None] = None
-    remark: ClassVar[str] = ""
 
     @property
-    def failures(self) -> int:
-        return self.standing.attempts.failures
-
-    @property
-    def failed_at(self) -> datetime | None:
-        return self.standing.attempts.at
-
-    @property
-    def failure(self) -> str:
-        return self.standing.attempts.why
+    def attempts(self) -> Attempts:
+        return self.standing.attempts
 
     @property
     def condition(self) -> str:
@@ -69,6 +60,11 @@ class DeliveryFound:
     def version(self) -> int | None:
         known = self.standing.delivered
         return known.generation if known else None
+
+    @property
+    def remark(self) -> str:
+        known = self.standing.delivered
+        return f"old folders stay there: {known.unpruned}" if known and known.unpruned else ""
 
     @property
     def names(self) -> Sequence[str]:
@@ -130,14 +126,10 @@ class DeliveryFound:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliverySubject(Unlimited):
+class DeliverySubject(OfManaged, Unlimited):
     """Subject, of a delivery."""
 
     managed: Managed
-
-    @property
-    def id(self) -> Id:
-        return self.managed.policy.id
 
     @property
     def after(self) -> Id:
@@ -147,18 +139,6 @@ class DeliverySubject(Unlimited):
     @property
     def fate(self) -> Fate:
         return Fate(f"host {self.managed.policy.host}", self.id.name)
-
-    @property
-    def names(self) -> Sequence[str]:
-        return ()
-
-    @property
-    def journal(self) -> Journal:
-        return self.managed.journal
-
-    @property
-    def history(self) -> History:
-        return self.managed.history
 
     def look(self, *, now: datetime, thorough: bool = False) -> DeliveryFound:
         """What the last delivery and the last check saw; never asks the host."""

@@ -86,12 +86,20 @@ class DnsClient:
             return False
         return self._propagation(solver).absent(record, deadline=deadline)
 
+    def texts(self, name: str, *, deadline: Deadline) -> Mapping[str, frozenset[str]]:
+        """As Dns.texts; none where the configuration says to skip looking."""
+        if self._settings.skip:
+            return {}
+        place = self.locate(name, deadline=deadline)
+        return self._propagation("").texts(place, deadline=deadline)
+
     def _propagation(self, solver: str) -> Propagation:
         from certrotd.dns.propagation import Propagation
 
         with self._lock:
             if solver not in self._propagations:
-                own, settings = self._own[solver], self._settings
+                own = self._own.get(solver) or SolverPropagationEntry()
+                settings = self._settings
                 self._propagations[solver] = Propagation(
                     self._resolver,
                     servers=own.servers or settings.servers or None,

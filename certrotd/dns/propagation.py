@@ -166,6 +166,24 @@ class Propagation:
                 return _silent(silent, allowed)
         raise AssertionError("the pauses never end")  # pragma: no cover
 
+    def texts(self, name: str, *, deadline: Deadline) -> dict[str, frozenset[str]]:
+        """The TXT values at ``name`` that each authoritative server shows.
+
+        Raises Transient where too few answer, or one with anything else than values or their
+        absence; and what the look-ups of the resolver raise.
+        """
+        limit = deadline.within(self._timeout)
+        wanted = {(seat, name): frozenset[str]() for seat in self._seats(name, limit)}
+        replies = self._poll(list(wanted), limit)
+        said = {ask: reply for ask, reply in replies.items() if isinstance(reply, TxtValues)}
+        odd = [Lack(a, r.otherwise) for a, r in said.items() if r.otherwise not in NOTHING]
+        silent = unheard(wanted, replies, self._quorum)
+        if odd or silent is None or not said:
+            lacking = [*odd, *(judge(wanted, replies) if silent is None else silent)]
+            which = "; ".join(f"{each.ask[0]}: {each.instead}" for each in lacking[:_MAX_SAID])
+            raise Transient(f"the name servers do not say what is at {name}: {which}")
+        return {str(seat): reply.values for (seat, _), reply in said.items()}
+
     def absent(self, record: TxtRecord, *, deadline: Deadline) -> bool:
         """Whether no authoritative server has the record, and each has said so."""
         limit = deadline.within(self._timeout)

@@ -12,9 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
-from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
-from urllib3.connection import HTTPSConnection
-from urllib3.util import make_headers
+from requests.utils import get_environ_proxies, select_proxy
 
 from certrotd.dial import (
     RESOLVER,
@@ -29,6 +27,7 @@ from certrotd.dial import (
 from certrotd.errors import NeedsOperator, Transient, one_line
 from certrotd.https.connect import receive, secured, send
 from certrotd.https.http1 import Answer, ContentTooLarge, Exchange, Malformed
+from certrotd.https.proxy import tunnel
 from certrotd.https.stream import Stream
 
 MAX_RESPONSE = 1024 * 1024
@@ -57,9 +56,8 @@ class HttpsClient:
     side in messages, ``cure`` is what to do if that is not trusted; ``limit`` is how many bytes an
     answer may have. With a ``socket_path`` whoever listens there is asked, whatever the host is.
     Connections through a proxy
-    (of the environment: HTTPS_PROXY, NO_PROXY; unless ``direct``) are made by urllib3; what goes
-    over them is our own: a requests session would add the machine's REQUESTS_CA_BUNDLE, ~/.netrc
-    and cookies, and twice the processor time.
+    (of the environment: HTTPS_PROXY, NO_PROXY; unless ``direct``) are tunnels. A requests session
+    would add the machine's REQUESTS_CA_BUNDLE, ~/.netrc and cookies, and twice the processor time.
     """
 
     def __init__(
@@ -73,8 +71,10 @@ class HttpsClient:
         limit: int = MAX_RESPONSE,
         cure: str = "a private CA's root goes into ca_bundle",
         socket_path: Path | None = None,
+        unasked: str = "",
     ) -> None:
         self._context = context
+        self._unasked = unasked
         self._cure = cure
         self._whom = whom
         self._permit = permit
@@ -167,7 +167,7 @@ class HttpsClient:
             self._proxies[host] = found
         proxy = self._proxies[host]
         if proxy is not None and self._context is not None:
-            return _tunnel(proxy, self._context, name, port, timeout.limit.remaining)
+            return tunnel(proxy, self._context, name, port, timeout)
 
         def addresses(of: str) -> list[str]:
             found = look_up(of, port, socket.SOCK_STREAM, deadline=timeout.limit)
@@ -250,6 +250,8 @@ class HttpsClient:
                 hint="either it is no host, or the proxy for it (HTTPS_PROXY, NO_PROXY) is none",
             )
         hint = RESOLVER if isinstance(causes[-1], NotLookedUp) else ""
+        if not sent and self._unasked and get_environ_proxies(f"https://{host}").get("https"):
+            hint = self._unasked
         words = f"{self._whom}{way} did not answer: {_reason(causes)}"
         return Lost(words, sent=sent, hint=hint)
 
@@ -257,42 +259,6 @@ class HttpsClient:
 def _close(connections: dict[str, Any]) -> None:
     for each in connections.values():
         each.close()
-
-
-def _tunnel(proxy: str, context: ssl.SSLContext, host: str, port: int, timeout: float) -> Any:
-    """TLS with the host through a proxy, as urllib3 makes it."""
-    address = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        user, password = get_auth_from_url(address)
-        login = make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
-        manager = urllib3.ProxyManager(address)
-    except urllib3.exceptions.ProxySchemeUnknown:
-        raise
-    except ValueError:  # its words may have the password in them
-        raise NeedsOperator(
-            f"there is no way to {host}: its proxy cannot be read",
-            hint="HTTPS_PROXY is a URL such as http://user:password@proxy.example:3128",
-        ) from None
-    found = manager.proxy
-    assert found is not None
-    connection = HTTPSConnection(
-        str(found.host),
-        found.port,
-        ssl_context=context,
-        timeout=timeout,
-        proxy=found,
-        proxy_config=manager.proxy_config,
-    )
-    connection.set_tunnel(host, port, headers=login, scheme=str(found.scheme))
-    try:
-        connection.connect()
-        sock: Any = connection.sock
-        sock.settimeout(SLICE)
-        sock.suppress_ragged_eofs = False  # as for any other, see secured()
-    except BaseException:
-        connection.close()
-        raise
-    return sock
 
 
 def _reason(causes: list[BaseException]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import certrotd
 from certrotd.clock import Deadline
 from certrotd.errors import Failure
 from certrotd.extras import how_to_install
@@ -143,7 +144,7 @@ class AwsKms:
             connect_timeout=self.seconds,
             read_timeout=self.seconds,
             retries={"total_max_attempts": 1},
-            user_agent_extra="certrotd",
+            user_agent_extra=f"certrotd/{certrotd.__version__}",
         )
         try:
             session = boto3.session.Session(profile_name=self.profile, region_name=self.region)

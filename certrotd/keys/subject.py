@@ -8,17 +8,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from certrotd.clock import Clock
-from certrotd.id import Id
 from certrotd.keys.case import Case
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.rules import decide, explain
 from certrotd.lifecycle import managed
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried
-from certrotd.lifecycle.subject import Fate, Unlimited, Validity
+from certrotd.lifecycle.subject import Fate, OfAttempts, OfManaged, Unlimited, Validity
 from certrotd.lifecycle.view import DISABLED, View
 from certrotd.rotation.flight import Flight
 from certrotd.rotation.step import title
-from certrotd.state.ports import History, Journal
 
 if TYPE_CHECKING:  # what a listing does not need
     from certrotd.errors import Failure
@@ -68,7 +66,7 @@ class Managed(managed.Managed, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyringFound:
+class KeyringFound(OfAttempts):
     """Found, of a keyring; ``decision`` is None where nothing could be found."""
 
     managed: Managed
@@ -83,18 +81,6 @@ class KeyringFound:
     @property
     def case(self) -> Case:
         return Case(self.managed.policy, self.standing, self.attempts, self.now, DAEMON)
-
-    @property
-    def failures(self) -> int:
-        return self.attempts.failures
-
-    @property
-    def failed_at(self) -> datetime | None:
-        return self.attempts.at
-
-    @property
-    def failure(self) -> str:
-        return self.attempts.why
 
     @property
     def condition(self) -> str:
@@ -172,30 +158,14 @@ class KeyringFound:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyringSubject(Unlimited):
+class KeyringSubject(OfManaged, Unlimited):
     """Subject, of a keyring."""
 
     managed: Managed
 
     @property
-    def id(self) -> Id:
-        return self.managed.policy.id
-
-    @property
     def fate(self) -> Fate:
         return Fate("keys", self.id.name)
-
-    @property
-    def names(self) -> Sequence[str]:
-        return ()
-
-    @property
-    def journal(self) -> Journal:
-        return self.managed.journal
-
-    @property
-    def history(self) -> History:
-        return self.managed.history
 
     def look(self, *, now: datetime, thorough: bool = False) -> KeyringFound:
         managed = self.managed

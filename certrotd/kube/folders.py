@@ -49,6 +49,11 @@ class SecretFolder:
             raise Conflict(f"{self.where(name)} was made meanwhile")
         self._put({**there, name: data}, revision)
 
+    def remove(self, name: str) -> None:
+        there, revision = self._found()
+        if name in there:
+            self._put({each: data for each, data in there.items() if each != name}, revision)
+
     def create(self, files: Mapping[str, bytes]) -> None:
         there, revision = self._found()
         if there:

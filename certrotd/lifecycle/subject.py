@@ -18,7 +18,9 @@ from certrotd.lifecycle.gate import Held
 
 if TYPE_CHECKING:
     from certrotd.lifecycle.alert import AlertEvent
+    from certrotd.lifecycle.attempts import Attempts
     from certrotd.lifecycle.details import Consumer, Details
+    from certrotd.lifecycle.managed import Managed
     from certrotd.lifecycle.report import Report
     from certrotd.lifecycle.runner import Runner
     from certrotd.lifecycle.view import View
@@ -204,6 +206,61 @@ class Subject(Protocol):
     def cancel(self, runner: Runner) -> Report:
         """Undo the rotation in flight to its last savepoint."""
         ...
+
+
+class Tries(Protocol):
+    """Who has the attempts at it since the last success."""
+
+    @property
+    def attempts(self) -> Attempts: ...
+
+
+class OfAttempts:
+    """Of a Found: what its ``attempts`` say."""
+
+    __slots__ = ()
+
+    @property
+    def failures(self: Tries) -> int:
+        """As Seen.failures."""
+        return self.attempts.failures
+
+    @property
+    def failed_at(self: Tries) -> datetime | None:
+        """As Seen.failed_at."""
+        return self.attempts.at
+
+    @property
+    def failure(self: Tries) -> str:
+        """As Seen.failure."""
+        return self.attempts.why
+
+
+class OfManaged:
+    """Of a Subject: what the configuration has of it."""
+
+    __slots__ = ()
+    managed: Managed
+
+    @property
+    def id(self) -> Id:
+        """As Subject.id."""
+        return self.managed.policy.id
+
+    @property
+    def names(self) -> Sequence[str]:
+        """As Subject.names."""
+        return ()
+
+    @property
+    def journal(self) -> Journal:
+        """As Subject.journal."""
+        return self.managed.journal
+
+    @property
+    def history(self) -> History:
+        """As Subject.history."""
+        return self.managed.history
 
 
 class Unlimited:

@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from certrotd.id import Id
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried
-from certrotd.lifecycle.subject import Fate, Unlimited, Validity
+from certrotd.lifecycle.subject import Fate, OfAttempts, OfManaged, Unlimited, Validity
 from certrotd.lifecycle.view import DISABLED, View
 from certrotd.managed_keys.policy import Policy, Seen, Standing
 from certrotd.managed_keys.rules import Case, decide, explain
 from certrotd.rotation.flight import Flight
 from certrotd.rotation.step import title
-from certrotd.state.ports import History, Journal
 
 if TYPE_CHECKING:  # what a listing does not need
     from certrotd.errors import Failure
     from certrotd.lifecycle.alert import AlertEvent
+    from certrotd.lifecycle.attempts import Attempts
     from certrotd.lifecycle.details import Consumer, Details
     from certrotd.lifecycle.report import Report
     from certrotd.lifecycle.runner import Runner
@@ -27,7 +26,7 @@ if TYPE_CHECKING:  # what a listing does not need
 
 
 @dataclass(frozen=True, slots=True)
-class ManagedKeyFound:
+class ManagedKeyFound(OfAttempts):
     """Found, of a managed key; ``decision`` is None where nothing could be found."""
 
     policy: Policy
@@ -46,16 +45,8 @@ class ManagedKeyFound:
         return self.standing.of(self.policy)
 
     @property
-    def failures(self) -> int:
-        return self.standing.attempts.failures
-
-    @property
-    def failed_at(self) -> datetime | None:
-        return self.standing.attempts.at
-
-    @property
-    def failure(self) -> str:
-        return self.standing.attempts.why
+    def attempts(self) -> Attempts:
+        return self.standing.attempts
 
     @property
     def condition(self) -> str:
@@ -128,30 +119,14 @@ class ManagedKeyFound:
 
 
 @dataclass(frozen=True, slots=True)
-class ManagedKeySubject(Unlimited):
+class ManagedKeySubject(OfManaged, Unlimited):
     """Subject, of a managed key."""
 
     managed: Managed
 
     @property
-    def id(self) -> Id:
-        return self.managed.policy.id
-
-    @property
     def fate(self) -> Fate:
         return Fate(self.managed.policy.place, self.id.name)
-
-    @property
-    def names(self) -> Sequence[str]:
-        return ()
-
-    @property
-    def journal(self) -> Journal:
-        return self.managed.journal
-
-    @property
-    def history(self) -> History:
-        return self.managed.history
 
     def look(self, *, now: datetime, thorough: bool = False) -> ManagedKeyFound:
         """What its check saw last; never asks the service."""

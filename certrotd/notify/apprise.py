@@ -23,17 +23,16 @@ from certrotd.process import environment, run
 
 CHILD = Path(__file__).with_name("apprise_child.py")
 MAX_URL = 8192
-_PASSED = (
-    *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
-)
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+_ROOTS = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 _TYPES = {"warning": "warning", "error": "failure"}
 
 
 class Apprise:
     """Sends each message to every URL; the URLs are read at every try, so that they may change."""
 
-    def __init__(self, name: str, urls: Sequence[Reference]) -> None:
+    def __init__(self, name: str, urls: Sequence[Reference], *, proxy: bool = False) -> None:
+        self._passed = (*_ROOTS, *_PROXIES) if proxy else _ROOTS
         self._what = f"notification {name}"
         self._urls = tuple(urls)
         self._message = ""
@@ -62,7 +61,7 @@ class Apprise:
             "seconds": max(1.0, deadline.remaining),
             "urls": len(urls),
         }
-        variables = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        variables = {name: os.environ[name] for name in self._passed if name in os.environ}
         variables |= {f"CERTROTD_URL_{index}": url for index, url in enumerate(urls)}
         variables["CERTROTD_MESSAGE"] = json.dumps(told)
         # -P: the folder of the program is not where modules come from, nor is any other
@@ -101,4 +100,4 @@ def _outcome(line: bytes) -> str | None:
 
 def build(entry: AppriseEntry, context: Context) -> Apprise:
     """The notifier of a configuration entry."""
-    return Apprise(context.name, entry.urls)
+    return Apprise(context.name, entry.urls, proxy=entry.use_proxy)

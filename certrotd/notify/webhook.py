@@ -26,7 +26,15 @@ from certrotd.notify.message import Message
 class Webhook:
     """Posts each message to one URL; the secret is read at every try, so that it may change."""
 
-    def __init__(self, name: str, url: str, secret: Reference, ca_bundle: Path | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        secret: Reference,
+        ca_bundle: Path | None,
+        *,
+        proxy: bool = False,
+    ) -> None:
         self._what = f"notification {name}"
         self._secret = secret
         self._asked = Asked(
@@ -35,6 +43,7 @@ class Webhook:
             ca_bundle,
             f"{self._what}: ca_bundle",
             "it is the receiver's root",
+            proxy=proxy,
         )
 
     def send(self, message: Message, *, deadline: Deadline) -> None:
@@ -90,4 +99,4 @@ def signature(key: bytes, identifier: str, seconds: int, body: bytes) -> str:
 
 def build(entry: WebhookEntry, context: Context) -> Webhook:
     """The notifier of a configuration entry."""
-    return Webhook(context.name, entry.url, entry.secret, entry.ca_bundle)
+    return Webhook(context.name, entry.url, entry.secret, entry.ca_bundle, proxy=entry.use_proxy)

@@ -25,6 +25,7 @@ class Meta:
     ``asked`` are the names that were ordered, empty if that is not known; ``terms`` what was
     asked of the issuer besides, as Policy.terms; ``missed`` the chain that was not offered;
     ``instead`` why the first CA of the list has not issued it, empty if it has.
+    ``request`` is what the request was, as pki.request.digest, where the key is elsewhere.
     """
 
     created: datetime
@@ -37,6 +38,7 @@ class Meta:
     terms: str = ""
     missed: Missed | None = None
     instead: str = ""
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,24 +11,50 @@ from certrotd.errors import Failure, NeedsOperator
 NOT_OFFERED = "is not offered"
 
 
+DNS_01, DNS_ACCOUNT_01, DNS_PERSIST_01 = "dns-01", "dns-account-01", "dns-persist-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Persistent:
+    """What a TXT record says that stays (dns-persist-01, draft-ietf-acme-dns-persist).
+
+    It authorizes the ``account``, by its URL, at a CA that goes by one of the domain names
+    ``issuers``; the domain's subdomains and wildcard, too, if it is a ``wildcard`` record.
+    """
+
+    issuers: tuple[str, ...]
+    account: str
+    wildcard: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A TXT record the CA wants to see (dns-01, RFC 8555 §8.4).
+    """A TXT record the CA wants to see.
 
-    ``name`` is ``_acme-challenge.`` and the name to prove, lower case, without a trailing dot;
-    ``value`` is the unpadded base64url of the SHA-256 of the key authorization. A wildcard and
-    its parent give two challenges of one name. ``key_authorization`` is that itself, or empty where
-    it does not matter.
+    ``name`` ends with the name to prove, lower case, without a trailing dot: ``_acme-challenge.``
+    is before it (dns-01, RFC 8555 §8.4), or a label of the account's and that
+    (dns-account-01, draft-ietf-acme-dns-account-label), or ``_validation-persist.``. ``value`` is
+    the unpadded base64url of the SHA-256 of the key authorization. A wildcard and its parent give
+    two challenges of one name. ``key_authorization`` is that itself, or empty where it does not
+    matter. ``persistent``: the record is for its owner to set once, with what it says; ``value`` is
+    the shortest that does.
     """
 
     name: str
     value: str
     key_authorization: str = ""
+    persistent: Persistent | None = None
+
+    @property
+    def proves(self) -> str:
+        """The name that the record is for."""
+        labels = self.name.split(".")
+        return ".".join(labels[sum(label.startswith("_") for label in labels) :])
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """The chain that was ``wanted``, by the common name at its top, and those ``offered``."""
+    """The chain that was ``wanted``, by a name or a fingerprint, and those ``offered``."""
 
     wanted: str
     offered: tuple[str, ...]

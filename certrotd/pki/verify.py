@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from certrotd.errors import InvalidInput
 from certrotd.pki.facts import facts_of, fingerprint
-from certrotd.pki.keys import PrivateKey, spki
+from certrotd.pki.keys import spki
 from certrotd.pki.path import ChainBroken, verify_path, weakness
+from certrotd.pki.request import Holder
 
 CLOCK_SKEW = timedelta(minutes=5)
 
@@ -41,7 +42,7 @@ class KeyTooWeak(InvalidInput):
 
 
 def verify(
-    key: PrivateKey, chain: Sequence[x509.Certificate], names: Sequence[str], *, now: datetime
+    key: Holder, chain: Sequence[x509.Certificate], names: Sequence[str], *, now: datetime
 ) -> None:
     """Check an issued bundle: ``chain`` is leaf first, ``names`` the canonical names asked for.
 
@@ -57,11 +58,12 @@ def verify(
     verify_path(chain)
 
 
-def verify_key(key: PrivateKey, leaf: x509.Certificate) -> None:
-    """The private key is the one the certificate is for."""
+def verify_key(key: Holder, leaf: x509.Certificate) -> None:
+    """The private key, or that of a request, is the one the certificate is for."""
     if spki(key.public_key()) != spki(leaf.public_key()):
+        of = " of the request" if isinstance(key, x509.CertificateSigningRequest) else ""
         raise KeyMismatch(
-            f"the private key does not belong to certificate {fingerprint(leaf)[:16]}",
+            f"the private key{of} does not belong to certificate {fingerprint(leaf)[:16]}",
             hint="the key was replaced or the certificate is another order's",
         )
 

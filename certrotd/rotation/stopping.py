@@ -16,8 +16,9 @@ class StoppableTimeout(Timeout):
     a record of which nobody knows whether it was published.
     """
 
-    def __init__(self, limit: Deadline) -> None:
+    def __init__(self, limit: Deadline, grace: float = GRACE) -> None:
         super().__init__(limit)
+        self._grace = grace
         self._last: Deadline | None = None
 
     def begin(self) -> None:
@@ -28,7 +29,7 @@ class StoppableTimeout(Timeout):
     def check(self) -> None:
         """Raises TimeoutError when the time is over, Stopped when it is for that reason."""
         if self._last is None and self.limit.clock.stopping():
-            self._last = Deadline(self.limit.clock, GRACE)
+            self._last = Deadline(self.limit.clock, self._grace)
         if self._last is not None and self._last.passed:
             raise Stopped("the process was told to stop")
         super().check()

@@ -12,23 +12,33 @@ posix-rename@openssh.com can, and its fsync@openssh.com syncs files, of director
 
 from __future__ import annotations
 
-import hashlib
 import re
 import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.ssh.files import (
+    MAX_FILE,
+    NewFile,
+    Stamp,
+    absent,
+    kind_of,
+    make_directory,
+    sha256,
+    stamp_of,
+    status_of,
+    write_file,
+)
 from certrotd.ssh.session import Ended, Session
 
 if TYPE_CHECKING:
-    from asyncssh import SFTPAttrs, SFTPClient, SFTPError
+    from asyncssh import SFTPClient, SFTPError
 
 LIVE, GENERATIONS, TEMPORARY = "live", "generations", ".certrotd-tmp"
-MAX_FILE = 1024 * 1024
 MAX_ENTRIES = 10_000
 """A directory with more than that is not one of certrotd's."""
 _FOLDER = re.compile(r"[0-9]{6,20}-[0-9a-f]{16}", re.ASCII)
@@ -37,25 +47,12 @@ _READ_ONLY = 1  # ST_RDONLY of statvfs@openssh.com
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class NewFile:
-    """A file to deliver; of the ``owner`` and ``group`` (numbers), None is the account's own."""
-
-    name: str
-    data: bytes = field(repr=False)
-    mode: int
-    owner: int | None = None
-    group: int | None = None
-
-
 @dataclass(frozen=True, slots=True)
-class Stamp:
-    """What a file is: the SHA-256 of its content in hex, its permission bits, owner and group."""
+class Uploaded:
+    """What the files are there, by name, and whether all of them were synced."""
 
-    sha256: str
-    mode: int
-    uid: int
-    gid: int
+    stamps: Mapping[str, Stamp]
+    synced: bool
 
 
 def is_folder(name: str) -> bool:
@@ -87,11 +84,11 @@ class RemoteFolder:
         """Whether a delivery could be written here, but for the room; sweeps what a crash left."""
         self._do(f"look at {self._directory}", self._check)
 
-    def upload(self, name: str, files: Sequence[NewFile]) -> bool:
+    def upload(self, name: str, files: Sequence[NewFile]) -> Uploaded:
         """Have a folder of that name with these files, whole and read back.
 
-        Whether all of it was synced there, which not every server can. A folder that is there and
-        whole stays; a damaged one is replaced, unless it is live: then NeedsOperator is raised.
+        A folder that is there and whole stays; a damaged one is replaced, unless it is live: then
+        NeedsOperator is raised. Not every server can sync.
         """
         return self._do(f"write {self._generations / name}", lambda s: self._upload(s, name, files))
 
@@ -100,22 +97,13 @@ class RemoteFolder:
         path = self._generations / name
         return self._do(f"read {path}", lambda sftp: self._different(sftp, path, wanted))
 
-    def stamps(self, name: str, files: Sequence[str]) -> dict[str, Stamp]:
-        """What the files of a folder are now."""
-        path = self._generations / name
-
-        async def read(sftp: SFTPClient) -> dict[str, Stamp]:
-            return {each: await _stamp(sftp, path / each) for each in files}
-
-        return self._do(f"read {path}", read)
-
     def switch(self, name: str) -> None:
         """Have ``live`` lead to that folder, by one rename."""
         self._do(f"point {self._live} at {name}", lambda sftp: self._switch(sftp, name))
 
     def unlink(self) -> None:
         """Take ``live`` away; it need not be there."""
-        self._do(f"remove {self._live}", lambda sftp: _absent(sftp.remove(str(self._live))))
+        self._do(f"remove {self._live}", lambda sftp: absent(sftp.remove(str(self._live))))
 
     def discard(self, name: str) -> None:
         """Remove a folder, whole or half written, unless ``live`` leads to it."""
@@ -127,33 +115,40 @@ class RemoteFolder:
 
         self._do(f"remove {self._generations / name}", remove)
 
-    def prune(self, keep: int, spare: Sequence[str]) -> None:
-        """Remove folders but the newest ``keep`` before the live one, and ``spare``."""
+    def prune(self, keep: int, spare: str) -> str:
+        """Remove surplus() folders; which stay and why, in words, or nothing if none does."""
 
-        async def prune(sftp: SFTPClient) -> None:
-            live = await self._read_live(sftp)
-            names = sorted(each for each in await self._names(sftp) if is_folder(each))
-            earlier = [each for each in names if each not in (live, *spare)]
-            for each in earlier[: max(0, len(earlier) - keep)]:
-                await self._remove(sftp, self._generations / each)
+        async def prune(sftp: SFTPClient) -> str:
+            left = []
+            for each in await self._surplus(sftp, keep, spare):
+                try:
+                    await self._remove(sftp, self._generations / each)
+                except Failure as failure:
+                    left.append(str(failure))
             await self._sweep(sftp)
+            return "; ".join(left)
 
-        self._do(f"remove old folders of {self._generations}", prune)
+        return self._do(f"remove old folders of {self._generations}", prune)
+
+    def surplus(self, keep: int, spare: str) -> list[str]:
+        """The folders but the newest ``keep`` before the live one, and ``spare``."""
+        what = f"list {self._generations}"
+        return self._do(what, lambda sftp: self._surplus(sftp, keep, spare))
 
     def _do(self, what: str, act: Callable[[SFTPClient], Awaitable[T]]) -> T:
-        async def explained(sftp: SFTPClient) -> T:
-            import asyncssh
+        return self.session.sftp(what, lambda sftp: self._explained(sftp, what, act(sftp)))
 
-            try:
-                return await act(sftp)
-            except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection):
-                raise
-            except asyncssh.SFTPError as error:
-                raise await self._failure(sftp, what, error) from None
-            except (UnicodeError, OverflowError):
-                raise NeedsOperator(f"{self}: to {what} failed: it answers nonsense") from None
+    async def _explained(self, sftp: SFTPClient, what: str, act: Awaitable[T]) -> T:
+        import asyncssh
 
-        return self.session.sftp(what, explained)
+        try:
+            return await act
+        except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection):
+            raise
+        except asyncssh.SFTPError as error:
+            raise await self._failure(sftp, what, error) from None
+        except (UnicodeError, OverflowError):
+            raise NeedsOperator(f"{self}: to {what} failed: it answers nonsense") from None
 
     async def _failure(self, sftp: SFTPClient, what: str, error: SFTPError) -> Failure:
         import asyncssh
@@ -177,10 +172,10 @@ class RemoteFolder:
         return Transient(f"{words}: {error.reason}")
 
     async def _read_live(self, sftp: SFTPClient) -> str | None:
-        attrs = await _status(sftp, self._live)
+        attrs = await status_of(sftp, self._live)
         if attrs is None:
             return None
-        if _kind(attrs) != stat.S_IFLNK:
+        if kind_of(attrs) != stat.S_IFLNK:
             raise NeedsOperator(
                 f"{self._live} of {self.session} is no symbolic link",
                 hint="move it away: certrotd makes its own",
@@ -197,8 +192,8 @@ class RemoteFolder:
     async def _check(self, sftp: SFTPClient) -> None:
         await self._guard(sftp, self._directory)
         await self._read_live(sftp)
-        if await _status(sftp, self._generations) is None:
-            await _directory(sftp, self._generations)
+        if await status_of(sftp, self._generations) is None:
+            await make_directory(sftp, self._generations)
         await self._guard(sftp, self._generations)
         await self._sweep(sftp)
 
@@ -207,8 +202,8 @@ class RemoteFolder:
 
         The directory has to be root's, or of the account that is ``mine``, where that is known.
         """
-        attrs = await _status(sftp, path)
-        if attrs is None or _kind(attrs) != stat.S_IFDIR:
+        attrs = await status_of(sftp, path)
+        if attrs is None or kind_of(attrs) != stat.S_IFDIR:
             raise NeedsOperator(f"{path} of {self.session} is no directory", hint="create it there")
         if (attrs.permissions or 0) & 0o022:
             raise NeedsOperator(
@@ -220,11 +215,17 @@ class RemoteFolder:
                 hint="give it to the account that certrotd logs in as, or to root",
             )
 
-    async def _upload(self, sftp: SFTPClient, name: str, files: Sequence[NewFile]) -> bool:
+    async def _surplus(self, sftp: SFTPClient, keep: int, spare: str) -> list[str]:
+        live = await self._read_live(sftp)
+        names = sorted(each for each in await self._names(sftp) if is_folder(each))
+        earlier = [each for each in names if each not in (live, spare)]
+        return earlier[: max(0, len(earlier) - keep)]
+
+    async def _upload(self, sftp: SFTPClient, name: str, files: Sequence[NewFile]) -> Uploaded:
         path, staging = self._generations / name, self._staging(name)
-        if await _status(sftp, path) is not None:
-            if await self._whole(sftp, path, files):
-                return True
+        if await status_of(sftp, path) is not None:
+            if found := await self._whole(sftp, path, files):
+                return Uploaded(found, synced=True)
             if await self._read_live(sftp) == name:
                 raise NeedsOperator(
                     f"{path} of {self.session} is live, is not as it was delivered, and is not to "
@@ -233,40 +234,44 @@ class RemoteFolder:
                 )
             await self._remove(sftp, path)
         await self._remove(sftp, staging)
-        await _directory(sftp, staging, mode=0o700)
-        made = await _status(sftp, staging)
+        await make_directory(sftp, staging, mode=0o700)
+        made = await status_of(sftp, staging)
         mine = made.uid if made and made.uid is not None else 0
         for above in (self._directory, self._generations):
             await self._guard(sftp, above, mine)
         synced = True
         for each in files:
-            synced &= await _write(sftp, staging / each.name, each)
-        if not await self._whole(sftp, staging, files):
+            synced &= await write_file(sftp, staging / each.name, each)
+        if not (found := await self._whole(sftp, staging, files)):
             raise Transient(f"{self.session}: what was written to {staging} is not what is there")
         await sftp.chmod(str(staging), 0o755)
         await sftp.posix_rename(str(staging), str(path))
-        return synced
+        return Uploaded(found, synced)
 
-    async def _whole(self, sftp: SFTPClient, path: PurePosixPath, files: Sequence[NewFile]) -> bool:
-        wanted = {each.name: each for each in files}
-        for name, each in wanted.items():
+    async def _whole(
+        self, sftp: SFTPClient, path: PurePosixPath, files: Sequence[NewFile]
+    ) -> dict[str, Stamp] | None:
+        """What the files are there; None if any is not as it is to be."""
+        stamps = {}
+        for each in files:
             try:
-                found = await _stamp(sftp, path / name)
+                found = await stamp_of(sftp, path / each.name)
             except NeedsOperator:
-                return False
-            if found.sha256 != _sha256(each.data) or found.mode != each.mode:
-                return False
+                return None
+            if found.sha256 != sha256(each.data) or found.mode != each.mode:
+                return None
             owner, group = each.owner, each.group
             if owner not in (None, found.uid) or group not in (None, found.gid):
-                return False
-        return True
+                return None
+            stamps[each.name] = found
+        return stamps
 
     async def _different(
         self, sftp: SFTPClient, path: PurePosixPath, wanted: Mapping[str, Stamp]
     ) -> str | None:
         for name, stamp in wanted.items():
             try:
-                found = await _stamp(sftp, path / name)
+                found = await stamp_of(sftp, path / name)
             except NeedsOperator as wrong:
                 return wrong.message
             if found.sha256 != stamp.sha256:
@@ -278,7 +283,7 @@ class RemoteFolder:
     async def _switch(self, sftp: SFTPClient, name: str) -> None:
         temporary, target = self._directory / f".{LIVE}{TEMPORARY}", f"{GENERATIONS}/{name}"
         await self._read_live(sftp)  # what is not ours is not replaced
-        await _absent(sftp.remove(str(temporary)))
+        await absent(sftp.remove(str(temporary)))
         await sftp.symlink(target, str(temporary))
         if (made := str(await sftp.readlink(str(temporary)))) != target:
             raise NeedsOperator(f"{self.session} makes links another way round: {made[:200]!r}")
@@ -287,7 +292,7 @@ class RemoteFolder:
             raise Transient(f"{self._live} of {self.session} leads to {found}, not to {name}")
 
     async def _sweep(self, sftp: SFTPClient) -> None:
-        await _absent(sftp.remove(str(self._directory / f".{LIVE}{TEMPORARY}")))
+        await absent(sftp.remove(str(self._directory / f".{LIVE}{TEMPORARY}")))
         for name in await self._names(sftp):
             if name.endswith(TEMPORARY) and is_folder(name[1 : -len(TEMPORARY)]):
                 await self._remove(sftp, self._generations / name)
@@ -304,90 +309,31 @@ class RemoteFolder:
         return [each for each in names if each not in (".", "..")]
 
     async def _remove(self, sftp: SFTPClient, path: PurePosixPath) -> None:
-        """Remove a folder and the files in it, links never followed; it need not be there."""
-        attrs = await _status(sftp, path)
+        """Remove a folder and the files in it, links never followed; it need not be there.
+
+        What cannot be removed keeps nothing else of it: the key goes. That is raised at the end.
+        """
+        attrs = await status_of(sftp, path)
         if attrs is None:
             return
-        if _kind(attrs) != stat.S_IFDIR:
-            await _absent(sftp.remove(str(path)))
+        if kind_of(attrs) != stat.S_IFDIR:
+            await absent(sftp.remove(str(path)))
             return
+        wrong: Failure | None = None
         for name in await self._listed(sftp, path):
             if not _PLAIN.fullmatch(name):
-                raise NeedsOperator(f"{path} of {self.session} has {name[:100]!r} in it")
-            await _absent(sftp.remove(str(path / name)))
-        await _absent(sftp.rmdir(str(path)))
+                words = f"{path} of {self.session} has {name[:100]!r} in it"
+                wrong = NeedsOperator(words, hint="remove it there")
+                continue
+            try:
+                removal = absent(sftp.remove(str(path / name)))
+                await self._explained(sftp, f"remove {path / name}", removal)
+            except Failure as failure:
+                wrong = failure
+        if wrong is not None:
+            raise wrong
+        removal = absent(sftp.rmdir(str(path)))
+        await self._explained(sftp, f"remove {path}", removal)
 
     def _staging(self, name: str) -> PurePosixPath:
         return self._generations / f".{name}{TEMPORARY}"
-
-
-async def _write(sftp: SFTPClient, path: PurePosixPath, file: NewFile) -> bool:
-    """Write a new file, private from its first byte; whether it was synced."""
-    import asyncssh
-
-    private = asyncssh.SFTPAttrs(permissions=0o600)
-    async with sftp.open(str(path), "xb", attrs=private) as handle:
-        await handle.chmod(0o600)
-        await handle.write(file.data)
-        if file.owner is not None or file.group is not None:
-            made = await handle.stat()
-            uid = made.uid if file.owner is None else file.owner
-            gid = made.gid if file.group is None else file.group
-            await handle.setstat(asyncssh.SFTPAttrs(uid=uid, gid=gid))
-        await handle.chmod(file.mode)
-        try:
-            await handle.fsync()
-        except asyncssh.SFTPOpUnsupported:
-            return False
-    return True
-
-
-async def _stamp(sftp: SFTPClient, path: PurePosixPath) -> Stamp:
-    """What a regular file is; NeedsOperator for anything else, or one that is too large."""
-    attrs = await _status(sftp, path)
-    if attrs is None:
-        raise NeedsOperator(f"{path.name} is gone")
-    if _kind(attrs) != stat.S_IFREG:
-        raise NeedsOperator(f"{path.name} is not a regular file")
-    async with sftp.open(str(path), "rb") as handle:
-        data, at = bytearray(), 0
-        while part := cast("bytes", await handle.read(64 * 1024, at)):
-            data += part
-            at += len(part)
-            if at > MAX_FILE:
-                raise NeedsOperator(f"{path.name} is larger than {MAX_FILE >> 20} MiB")
-    mode = stat.S_IMODE(attrs.permissions or 0)
-    return Stamp(_sha256(bytes(data)), mode, attrs.uid or 0, attrs.gid or 0)
-
-
-async def _status(sftp: SFTPClient, path: PurePosixPath) -> SFTPAttrs | None:
-    import asyncssh
-
-    try:
-        return await sftp.lstat(str(path))
-    except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
-        return None
-
-
-async def _directory(sftp: SFTPClient, path: PurePosixPath, *, mode: int = 0o755) -> None:
-    """Make a directory, whatever the umask there."""
-    import asyncssh
-
-    await sftp.mkdir(str(path), asyncssh.SFTPAttrs(permissions=0o700))
-    if mode != 0o700:
-        await sftp.chmod(str(path), mode)
-
-
-async def _absent(removal: Awaitable[None]) -> None:
-    import asyncssh
-
-    with suppress(asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
-        await removal
-
-
-def _kind(attrs: SFTPAttrs) -> int:
-    return stat.S_IFMT(attrs.permissions or 0)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

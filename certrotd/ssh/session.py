@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import logging
+import os
 import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from certrotd.clock import Deadline, SystemClock
+from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.hosts import HostEntry
-from certrotd.dial import Timeout, connect
+from certrotd.dial import connect
 from certrotd.errors import Failure, NeedsOperator, Transient, printable
 from certrotd.extras import how_to_install
 from certrotd.files.reading import read_file
+from certrotd.rotation.outcome import Stopped
+from certrotd.rotation.stopping import StoppableTimeout
 from certrotd.ssh.metered import Metered, SentTooMuch
 
 if TYPE_CHECKING:
@@ -26,6 +30,9 @@ MAX_OUTPUT = 64 * 1024
 """So many bytes of a program's output are kept, of its end."""
 MAX_KNOWN_HOSTS = 4 * 1024 * 1024
 GRACE = 5.0
+STOP_GRACE = 10.0
+"""So many seconds an act there goes on once the process is told to stop."""
+_LOOK = 0.2
 _STUMBLES = (EOFError, ValueError, LookupError, AssertionError)
 """What the library may raise of noise."""
 T = TypeVar("T")
@@ -52,12 +59,14 @@ class Ended:
 class Session:
     """The connection to one host, made when it is first used, and again after it broke.
 
-    ``name`` is that of the host in the configuration. Of one thread at a time.
+    ``name`` is that of the host in the configuration. Of one thread at a time. Once the process is
+    told to stop, by ``clock``, each act raises Stopped after a few seconds.
     """
 
-    def __init__(self, name: str, entry: HostEntry) -> None:
+    def __init__(self, name: str, entry: HostEntry, clock: Clock | None = None) -> None:
         self.name = name
         self._entry = entry
+        self._clock = clock or SystemClock()
         self._seconds = entry.timeout.total_seconds()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: tuple[SSHClientConnection, SFTPClient] | None = None
@@ -83,8 +92,8 @@ class Session:
         """Run a program there, within so many seconds; it is given no input.
 
         SSH hands one text to the account's shell, so each word is quoted for it. Raises Transient
-        at the end of the time, where the connection ends, too, and the program with it if it reads
-        or writes.
+        at the end of the time, and Stopped; the connection ends then, too, and the program with it
+        if it reads or writes.
         """
         text = shlex.join(argv)
 
@@ -126,11 +135,15 @@ class Session:
         try:
             # asyncssh may take its time to let go of what is cancelled
             whole = seconds + self._seconds + GRACE
-            return self._loop.run_until_complete(asyncio.wait_for(act(), whole))
+            limit = StoppableTimeout(Deadline(self._clock, whole), STOP_GRACE)
+            return self._loop.run_until_complete(_bounded(act(), limit))
         except TimeoutError as late:
             self.close()
             why = str(late) or f"to {what} took longer than {seconds:g}s"
             raise Transient(f"{self}: {why}") from None
+        except Stopped:
+            self.close()
+            raise
         except Failure:
             raise
         except (asyncssh.Error, OSError, *_STUMBLES) as error:
@@ -213,7 +226,7 @@ class Session:
 
     def _reach(self) -> Metered:
         address = self._entry.address
-        limit = Timeout(Deadline(SystemClock(), self._seconds))
+        limit = StoppableTimeout(Deadline(self._clock, self._seconds))
         try:
             return Metered.of(connect(address.host, address.port, timeout=limit))
         except OSError as error:
@@ -266,6 +279,23 @@ def library() -> None:
         ) from None
     # its lines at INFO tell each command
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        # an account without an entry: asyncssh will not be without a name, and uses none of it here
+        os.environ["LOGNAME"] = str(os.geteuid())
+        os.environ.setdefault("HOME", "/")
+
+
+async def _bounded(act: Awaitable[T], limit: StoppableTimeout) -> T:
+    """What it gives; raises as StoppableTimeout.check(), and it is cancelled then."""
+    task = asyncio.ensure_future(act)
+    try:
+        while not (await asyncio.wait([task], timeout=_LOOK))[0]:
+            limit.check()
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _known_hosts(entry: HostEntry) -> SSHKnownHosts:

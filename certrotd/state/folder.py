@@ -16,6 +16,7 @@ from certrotd.files.writing import (
     create_file,
     create_files,
     make_directory,
+    remove_file,
     remove_tree,
     rename,
     write_file,
@@ -72,6 +73,9 @@ class FileFolder:
             if trouble.errno != errno.EEXIST:
                 raise
             raise Conflict(f"{self.where(name)} was made meanwhile") from None
+
+    def remove(self, name: str) -> None:
+        remove_file(self._path / name)
 
     def create(self, files: Mapping[str, bytes]) -> None:
         make_directory(self._path.parent, mode=0o700)

@@ -186,6 +186,10 @@ class Folder(Protocol):
         """
         ...
 
+    def remove(self, name: str) -> None:
+        """Take one file away, durably; one that is not there is fine. Raises DiskTrouble."""
+        ...
+
     def create(self, files: Mapping[str, bytes]) -> None:
         """Put all of these, durably, or none, where there are no files; raises DiskTrouble."""
         ...

@@ -13,23 +13,26 @@ from certrotd.pki.facts import parse_certificates
 from certrotd.pki.foreign import foreign
 from certrotd.pki.keys import load, spki, to_pem
 from certrotd.pki.path import ChainBroken, verify_links
+from certrotd.pki.request import is_request
 
 
 def files_of(key: bytes, chain: bytes) -> dict[str, bytes]:
     """PEM texts by shape: privkey, cert, chain, fullchain, and combined (key first, HAProxy's).
 
     ``chain`` is PEM, leaf first. A key in DER or with something beside it comes out as PEM alone.
+    Of a request in the place of the key: that as request, and nothing that would hold a key.
     """
     certificates = parse_certificates(chain, what="the chain")
     blocks = [_pem(certificate) for certificate in certificates]
-    private = _key_alone(key)
-    return {
-        "privkey": private,
+    public = {
         "cert": blocks[0],
         "chain": b"".join(blocks[1:]),
         "fullchain": b"".join(blocks),
-        "combined": private + b"".join(blocks),
     }
+    if is_request(key):
+        return {"request": key, **public}
+    private = _key_alone(key)
+    return {"privkey": private, **public, "combined": private + public["fullchain"]}
 
 
 def to_pkcs12(

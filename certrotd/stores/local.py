@@ -4,6 +4,7 @@
 
     STORE/NAME/live -> generations/000007
     STORE/NAME/generations/000007/{privkey,cert,chain,fullchain,combined}.pem, meta.json
+        (request.pem instead of privkey.pem and combined.pem, where the key is elsewhere)
     STORE/NAME/state.json, and state.json.unreadable-TIME if it was damaged
 """
 
@@ -39,6 +40,7 @@ from certrotd.stores.digest import digested
 from certrotd.stores.exposure import exposures
 from certrotd.stores.reading import (
     NUMBER,
+    REQUEST,
     STATE,
     Recorded,
     content,
@@ -143,10 +145,14 @@ class LocalStore:
         if not _is_directory(staging):
             _remove(staging)
             make_directory(staging, mode=0o755)
-        create_files(staging, [("privkey.pem", pem, 0o600)], sync=True)
+        from certrotd.pki.request import is_request
+
+        file = (REQUEST, pem, 0o644) if is_request(pem) else ("privkey.pem", pem, 0o600)
+        create_files(staging, [file], sync=True)
 
     def staged_key(self, name: str, generation: int) -> bytes | None:
-        return self._staged(name, generation, "privkey.pem")
+        staged = (self._staged(name, generation, file) for file in ("privkey.pem", REQUEST))
+        return next((each for each in staged if each is not None), None)
 
     def stage_chain(self, name: str, generation: int, pem: bytes) -> None:
         """Keep the issued chain durably: it cannot be had a second time."""
@@ -161,7 +167,7 @@ class LocalStore:
     def seal(self, name: str, generation: int, meta: Meta) -> None:
         """As Store.seal; raises KeyMismatch, for what is remembered here is believed ever after."""
         from certrotd.pki.facts import facts_of, parse_certificates
-        from certrotd.pki.keys import load
+        from certrotd.pki.request import holder_of
         from certrotd.pki.verify import verify_key
         from certrotd.stores.bundle import files_of
 
@@ -170,19 +176,16 @@ class LocalStore:
         if key is None or chain is None:
             raise NeedsOperator(f"{staging} is incomplete: the key or the chain is missing")
         leaf = parse_certificates(chain, what="the staged chain")[0]
-        verify_key(load(key, what="the staged key"), leaf)
+        verify_key(holder_of(key, what="the staged key"), leaf)
         shapes = files_of(key, chain)
         # replaced whole, and only if need be: until the generation is sealed, these are all there
         # is of a certificate that was paid for with an order
-        if shapes["privkey"] != key:
+        if shapes.get("privkey", key) != key:
             write_file(staging / "privkey.pem", shapes["privkey"], mode=0o600)
         if shapes["fullchain"] != chain:
             write_file(staging / "fullchain.pem", shapes["fullchain"], mode=0o644)
-        files = [
-            ("cert.pem", shapes["cert"], 0o644),
-            ("chain.pem", shapes["chain"], 0o644),
-            ("combined.pem", shapes["combined"], 0o600),
-        ]
+        others = [each for each in ("cert", "chain", "combined") if each in shapes]
+        files = [(f"{each}.pem", shapes[each], _mode(f"{each}.pem")) for each in others]
         create_files(staging, files, sync=False)
         named = {f"{shape}.pem": data for shape, data in shapes.items()}
         described = _described(staging, generation, meta, facts_of(leaf), named)
@@ -196,7 +199,11 @@ class LocalStore:
         if facts is None or meta is None or pair is None:
             raise NeedsOperator(f"{folder} cannot be used: {found.generation.broken}")
         with explained(f"read {folder}"):
-            if not found.wrong and recorded and recorded.stamps == stamps_in(str(folder)):
+            if (
+                not found.wrong
+                and recorded
+                and recorded.stamps == stamps_in(str(folder), recorded.files)
+            ):
                 return
         from certrotd.stores.wholeness import files_of
 
@@ -205,8 +212,7 @@ class LocalStore:
             if _is_directory(folder / file):
                 raise NeedsOperator(f"{folder / file} is a directory", hint="move it away")
             if file in files:
-                mode = 0o600 if file in _PRIVATE else 0o644
-                write_file(folder / file, files[file], mode=mode)
+                write_file(folder / file, files[file], mode=_mode(file))
         described = _described(folder, generation, meta, facts, files)
         write_file(folder / "meta.json", described, mode=0o644)
 
@@ -330,8 +336,12 @@ def _described(
 ) -> bytes:
     """The meta.json of a generation whose other files are in ``folder`` now."""
     with explained(f"read {folder}"):
-        stamps = stamps_in(str(folder))
+        stamps = stamps_in(str(folder), list(files))
     return digested(document(number, meta, facts, files, stamps))
+
+
+def _mode(file: str) -> int:
+    return 0o600 if file in _PRIVATE else 0o644
 
 
 def _is_directory(path: Path) -> bool:

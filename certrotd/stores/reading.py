@@ -22,6 +22,9 @@ LIMIT = 4 * 1024 * 1024
 STATE = "state.json"
 NUMBER = re.compile(r"[0-9]{6}|[1-9][0-9]{6,11}")
 FILES = ("privkey.pem", "fullchain.pem", "combined.pem", "cert.pem", "chain.pem")
+REQUEST = "request.pem"
+KEYLESS = (REQUEST, "fullchain.pem", "cert.pem", "chain.pem")
+"""The files of a generation whose key is elsewhere."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # nonblocking, so that a pipe in the place of a file is not waited for
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -50,6 +53,11 @@ class Recorded:
     digests: Mapping[str, str]
     stamps: Mapping[str, Sequence[int]]
 
+    @property
+    def files(self) -> Sequence[str]:
+        """The files that it has."""
+        return KEYLESS if REQUEST in self.digests else FILES
+
 
 def generation_in(base: str, number: int, *, thorough: bool = False) -> Generation:
     """A generation of the certificate whose directory is ``base``, or why it is broken.
@@ -69,7 +77,7 @@ def generation_in(base: str, number: int, *, thorough: bool = False) -> Generati
     recorded = None
     try:
         recorded = _recorded("meta.json", handle)
-        if recorded is not None and not thorough and _stamps(handle) == recorded.stamps:
+        if recorded and not thorough and _stamps(handle, recorded.files) == recorded.stamps:
             return Generation(number, recorded.meta, recorded.facts)
     except OSError as error:
         if error.errno in NOT_THE_FILES:
@@ -129,22 +137,22 @@ def _quick_read(path: str, folder: int | None = None) -> bytes:
         os.close(handle)
 
 
-def _stamps(folder: int) -> dict[str, list[int]]:
+def _stamps(folder: int, names: Sequence[str]) -> dict[str, list[int]]:
     # size, times and inode of the immutable files, as git's index does it: while they stand, the
     # facts in meta.json are those of the files, and nothing needs to be read. The time of change,
     # too: whoever writes into a file can put back all the others
     stamps = {}
-    for name in FILES:
+    for name in names:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         stamps[name] = [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
     return stamps
 
 
-def stamps_in(folder: str) -> dict[str, list[int]]:
+def stamps_in(folder: str, names: Sequence[str]) -> dict[str, list[int]]:
     """The stamps of a generation's files, for its meta.json; raises OSError."""
     handle = os.open(folder, _DIRECTORY)
     try:
-        return _stamps(handle)
+        return _stamps(handle, names)
     finally:
         os.close(handle)
 
@@ -168,6 +176,7 @@ def document(
         "terms": meta.terms,
         "missed": meta.missed.to_json() if meta.missed else None,
         "instead": meta.instead,
+        "request": meta.request,
         "draw": meta.draw,
         "facts": facts.to_json(),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
@@ -205,4 +214,5 @@ def meta_from_json(known: Mapping[str, Any]) -> Meta:
         terms=str(known.get("terms", "")),
         missed=Missed.from_json(known.get("missed")),
         instead=str(known.get("instead", "")),
+        request=str(known.get("request", "")),
     )

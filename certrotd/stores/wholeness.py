@@ -2,6 +2,7 @@
 
 ``privkey.pem`` and ``combined.pem`` both hold the key; ``fullchain.pem``, ``combined.pem``, and
 ``cert.pem`` with ``chain.pem`` the certificates. So each file can be lost and the pair still told.
+Where the key is elsewhere, ``request.pem`` is in its place, and there is no ``combined.pem``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from certrotd.errors import InvalidInput
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import PLACEHOLDER, Generation, Meta
-from certrotd.stores.reading import FILES, NOT_THE_FILES, Recorded, content
+from certrotd.stores.reading import FILES, KEYLESS, NOT_THE_FILES, REQUEST, Recorded, content
 
 _FIRST = b"-----BEGIN CERTIFICATE-----"
 _CHANGED = "differs from what was sealed"
@@ -43,7 +44,8 @@ Files = Mapping[str, bytes | str]
 
 def examine(folder: Path, number: int, recorded: Recorded | None) -> Examined:
     """Read every file of a generation; raises DiskTrouble where that says nothing of them."""
-    files = {name: _read(folder / name) for name in FILES}
+    names = recorded.files if recorded else _expected(folder)
+    files = {name: _read(folder / name) for name in names}
     if recorded is None:
         return _unrecorded(files, number)
     wrong = {
@@ -52,7 +54,7 @@ def examine(folder: Path, number: int, recorded: Recorded | None) -> Examined:
         if isinstance(found, str) or _digest(found) != recorded.digests.get(name)
     }
     meta = recorded.meta
-    if wrong.get("privkey.pem") == wrong.get("fullchain.pem") == _CHANGED:
+    if wrong.get(_key_file(files)) == wrong.get("fullchain.pem") == _CHANGED:
         # no disk does that: somebody put a pair there, if it is one
         replaced = _replaced(files, number)
         if replaced.pair is not None:
@@ -66,13 +68,13 @@ def examine(folder: Path, number: int, recorded: Recorded | None) -> Examined:
 def _sealed(files: Files, recorded: Recorded) -> tuple[bytes, bytes] | None:
     """Key and chain as they were sealed, from the files that are whole; None without those."""
     wanted = recorded.digests
-    key = next((k for k in _keys(files) if _digest(k) == wanted.get("privkey.pem")), None)
+    key = next((k for k in _keys(files) if _digest(k) == wanted.get(_key_file(files))), None)
     chain = next((c for c in _chains(files) if _digest(c) == wanted.get("fullchain.pem")), None)
     return None if key is None or chain is None else (key, chain)
 
 
 def _replaced(files: Files, number: int) -> Examined:
-    pair = _bytes(files["privkey.pem"]), _bytes(files["fullchain.pem"])
+    pair = _bytes(files[_key_file(files)]), _bytes(files["fullchain.pem"])
     found = _first_pair(files, number, pairs=[pair])
     damaged = f"somebody put another pair there; {_words(found.wrong)}".rstrip("; ")
     return replace(found, generation=replace(found.generation, damaged=damaged))
@@ -100,10 +102,10 @@ def _first_pair(files: Files, number: int, *, pairs: Sequence[tuple[bytes, bytes
         wrong = {
             name: found if isinstance(found, str) else "is not of this pair"
             for name, found in files.items()
-            if found != shapes[name]
+            if found != shapes.get(name)
         }
-        pair = shapes["privkey.pem"], shapes["fullchain.pem"]
-        return Examined(Generation(number, taken_over(facts), facts), pair, wrong)
+        pair = shapes[_key_file(shapes)], shapes["fullchain.pem"]
+        return Examined(Generation(number, _taken_over(facts, key), facts), pair, wrong)
     return Examined(Generation(number, None, None, why))
 
 
@@ -122,12 +124,12 @@ def belonging(
     ``names`` are those of the key and of the chain, for people.
     """
     from certrotd.pki.facts import facts_of, parse_certificates
-    from certrotd.pki.keys import load
     from certrotd.pki.path import verify_links
+    from certrotd.pki.request import holder_of
     from certrotd.pki.verify import verify_key
 
     certificates = parse_certificates(chain, what=names[1])
-    verify_key(load(key, what=names[0]), certificates[0])
+    verify_key(holder_of(key, what=names[0]), certificates[0])
     verify_links(certificates)
     return facts_of(certificates[0])
 
@@ -140,17 +142,35 @@ def taken_over(facts: CertificateFacts) -> Meta:
     return Meta(facts.not_before, origin, facts.issuer, "", 0.0)
 
 
+def _taken_over(facts: CertificateFacts, key: bytes) -> Meta:
+    from certrotd.pki.request import digest, is_request
+
+    known = taken_over(facts)
+    return replace(known, request=digest(key)) if is_request(key) else known
+
+
 def _keys(files: Files) -> list[bytes]:
-    combined = _bytes(files["combined.pem"]).partition(_FIRST)[0]
-    return [each for each in (_bytes(files["privkey.pem"]), combined) if each]
+    combined = _bytes(files.get("combined.pem", "")).partition(_FIRST)[0]
+    return [each for each in (_bytes(files[_key_file(files)]), combined) if each]
 
 
 def _chains(files: Files) -> list[bytes]:
-    _, first, rest = _bytes(files["combined.pem"]).partition(_FIRST)
+    _, first, rest = _bytes(files.get("combined.pem", "")).partition(_FIRST)
     several = [_bytes(files["fullchain.pem"]), first + rest]
     if isinstance(files["chain.pem"], bytes):
         several.append(_bytes(files["cert.pem"]) + files["chain.pem"])
     return [each for each in several if each]
+
+
+def _expected(folder: Path) -> tuple[str, ...]:
+    """The files of a generation of which nothing is known, by what is there of a key."""
+    keyless = os.path.lexists(folder / REQUEST) and not os.path.lexists(folder / FILES[0])
+    return KEYLESS if keyless else FILES
+
+
+def _key_file(files: Mapping[str, object]) -> str:
+    """What is in the place of the key."""
+    return REQUEST if REQUEST in files else FILES[0]
 
 
 def _bytes(found: bytes | str) -> bytes:

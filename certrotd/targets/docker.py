@@ -15,7 +15,7 @@ from certrotd.config.docker import ContainerProbeEntry, DockerEntry
 from certrotd.containers.awaiting import await_working
 from certrotd.containers.chosen import Chosen, Task, folder
 from certrotd.containers.container import Container, Mount, crash, recreation
-from certrotd.containers.engine import DockerEngine, Engine, tls_of
+from certrotd.containers.engine import DockerEngine, Engine, Gone, tls_of
 from certrotd.containers.older import CERTIFICATE, Copy, Survey
 from certrotd.containers.probing import ContainerProbe
 from certrotd.errors import Failure, NeedsOperator, Transient, one_line, raise_first
@@ -85,6 +85,8 @@ class DockerTarget:
         running = [each for each in found if each.container.is_running]
         raise_first([*self._unfit(found), *self._unseen(running)])
         for each in running:
+            if self.telling.command is not None and self.telling.check is None:
+                self.engine.may_run(each.name)  # else known only after the swap
             self._run(each.name, self.telling.check)
         others = {each.name: self._other(each) for each in running}
         shown = {
@@ -112,26 +114,44 @@ class DockerTarget:
         known = shown.get("running")
         ran: Mapping[str, str] = known if isinstance(known, dict) else {}
         served = set(shown.get("served") or ())
-        failures: list[Failure] = []
-        for each in reversed(self.chosen.tasks(self.engine, certificates, gone=True)):
+        failed: dict[str, Failure] = {}
+        for each in reversed(self.chosen.tasks(self.engine, certificates, failed)):
             try:
                 self._put_back(each, ran, proves=each.name in served)
             except Failure as failure:
-                failures.append(failure)
-        raise_first(failures)
+                failed[each.name] = failure
+        raise_first(failed.values())
 
     def behind_for(self, certificates: Sequence[LiveCertificate]) -> Sequence[Behind]:
-        """As InformedTrailing.behind_for: of those that run."""
-        survey = self._survey
-        found = self.chosen.tasks(self.engine, certificates, gone=True)
-        running = (each for each in found if each.container.is_running)
-        return [behind for each in running if (behind := survey.older(each))]
+        """As InformedTrailing.behind_for: of those that run.
+
+        One that cannot be looked at is among them, and keeps nobody from the others.
+        """
+        failed: dict[str, Failure] = {}
+        behind: list[Behind] = []
+        for each in self.chosen.tasks(self.engine, certificates, failed):
+            try:
+                if each.container.is_running and (found := self._survey.older(each)):
+                    behind.append(found)
+            except Gone:
+                continue  # meanwhile
+            except Failure as failure:
+                failed[each.name] = failure
+        if failed:
+            self.engine.ping()  # without an engine it is no matter of some
+        unseen = "cannot be looked at: {}"
+        return behind + [
+            Behind(name, unseen.format(why), f"docker inspect {name}")
+            for name, why in failed.items()
+        ]
 
     def catch_up_for(self, certificates: Sequence[LiveCertificate], names: Sequence[str]) -> None:
         """As InformedTrailing.catch_up_for: one that ended since reads its files when it starts."""
-        for each in self.chosen.tasks(self.engine, certificates, gone=True):
+        failed: dict[str, Failure] = {}
+        for each in self.chosen.tasks(self.engine, certificates, failed):
             if each.name in names and each.container.is_running:
                 self._tell(each)
+        raise_first(failed[name] for name in names if name in failed)
 
     @property
     def source(self) -> str:
@@ -178,7 +198,7 @@ class DockerTarget:
                         "restarted it keeps the generation with which it was started",
                         hint=_RESTARTS.format(folder(live)),
                     )
-            for mount in self._survey.stale(each.container):
+            for mount in self._survey.stale(each):
                 yield _is_stale(each.container, mount)
 
     def _other(self, task: Task) -> str | None:
@@ -238,7 +258,7 @@ class DockerTarget:
             self._run(task.name, self.telling.command)
             self._await(found, "told")
             if self.copy is None:
-                raise_first([_is_stale(found, mount) for mount in self._survey.stale(found)])
+                raise_first([_is_stale(found, mount) for mount in self._survey.stale(task)])
         self._prove(task, proves=proves)
 
     def _prove(self, task: Task, *, proves: bool) -> None:

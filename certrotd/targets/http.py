@@ -67,6 +67,7 @@ def build(entry: HttpTargetEntry, context: Context) -> HttpTarget:
             "ca_bundle",
             "it is the root of the service",
             entry.socket,
+            entry.use_proxy,
         ),
         headers,
         entry.status,

@@ -186,6 +186,17 @@ class TestFolders:
         assert folder.names() == {"account.key", "account.json"}
         assert folder.read("account.key", limit=9) == b"key"
 
+    def test_a_file_that_is_removed_leaves_the_others(self, state: State) -> None:
+        """The key that an account had; where it is gone already, nothing happens."""
+        folder = state.folder("accounts/ca")
+        folder.remove("old.key")
+        folder.write("account.key", b"key")
+        folder.write("old.key", b"old")
+        for _ in range(2):
+            folder.remove("old.key")
+            assert state.folder("accounts/ca").names() == {"account.key"}
+        assert folder.read("account.key", limit=9) == b"key"
+
     def test_files_are_created_together_and_only_where_there_are_none(self, state: State) -> None:
         """The root of a CA: a second one would be trusted by nobody."""
         folder = state.folder("internal/lab")

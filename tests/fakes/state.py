@@ -209,6 +209,9 @@ class MemoryFolder:
             raise Conflict(f"{self.where(name)} was made meanwhile")
         self._files[name] = data
 
+    def remove(self, name: str) -> None:
+        self._files.pop(name, None)
+
     def create(self, files: Mapping[str, bytes]) -> None:
         if self._files:
             raise DiskTrouble(f"make {self.place}", OSError(errno.ENOTEMPTY, "not empty"))

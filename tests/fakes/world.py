@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from errno import ENOSPC
@@ -257,6 +257,9 @@ class _Dns:
             if record.value not in self._solver.visible(record.name):
                 raise Transient(f"{record.name} does not show {record.value}")
         return ""
+
+    def texts(self, name: str, *, deadline: Deadline) -> Mapping[str, frozenset[str]]:
+        return {"ns": frozenset(self._solver.visible(name))}
 
     def absent(self, record: TxtRecord, *, solver: str, deadline: Deadline) -> bool:
         return record.value not in self._solver.visible(record.name)

@@ -34,17 +34,23 @@ class Web:
     def __init__(self, docker: Docker, name: str, directory: Path, folder: str) -> None:
         self.docker = docker
         self.name = name
-        self.port = free_port()
+        self.host, self.port = "127.0.0.1", free_port()
         self.config = directory / f"{name}.conf"
         self.config.write_text(NGINX.format(port=self.port, folder=folder))
 
     def start(
-        self, *options: str, image: str = IMAGE, program: Sequence[str] = ("/usr/sbin/nginx",)
+        self,
+        *options: str,
+        image: str = IMAGE,
+        program: Sequence[str] = ("/usr/sbin/nginx",),
+        network: str = "host",
     ) -> None:
         """Makes it, and waits until it serves."""
         mounted = ["--volume", f"{self.config}:/etc/nginx/nginx.conf"]
-        named = ["--detach", "--name", self.name, "--network", "host", "--user", "0"]
+        named = ["--detach", "--name", self.name, "--network", network, "--user", "0"]
         self.docker.run("run", *named, *mounted, *options, image, *program)
+        if network != "host":
+            self.host = self.state(f'(index .NetworkSettings.Networks "{network}").IPAddress')
         wait_until(self.is_up, what=f"{self.name} serves")
 
     def is_up(self) -> bool:
@@ -57,7 +63,7 @@ class Web:
     @property
     def serial(self) -> int:
         """That of the leaf that it serves."""
-        return served_leaf("127.0.0.1", self.port, HOST).serial_number
+        return served_leaf(self.host, self.port, HOST).serial_number
 
     def state(self, field: str) -> str:
         """What docker inspect says."""
@@ -66,7 +72,7 @@ class Web:
     @property
     def probe(self) -> dict[str, Any]:
         """How it is proven."""
-        return {"address": f"127.0.0.1:{self.port}", "sni": HOST, "deadline": "20s"}
+        return {"address": f"{self.host}:{self.port}", "sni": HOST, "deadline": "20s"}
 
 
 def targeted(site: Site, docker: Docker, *webs: Web, **options: Any) -> None:

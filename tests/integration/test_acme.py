@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from certrotd.acme.issuer import AcmeIssuer
 from certrotd.clock import SystemClock
@@ -368,6 +369,21 @@ def test_the_preferred_chain_is_installed(
     chain = parse_certificates(pem)
     assert facts_of(chain[-1]).issuer == wanted
     chain[-1].verify_directly_issued_by(roots[index])
+
+
+@pytest.mark.parametrize("above", ["root", "intermediate"])
+def test_the_preferred_chain_may_be_given_by_a_fingerprint(
+    alternatives: Pebble, dns: Bind, tmp_path: Path, above: str
+) -> None:
+    """Names of roots are used twice; the root itself is not sent, so it must be one we know."""
+    roots = [parse_certificates(pem)[0] for pem in alternatives.roots()]
+    known = tmp_path / "bundle.pem"
+    known.write_bytes(alternatives.ca_file.read_bytes() + b"".join(alternatives.roots()))
+    wanted = roots[2] if above == "root" else parse_certificates(alternatives.intermediates()[2])[0]
+    digest = wanted.fingerprint(SHA256()).hex(":").upper()
+    issuer = issuer_of(alternatives, tmp_path, preferred_chain=f"sha256:{digest}", ca_bundle=known)
+    chain = parse_certificates(obtain(issuer, dns))
+    chain[-1].verify_directly_issued_by(roots[2])
 
 
 def test_an_unknown_preferred_chain_gives_the_ca_s_own(

@@ -1,15 +1,19 @@
 """deploy/docker: Compose takes it, and certrotd needs no more of the engine than it allows."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.integration.containers import Web, folder, targeted
+from tests.integration.containers import IMAGE, Web, folder, targeted
 from tests.integration.daemon import running
 from tests.parts import locate
+from tests.parts.client import served_leaf
+from tests.parts.compose import Composed
 from tests.parts.docker import Docker
 from tests.parts.process import wait_until
 from tests.parts.site import Site
@@ -34,14 +38,39 @@ def test_compose_takes_the_file() -> None:
     with_socket = [
         name
         for name, service in services.items()
-        if any("/var/run/docker.sock" in volume for volume in service["volumes"])
+        if any(volume["target"] == "/var/run/docker.sock" for volume in service["volumes"])
     ]
     assert with_socket == ["engine"]
     assert services["engine"]["network_mode"] == "none"
     for name in ("engine", "certrotd"):
         assert (services[name]["read_only"], services[name]["cap_drop"]) == (True, ["ALL"])
-    for volume in (each for service in services.values() for each in service["volumes"]):
-        assert "docker.sock" not in volume or volume.endswith(":ro")
+        for volume in services[name]["volumes"]:
+            assert volume["type"] == "volume" or volume["read_only"]
+
+
+def test_compose_starts_it_and_nginx_serves_each_certificate(
+    docker: Docker, tmp_path: Path
+) -> None:
+    """The whole file but for its images: users, volumes, the socket proxy, the network between."""
+    with Composed(docker, IMAGE, tmp_path) as composed:
+
+        def leaf() -> str:
+            shown = served_leaf("127.0.0.1", composed.port, "www.example.com")
+            return shown.issuer.rfc4514_string() + f" {shown.serial_number}"
+
+        def asked(*arguments: str) -> list[dict[str, Any]]:
+            said = composed.run("exec", "-T", "certrotd", "certrotd", *arguments)
+            rows: list[dict[str, Any]] = json.loads(said)
+            return rows
+
+        wait_until(lambda: asked("status", "--json")[0]["state"] == "ok", within=200)
+        wait_until(lambda: "placeholder" not in leaf(), within=100)
+        first = leaf()
+        ended = {each["outcome"] for each in asked("history", "--json")}
+        assert ended == {"finished"}, "nothing fails at the first start"
+        [row] = asked("rotate", "web", "--force", "--wait", "60s", "--json")
+        assert row["result"] == "done", row
+        assert leaf() != first
 
 
 @pytest.fixture
@@ -95,7 +124,7 @@ def _http(server: str, port: int) -> str:
 def test_programs_and_copies_need_what_is_a_comment_in_it(
     docker: Docker, certified: Site, containers: Callable[..., Web]
 ) -> None:
-    """The negative control of the shipped list, with both of them."""
+    """The negative control of the shipped list, with both of them: it is said before an order."""
     web = containers("web")
     web.start("--volume", folder(certified))
     told: dict[str, Any] = {"mode": "exec", "command": ["nginx", "-s", "reload"]}
@@ -104,9 +133,8 @@ def test_programs_and_copies_need_what_is_a_comment_in_it(
         targeted(certified, docker, web, containers=["web"], host=proxy.host, **told)
         denied = certified.run("rotate", "web", "--force")
         assert denied.code == 1
-        assert "cannot run nginx in web" in denied.stdout
-    assert web.serial == before
+        assert "it answers 403 to POST /containers/web/exec" in denied.stdout
+    assert web.serial == before == certified.leaf("web").serial_number
     with SocketProxy(docker, more=True) as proxy:
-        certified.run("rotate", "web")  # it ends what could not be undone
         assert certified.rotate("--force").row("web")["result"] == "done"
     assert web.serial != before

@@ -1,9 +1,11 @@
 """Containers that start with an old copy are heard of by a real engine, and brought up to date."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.integration.containers import HOST, IMAGE, Web, folder, targeted
 from tests.integration.daemon import running
@@ -141,6 +143,36 @@ def test_containers_are_told_in_waves_and_the_first_failure_undoes_them(
     assert certified.rotate("--force").row("web")["result"] == "done"
     assert canary.serial == web.serial != before
     assert web.state(".State.StartedAt") != started[1]
+
+
+@pytest.fixture
+def bridge(docker: Docker) -> Iterator[str]:
+    """A network of its own, between whose containers and this machine there is nothing else."""
+    name = "certrotd-test"
+    docker.run("network", "create", name)
+    yield name
+    docker.run("network", "rm", name)
+
+
+def test_a_container_on_a_bridge_is_proven_at_its_own_address(
+    bridge: str, docker: Docker, certified: Site, containers: Callable[..., Web]
+) -> None:
+    """Nothing of it is published; what does not read the new files is undone."""
+    web = containers("web")
+    web.config.write_text(web.config.read_text().replace("listen 127.0.0.1:", "listen "))
+    web.start("--volume", folder(certified), network=bridge)
+    assert not web.host.startswith("127.")
+    probe = {"port": web.port, "deadline": "20s"}
+    told: dict[str, Any] = {"containers": ["web"], "container_probe": [probe]}
+    targeted(certified, docker, **told)
+    before = web.serial
+    assert certified.rotate("--force").row("web")["result"] == "done"
+    assert web.serial == certified.leaf("web").serial_number != before
+    probe["deadline"] = "1s"
+    targeted(certified, docker, **told, mode="exec", command=["true"])
+    before = web.serial
+    assert "does not serve" in certified.rotate("--force", expect=1).row("web")["why"]
+    assert web.serial == certified.leaf("web").serial_number == before
 
 
 def test_a_container_that_has_to_be_made_anew_is_said_until_it_is(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.x509 import IPAddress, SubjectAlternativeName
 
 from tests.parts import Nginx, Parts, pki
 from tests.parts.site import Site, probe
@@ -32,6 +33,28 @@ def test_a_wildcard_alone_is_proven_where_the_default_server_refuses(
     del certificate["targets"][0]["probe"][0]["sni"]
     assert site.rotate("--force").row("web")["result"] == "done"
     assert site.run("watch").code == 0
+
+
+def test_an_address_is_proven_as_a_client_would_that_connects_by_it(
+    parts: Parts, site: Site
+) -> None:
+    """An IP address is no server name (RFC 6066 §3), and is compared with those of the leaf."""
+    serving(parts, site, "127.0.0.1")
+    [certificate] = site.config["certificates"]
+    certificate["names"].append("::1")
+    [use] = certificate["targets"]
+    del use["probe"][0]["sni"]
+    use["probe"][0]["roots"] = str(site.state / "internal/ca/root.pem")
+    assert site.rotate().row("web")["result"] == "done"
+    found = site.leaf("web").extensions.get_extension_for_class(SubjectAlternativeName).value
+    assert [str(each) for each in found.get_values_for_type(IPAddress)] == ["127.0.0.1", "::1"]
+    assert site.run("watch").code == 0
+
+    # the control: of whom another address is wanted
+    for names, code in ((["127.0.0.1", "::1"], 0), (["127.0.0.9"], 1)):
+        asked = {name: use["probe"][0][name] for name in ("address", "roots")}
+        site.config["watch"] = [{**asked, "names": names}]
+        assert site.run("watch").code == code
 
 
 def watched(site: Site, nginx: Nginx, **options: Any) -> None:

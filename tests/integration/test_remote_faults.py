@@ -15,7 +15,8 @@ import pytest
 
 from certrotd.config.hosts import HostEntry
 from certrotd.errors import Failure, NeedsOperator, Transient
-from certrotd.ssh.folder import MAX_ENTRIES, NewFile, RemoteFolder
+from certrotd.ssh.files import NewFile
+from certrotd.ssh.folder import MAX_ENTRIES, RemoteFolder
 from certrotd.ssh.session import Session
 from tests.parts import Parts
 from tests.parts.process import free_port

@@ -1,5 +1,6 @@
 """A Docker daemon of the tests' own, and containers in which systemd is the first process."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -40,6 +41,7 @@ class Engine(Server):
         """What a docker command prints; it must succeed. ``host``: by another way to the engine."""
         return subprocess.run(
             [self.client, "--host", host or self.host, *arguments],
+            env={**os.environ, "DOCKER_BUILDKIT": "0"},  # not every docker has the other builder
             check=True,
             capture_output=True,
             text=True,

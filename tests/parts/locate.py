@@ -21,6 +21,7 @@ _PARTS = {
     "ansible-vault": "ansible",
     "certbot": "certbot",
     "sops": "sops",
+    "docker-compose": "compose",
     "vault-transit": "vault-transit",
     "etcd": "kubernetes",
     "helm": "kubernetes",

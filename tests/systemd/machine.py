@@ -14,9 +14,9 @@ from cryptography import x509
 
 from tests.parts import locate, pki
 from tests.parts.docker import Docker
+from tests.parts.installed import ROOT, install
 from tests.parts.site import pair_of
 
-ROOT = Path(__file__).parents[2]
 HOST = "example.test"
 UNIT = "certrotd.service"
 ROTATE = "certrotd-rotate.service"
@@ -82,15 +82,7 @@ class Machine:
     def _install_program(self) -> None:
         """What ``pip install certrotd`` would do, without a network."""
         site = self._directory / "site"
-        locked = self._directory / "requirements.txt"
-        uv = _output(ROOT / "scripts/parts/uv").strip()
-        wanted = ("--no-dev", "--no-emit-project")
-        _output(uv, "export", "--quiet", "--frozen", *wanted, "--output-file", locked)
-        _output(uv, "build", "--quiet", "--wheel", "--out-dir", self._directory / "dist", ROOT)
-        [wheel] = (self._directory / "dist").glob("*.whl")
-        install = (uv, "pip", "install", "--quiet", "--target", site, "--python-version", "3.11")
-        _output(*install, "--requirements", locked)
-        _output(*install, "--no-deps", wheel)
+        install(site)
         program = (site / "bin/certrotd").read_text().split("\n", 1)[1]
         self.run("python3", "-m", "venv", "--without-pip", "/opt/certrotd")
         self.run("ln", "-s", "/opt/certrotd/bin/certrotd", "/usr/local/bin/certrotd")
@@ -104,12 +96,8 @@ class Machine:
     @contextmanager
     def extra(self, name: str) -> Iterator[None]:
         """With what ``pip install '.[NAME]'`` adds, for the block."""
-        site, locked = self._directory / name, self._directory / f"{name}.txt"
-        uv = _output(ROOT / "scripts/parts/uv").strip()
-        wanted = ("--no-dev", "--no-emit-project", "--extra", name, "--output-file", locked)
-        _output(uv, "export", "--quiet", "--frozen", *wanted)
-        install = (uv, "pip", "install", "--quiet", "--target", site, "--python-version", "3.11")
-        _output(*install, "--requirements", locked)
+        site = self._directory / name
+        install(site, name, itself=False)
         self.copy(site, f"/opt/{name}")
         found = f"/opt/certrotd/{_PACKAGES}/{name}.pth"
         self.write(found, f"/opt/{name}\n")
@@ -269,13 +257,6 @@ class Machine:
         while (seen := self.served()) != leaf and time.monotonic() < end:
             time.sleep(0.1)
         return seen == leaf
-
-
-def _output(*argv: str | Path) -> str:
-    ran = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT, timeout=1800)
-    if ran.returncode:
-        raise AssertionError(f"{argv} exited with {ran.returncode}: {ran.stdout}{ran.stderr}")
-    return ran.stdout
 
 
 def _configuration() -> dict[str, Any]:

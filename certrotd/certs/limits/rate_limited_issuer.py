@@ -71,7 +71,7 @@ class RateLimitedOrder(PassedOrder):
         self._failed = failed
 
     def validate(self) -> None:
-        asked = sorted({each.name.removeprefix("_acme-challenge.") for each in self.challenges()})
+        asked = sorted({each.proves for each in self.challenges()})
         try:
             super().validate()
         except ValidationFailed:

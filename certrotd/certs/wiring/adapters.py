@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -27,11 +27,13 @@ from certrotd.certs.ports import (
     InformedRevertible,
     Issuer,
     Locked,
+    Proving,
     Sealing,
     Solver,
     Target,
 )
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
+from certrotd.certs.wiring.requests import request_in
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.shelf import Shelf
 from certrotd.certs.world import Bound, World, no_renewal_info
@@ -49,7 +51,7 @@ from certrotd.observe.endpoints import endpoint_of
 from certrotd.observe.tls import TlsProber
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import LiveCertificate
-from certrotd.pki.names import base
+from certrotd.pki.order import DNS_01, DNS_PERSIST_01, Challenge
 from certrotd.pki.renewal import RenewalInfo
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import Lease
@@ -118,6 +120,7 @@ class Adapters:
             prober=self._prober,
             unready=partial(self._unready, entry),
             adoptable=partial(self._adoptable, entry),
+            request=partial(request_in, entry.csr, entry.names),
             still=partial(self._still, entry),
             renewal_info=self._renewal_info,
             wants=lambda issuer, names: issuer in entry.issuers and {*names} == {*entry.names},
@@ -136,7 +139,7 @@ class Adapters:
         return _adoptable(entry.adopt)
 
     def _issuer(self, entry: Certificate, name: str) -> Issuer:
-        issuer: Issuer = ReportingIssuer(self._issuers.get(name), self._listener(entry, name))
+        issuer: Issuer = ReportingIssuer(self._proving(entry, name), self._listener(entry, name))
         budget = self._budget(name)
         if budget is None:
             return issuer
@@ -148,6 +151,27 @@ class Adapters:
             look=partial(self._stores.of(entry.name).look, entry.name),
             clock=self._clock,
         )
+
+    def _proving(self, entry: Certificate, name: str) -> Issuer:
+        """The issuer, asking for the challenge of that certificate."""
+        issuer = self._issuers.get(name)
+        return issuer.proving_by(entry.challenge) if isinstance(issuer, Proving) else issuer
+
+    def records(
+        self, entry: Certificate, issuer: str, names: Sequence[str], deadline: Deadline
+    ) -> tuple[Challenge, ...]:
+        """As Proving.records; none of an issuer that takes our word for the names."""
+        proving: object = self._proving(entry, issuer)
+        if not isinstance(proving, Proving):
+            return ()
+        return proving.records(names, deadline=deadline, dry=self._premises.dry)
+
+    def confirm(self, challenge: Challenge, deadline: Deadline) -> datetime | None:
+        """As dns.persistent.confirm, of what the name servers say now."""
+        from certrotd.dns.persistent import confirm
+
+        texts = self._dns_client().texts(challenge.name, deadline=deadline)
+        return confirm(challenge, texts, now=self._clock.now())
 
     def _order_time(self, entry: Certificate) -> float:
         """Seconds that placing an order may take, at whichever of its CAs."""
@@ -337,12 +361,30 @@ class Adapters:
         whenever it is to be ordered.
         """
         deadline = Deadline(self._clock, LOCK_WAIT)
-        yield from failed(partial(self._issuer_ready, entry, issuer, deadline, ask=ask))
-        if self._config.issuers[issuer].type == "internal":
-            return  # it takes our word for the names
-        challenges = dict.fromkeys(f"_acme-challenge.{base(name)}" for name in names)
+        if entry.csr is not None:
+            yield from failed(partial(request_in, entry.csr, entry.names))
+        amiss = [*failed(partial(self._issuer_ready, entry, issuer, deadline, ask=ask))]
+        yield from amiss
+        if entry.challenge != DNS_01 and (amiss or not ask):
+            return  # only an account at the CA tells where its records are to be
+        try:
+            records = self.records(entry, issuer, names, deadline)
+        except (Failure, OSError) as error:
+            if not amiss:
+                yield as_failure(error, "find which records the CA wants")
+            return
+        if entry.challenge == DNS_PERSIST_01:
+            for each in records:
+                yield from failed(partial(self.confirm, each, deadline))
+            return
+        yield from self._unpublishable(records, solver, deadline, ask=ask)
+
+    def _unpublishable(
+        self, records: Sequence[Challenge], solver: str | None, deadline: Deadline, *, ask: bool
+    ) -> Iterator[Failure]:
+        """What is wrong with the solvers for those records, and with where they are to be."""
         fit: dict[str, bool] = {}
-        for challenge in challenges:
+        for challenge in (each.name for each in records):
             try:
                 place = self._place(challenge, solver, deadline) if ask else challenge
                 chosen = self._solver_for(place, solver)

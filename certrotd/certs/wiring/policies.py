@@ -48,6 +48,7 @@ class Policies:
             renewal_info=first.renewal_info,
             preferred_chain=first.preferred_chain,
             others=tuple(self._issuances[name] for name in entry.issuers[1:]),
+            elsewhere=entry.csr is not None,
         )
 
     def _waves_of(self, uses: tuple[UseEntry, ...]) -> Waves:

@@ -53,6 +53,7 @@ class Seen:
     header: Mapping[str, Any]
     payload: Any
     raw: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def problem(kind: str, detail: str = "", **more: object) -> dict[str, object]:
@@ -163,7 +164,7 @@ class ScriptedCA:
                 return Reply(body=b"")
             case "/account":
                 return Reply(201, {"status": "valid"}, {"Location": f"{self.base}/accounts/1"})
-            case "/accounts/1":
+            case "/accounts/1" | "/key-change":
                 return Reply(body={"status": "valid"})
             case "/orders":
                 return Reply(201, self.order_body(), {"Location": f"{self.base}/order"})
@@ -210,6 +211,7 @@ class ScriptedCA:
 
     def _directory(self) -> dict[str, Any]:
         paths = {"newNonce": "/nonce", "newAccount": "/account", "newOrder": "/orders"}
+        paths["keyChange"] = "/key-change"
         return {
             **{name: f"{self.base}{path}" for name, path in paths.items()},
             "meta": self.meta,
@@ -252,10 +254,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return super().date_time_string(timestamp) if said is None else said
 
     def do_GET(self) -> None:
-        self._answer(Seen("GET", self.path, {}, None))
+        self._answer(Seen("GET", self.path, {}, None, headers=dict(self.headers)))
 
     def do_HEAD(self) -> None:
-        self._answer(Seen("HEAD", self.path, {}, None))
+        self._answer(Seen("HEAD", self.path, {}, None, headers=dict(self.headers)))
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"]))
@@ -268,6 +270,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 json.loads(b64decode(jws["protected"])),
                 json.loads(payload) if payload else None,
                 raw,
+                dict(self.headers),
             )
         )
 

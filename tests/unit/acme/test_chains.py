@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrotd.acme.chains import described, suits
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, Transient
-from certrotd.pki.facts import parse_certificates
+from certrotd.pki.facts import fingerprint, parse_certificates
 from certrotd.pki.order import Missed
 from tests.builders import soon
 from tests.parts import pki
@@ -81,6 +83,25 @@ def test_the_preferred_chain_is_chosen_by_its_topmost_issuer(
     assert ca.asked("/other") == (1 if wanted else 0)
     missed = Missed("nobody", ("issuing root", "second root")) if wanted == "nobody" else None
     assert order.missed == missed
+
+
+def test_a_chain_is_chosen_by_the_fingerprint_of_an_intermediate_or_of_a_root(
+    tmp_path: Path,
+) -> None:
+    """With colons, as openssl shows it, or without; a root of the same name is not the root."""
+    root, twin = pki.make_root("one name"), pki.make_root("one name")
+    chain = parse_certificates(pki.make_leaf(pki.make_intermediate(root, "i"), NAME).fullchain_pem)
+    roots = [parse_certificates(each.fullchain_pem)[0] for each in (twin, root)]
+    known = [each.public_bytes(Encoding.DER) for each in roots]
+    intermediate, own = fingerprint(chain[1]), fingerprint(roots[1])
+    colons = ":".join(own[at : at + 2] for at in range(0, 64, 2)).upper()
+    for right in (f"sha256:{intermediate}", f"SHA256:{own}", f"sha256:{colons}", "one name"):
+        assert suits(chain, right, lambda: known), right
+    for wrong in (fingerprint(chain[0]), fingerprint(roots[0]), "0" * 64):
+        assert not suits(chain, f"sha256:{wrong}", lambda: known), wrong
+    assert not suits(chain, f"sha256:{own}", lambda: ())
+    assert described(chain, "other") == "one name"
+    assert described(chain, "sha256:00") == f"one name above sha256:{intermediate}"
 
 
 def test_the_chain_served_by_the_scripted_ca_is_a_chain(ca: ScriptedCA) -> None:

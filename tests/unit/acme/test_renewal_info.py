@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from certrotd.acme.issuer import AcmeIssuer
+from certrotd.acme.network import MAX_REPEATS
 from certrotd.acme.renewal import read_renewal_info
 from certrotd.config.context import Surroundings
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.renewal import renewal_id
 from tests.builders import facts, soon
-from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, context, problem
+from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, Skipping, context, problem
 
 WINDOW = {"start": "2026-01-03T00:00:00Z", "end": "2026-01-04T02:00:00+02:00"}
 WANTED = json.dumps({"suggestedWindow": WINDOW, "explanationURL": "https://ca.test/why"}).encode()
@@ -107,6 +108,36 @@ def test_the_ca_is_asked_without_an_account(advising: ScriptedCA, tmp_path: Path
         asked.renewal_info(live, deadline=soon())
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(302, b"", {"Location": "http://169.254.169.254/"}),
+        Reply(200, b"x" * (2 << 20), {"Content-Length": str(1 << 30)}),
+        Reply(200, b"<html>\x1b[2J"),
+        Reply(403, {"type": "urn:ietf:params:acme:error:\x1b[2J", "detail": "\u202e\r\n\x1b]0;"}),
+    ],
+    ids=["redirect", "gigabyte", "page", "escapes"],
+)
+def test_hostile_advice_is_none_in_one_printable_line(
+    advising: ScriptedCA, tmp_path: Path, reply: Reply
+) -> None:
+    """It is asked often, and what it says is logged."""
+    live = facts_of(parse_certificates(advising.chain)[0])
+    advising.on(f"/renewal-info/{renewal_id(live)}", reply)
+    with pytest.raises(NeedsOperator) as failure:
+        issuer(advising, tmp_path, []).renewal_info(live, deadline=soon())
+    assert str(failure.value).isprintable()
+
+
+def test_advice_of_a_metadata_service_is_not_asked_for(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Whatever the directory says."""
+    named = {**ca._directory(), "renewalInfo": "https://169.254.169.254/latest/"}
+    ca.on("/directory", Reply(body=named))
+    live = facts_of(parse_certificates(ca.chain)[0])
+    with pytest.raises(NeedsOperator, match=r"names https://169\.254\.169\.254"):
+        issuer(ca, tmp_path, []).renewal_info(live, deadline=soon())
+
+
 def test_a_ca_without_it_is_not_asked(ca: ScriptedCA, tmp_path: Path) -> None:
     """Nor is it told what an order replaces."""
     asked = issuer(ca, tmp_path, [])
@@ -131,10 +162,25 @@ def test_an_order_that_may_not_replace_is_placed_without(
     advising.on("/orders", Reply(400, problem("rejectedIdentifier", "no")))
     with pytest.raises(NeedsOperator):
         asked.order([NAME], deadline=soon(), replaces=REPLACED)
+    advising.on("/orders", Reply(429, problem("rateLimited", "no"), {"Retry-After": "9999"}))
+    with pytest.raises(Transient):
+        asked.order([NAME], deadline=soon(), replaces=REPLACED)
     advising.on("/orders", Reply(403, problem("malformed", "no")))
     with pytest.raises(NeedsOperator):
         asked.order([NAME], deadline=soon())
-    assert len(payloads(advising)) == 5
+    assert len(payloads(advising)) == 6
+
+
+def test_a_ca_that_fails_inside_for_what_is_replaced_gets_the_order_without(
+    advising: ScriptedCA, tmp_path: Path
+) -> None:
+    """Pebble does, where the serial number begins with a zero: no renewal would ever come of it."""
+    broken = Reply(500, problem("serverInternal", "could not find an order"))
+    advising.on("/orders", *[broken] * (MAX_REPEATS + 1))
+    asked = AcmeIssuer(advising.entry(), context(tmp_path, Skipping()))
+    asked.order([NAME], deadline=soon(), replaces=REPLACED)
+    sent = ["replaces" in each for each in payloads(advising)]
+    assert sent == [True] * (MAX_REPEATS + 1) + [False]
 
 
 @pytest.mark.parametrize(

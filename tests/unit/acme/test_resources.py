@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.acme.resources import dns01_of, new_order, read_authorization, read_order, same_names
+from certrotd.acme.resources import (
+    challenge_of,
+    new_order,
+    read_authorization,
+    read_order,
+    same_names,
+)
 from certrotd.errors import NeedsOperator
 
 URL = "https://ca.example/authz/1"
@@ -77,7 +83,7 @@ def test_the_dns_challenge_is_found_among_unknown_ones() -> None:
     """CAs add challenge types; the one we answer is still there."""
     found = read_authorization(dump(AUTHORIZATION), URL, WANTED)
     assert found.offered == ("http-01", "dns-01", "dns-persist-01")
-    assert dns01_of(found).uri == "https://ca.example/c/2"
+    assert challenge_of(found).uri == "https://ca.example/c/2"
     assert found.waits_for_answer
 
 
@@ -85,7 +91,7 @@ def test_an_authorization_without_dns_01_says_what_is_offered() -> None:
     """The operator has to choose another way."""
     only = {**AUTHORIZATION, "challenges": AUTHORIZATION["challenges"][:1]}
     with pytest.raises(NeedsOperator, match=r"a\.example, it offers http-01"):
-        dns01_of(read_authorization(dump(only), URL, WANTED))
+        challenge_of(read_authorization(dump(only), URL, WANTED))
 
 
 def test_an_authorization_for_another_name_is_refused() -> None:

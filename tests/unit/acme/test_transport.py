@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import http.client
 import select
 import socket
-import socketserver
 import ssl
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,14 +27,15 @@ from tests.unit.acme.scripted import Reply, ScriptedCA
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def transport(ca: ScriptedCA) -> Transport:
-    return plain(ca.url, trust(ca.ca_file))
+def transport(ca: ScriptedCA, *, proxy: bool = False) -> Transport:
+    return plain(ca.url, trust(ca.ca_file), proxy=proxy)
 
 
-def plain(url: str, context: ssl.SSLContext | None = None) -> Transport:
+def plain(url: str, context: ssl.SSLContext | None = None, *, proxy: bool = False) -> Transport:
     """One for the CA whose directory is there; by default it trusts the machine's roots."""
     context = context or trust(None)
-    return Transport(context, request_timeout=30.0, agent="certrotd/test", reach=AllowedUrls(url))
+    reach = AllowedUrls(url)
+    return Transport(context, request_timeout=30.0, agent="certrotd/test", reach=reach, proxy=proxy)
 
 
 def connected(ca: ScriptedCA, *, request_timeout: float) -> Transport:
@@ -48,8 +46,10 @@ def connected(ca: ScriptedCA, *, request_timeout: float) -> Transport:
     return sender
 
 
-def get(ca: ScriptedCA, path: str = "/directory", *, within: float = 60.0) -> bytes:
-    sender = transport(ca)
+def get(
+    ca: ScriptedCA, path: str = "/directory", *, within: float = 60.0, proxy: bool = False
+) -> bytes:
+    sender = transport(ca, proxy=proxy)
     answer = sender.exchange("GET", ca.base + path, body=None, headers={}, deadline=soon(within))
     return answer.content
 
@@ -328,106 +328,6 @@ def test_the_connections_kept_are_few(ca: ScriptedCA) -> None:
         made = client._connected(ca.url, ca.base, Timeout(soon()))
         client._keep(f"host{number}", made, final=False)
     assert len(client._connections) == MAX_KEPT
-
-
-class _Proxy(socketserver.StreamRequestHandler):
-    """CONNECT and nothing else."""
-
-    def handle(self) -> None:
-        first = self.rfile.readline().decode().split()
-        headers = http.client.parse_headers(self.rfile)
-        self.server.asked.append((first[0], first[1], headers))  # type: ignore[attr-defined]
-        host, port = first[1].rsplit(":", 1)
-        self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        with socket.create_connection((host, int(port))) as upstream:
-            back = threading.Thread(target=_pump, args=(upstream, self.connection), daemon=True)
-            back.start()
-            _pump(self.connection, upstream)
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
-
-
-@pytest.fixture
-def proxy() -> Iterator[socketserver.ThreadingTCPServer]:
-    """A forwarding proxy that notes what it is asked."""
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Proxy)
-    server.daemon_threads = True
-    server.asked = []  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def test_the_proxy_of_the_environment_is_used_through_a_tunnel(
-    ca: ScriptedCA, proxy: socketserver.ThreadingTCPServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Servers without a way out are common; the proxy sees the host's name alone."""
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@127.0.0.1:{proxy.server_address[1]}")
-    assert b"newOrder" in get(ca)
-    ((method, target, headers),) = proxy.asked  # type: ignore[attr-defined]
-    assert (method, f"https://{target}") == ("CONNECT", ca.base)
-    assert headers["Proxy-Authorization"].startswith("Basic ")
-
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    assert b"newOrder" in get(ca)
-    assert len(proxy.asked) == 1  # type: ignore[attr-defined]
-
-
-def test_a_proxy_that_does_not_help_is_named(
-    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else the CA is looked at, which nobody ever reached; its password is left out."""
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        where = f"127.0.0.1:{closed.getsockname()[1]}"
-        monkeypatch.setenv("HTTPS_PROXY", f"http://me:hush@{where}")
-        with pytest.raises(Lost) as failure:
-            get(ca)
-    assert f"(through the proxy {where}) did not answer: Connection refused" in str(failure.value)
-
-
-def test_a_proxy_of_an_unknown_kind_is_reported(
-    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Going around it would not be what was asked for."""
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(
-        NeedsOperator, match=r"no way to .*: Proxy URL had unsupported scheme socks5"
-    ):
-        get(ca)
-
-
-@pytest.mark.parametrize(
-    "proxy",
-    ["http://me:hush@[::1", "http://me:hush@127.0.0.1:99999", "http://me:hush\u20ac@127.0.0.1:1"],
-    ids=["address", "port", "password"],
-)
-def test_a_proxy_that_cannot_be_read_is_reported_without_its_password(
-    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch, proxy: str
-) -> None:
-    """What is said goes into logs and notifications; the address of a proxy may hold a secret."""
-    monkeypatch.setenv("HTTPS_PROXY", proxy)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(NeedsOperator, match=r"no way to .*: its proxy cannot be read") as failure:
-        get(ca)
-    assert "HTTPS_PROXY" in failure.value.hint
-    assert "hush" not in str(failure.value)
-    assert "20ac" not in str(failure.value)
 
 
 def test_an_answer_that_drips_ends_with_the_request_timeout(ca: ScriptedCA) -> None:

@@ -25,6 +25,8 @@ from tests.builders import (
     standing,
 )
 
+ELSEWHERE = replace(POLICY, elsewhere=True, request="new")
+
 
 @pytest.mark.parametrize(
     ("on_disk", "reason"),
@@ -218,6 +220,11 @@ def test_records_left_behind_are_swept_when_nothing_else_is_due() -> None:
             POLICY,
             "the key is rsa-2048",
         ),
+        (Generation(5, meta(), facts()), ELSEWHERE, "its key was made here"),
+        (Generation(5, meta(request="new"), facts(key_type="rsa-3072")), ELSEWHERE, None),
+        (Generation(5, meta(request="old"), facts()), ELSEWHERE, "the file of csr changed"),
+        (Generation(5, meta(request="old"), facts()), replace(ELSEWHERE, request=""), None),
+        (Generation(5, meta(request="new"), facts()), POLICY, "its key is elsewhere"),
     ],
 )
 def test_drift_is_every_difference_from_the_configuration(

@@ -14,10 +14,10 @@ from certrotd.state.records import encode
 
 Certrotd = Callable[..., int]
 NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
-GROUPS = ("config", "audit", "notify", "internal", "keys")
+GROUPS = ("config", "audit", "notify", "internal", "account", "dns", "keys")
 COMMANDS = (
     *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback", "cancel"),
-    "wake",
+    *("wake", "init"),
     *(
         "config check",
         "config schema",
@@ -26,7 +26,9 @@ COMMANDS = (
         "audit export",
         "notify test",
         "internal init",
+        "dns persist-record",
     ),
+    *(f"account {name}" for name in ("show", "rollover", "deactivate", "new", "import")),
     *(
         f"keys {name}"
         for name in (

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.config.load import check
+from certrotd.pki import keys
 from tests.unit.config.written import LAB, MINIMAL, WEB, config, loaded, refused, said, write
 
 ACME = 'issuers: {le: {type: acme, directory: "https://ca.example.com/d"}}\n'
@@ -87,14 +88,17 @@ def test_an_acme_issuer_needs_a_solver(tmp_path: Path) -> None:
     ]
     assert config(tmp_path, ACME + SOLVER + WEB).certificates
     assert config(tmp_path, MINIMAL).certificates
+    once = "defaults: {challenge: dns-persist-01}\n"  # a record that somebody else sets
+    assert config(tmp_path, ACME + once + WEB).certificates[0].challenge == "dns-persist-01"
 
 
-def test_an_address_from_an_acme_issuer_is_warned_of(tmp_path: Path) -> None:
-    """No DNS record proves it; only an authority that knows it otherwise will sign."""
-    web = "certificates: [{name: web, names: [a.b, 192.0.2.7]}]\n"
-    assert said(loaded(tmp_path, ACME + SOLVER + web).warnings) == [
-        "3: certificates[web].names[1]: no DNS record proves an IP address (RFC 8738 §7): "
-        "the order may fail"
+def test_an_address_from_an_acme_issuer_is_refused(tmp_path: Path) -> None:
+    """Every challenge that certrotd answers is a DNS record, and none proves an address."""
+    web = "certificates: [{name: web, names: [a.b, 192.0.2.7, '2001:db8::1']}]\n"
+    assert said(refused(tmp_path, ACME + SOLVER + web)) == [
+        f"3: certificates[web].names[{at}]: {address} is an IP address, which no DNS record proves "
+        "to an ACME CA (RFC 8738 §7): remove it, or use an internal issuer"
+        for at, address in ((1, "192.0.2.7"), (2, "2001:db8::1"))
     ]
     assert loaded(tmp_path, LAB + web).warnings == ()
 
@@ -254,3 +258,37 @@ def test_a_name_that_a_wildcard_covers_is_warned_of(
     assert [each.message for each in warnings] == ([why] if covered else [])
     problems, warnings = check(write(tmp_path, "issuers: {ca: {type: internal}}\n" + web))
     assert (problems, warnings) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("key: rsa-2048", "has both csr and key"),
+        ("bootstrap: self-signed", "has both csr and bootstrap"),
+        ("adopt: {privkey: /k, fullchain: /c}", "has both csr and adopt"),
+        ("store: {type: kubernetes, namespace: a, secret: b}", "has both csr and store"),
+        ("deliver: [{host: h, directory: /d}]", "has both csr and deliver"),
+        ("install: [{fullchain: /f, combined: /c}]", "has both csr and install of combined"),
+        ("targets: [web]", 'the target "web" of type nginx serves a key'),
+        ("names: [b.test]", "is for other names than the certificate: +b.test -example.com"),
+        ("keep: 1", ""),
+        ("targets: [own]", ""),
+        ("install: [{fullchain: /f, chain: /c, cert: /l}]", ""),
+    ],
+)
+def test_what_needs_a_key_is_refused_where_it_is_elsewhere(
+    tmp_path: Path, line: str, expected: str
+) -> None:
+    """Each would be found at the first rotation, and some only by the service."""
+    made = keys.signing_request(keys.generate(keys.KeyType.ECDSA_P256), ["example.com"])
+    csr = tmp_path / "web.csr"
+    csr.write_bytes(made)
+    own = "targets: {web: {type: nginx}, own: {type: command, command: [/bin/true]}}\n"
+    names = "" if line.startswith("names") else ", names: [example.com]"
+    text = f"{LAB}{own}certificates:\n- {{name: web, csr: {csr}{names}, {line}}}\n"
+    if expected:
+        assert any(expected in each for each in said(check(write(tmp_path, text))[0]))
+        return
+    assert loaded(tmp_path, text).config.certificates[0].csr == csr
+    csr.unlink()
+    assert any("certificates[web].csr" in each for each in said(check(write(tmp_path, text))[0]))

@@ -13,6 +13,7 @@ from certrotd.config.explain import explain
 from certrotd.config.issuers import InternalEntry
 from certrotd.config.modes import Mode
 from certrotd.config.probes import ProbeEntry
+from tests.unit.config.written import config, refused
 
 
 def test_entries_take_the_values_they_hold() -> None:
@@ -36,3 +37,14 @@ def test_an_error_of_an_unknown_kind_still_has_its_place() -> None:
     unknown = InitErrorDetails(type="date_type", loc=("concurrency", "x"), input="x")
     [fault] = explain(ValidationError.from_exception_data("file", [unknown]))
     assert (fault.loc, fault.message) == (("concurrency", "x"), 'is not valid, got "x"')
+
+
+@pytest.mark.parametrize("value", ["sha256:", "sha256:ab:cd", f"SHA256:{'0' * 63}x"])
+def test_a_fingerprint_of_a_chain_is_one(tmp_path: Path, value: str) -> None:
+    """A name would never be found by what was meant as a fingerprint."""
+    url = "https://ca.example.com/d"
+    acme = f'issuers: {{ca: {{type: acme, directory: "{url}", preferred_chain: "{value}"}}}}\n'
+    [problem] = refused(tmp_path, acme)
+    assert "must be sha256: and 64 hexadecimal digits, or a name" in problem.message
+    right = acme.replace(value, "sha256:" + ":".join(["0f"] * 32))
+    assert config(tmp_path, right).issuers["ca"].type == "acme"

@@ -251,7 +251,7 @@ def test_every_option_that_is_a_path_is_accounted_for() -> None:
     elsewhere = {"files", "folder"}  # in the containers of pods, or of Docker
     elsewhere |= {"paths"}  # read by a scan, which says what it cannot read
     looked_at = {"ca_bundle", "roots", "config", "prefix", "path", "key_directory", "template"}
-    looked_at |= {"module", "credentials", "kubeconfig", "ca", "key", "known_hosts"}
+    looked_at |= {"module", "credentials", "kubeconfig", "ca", "key", "known_hosts", "csr"}
     for kind in classes():
         for name, field in kind.model_fields.items():
             if _is_path(field.annotation):

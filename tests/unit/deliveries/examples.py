@@ -6,7 +6,7 @@ from certrotd.deliveries.policy import Delivered, Policy, Standing
 from certrotd.id import Id
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta
-from certrotd.ssh.folder import Stamp
+from certrotd.ssh.files import Stamp
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -44,6 +44,7 @@ def delivered(number: int = 1) -> Delivered:
         generation=number,
         folder=f"{number:06}-0123456789abcdef",
         fingerprint=f"{number:064x}",
+        key_type="ecdsa-p256",
         not_before=NOW - 30 * DAY,
         not_after=NOW + 60 * DAY,
         asked=POLICY.asked,

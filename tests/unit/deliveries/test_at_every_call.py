@@ -17,7 +17,8 @@ from certrotd.errors import ProofFailed, Transient
 from certrotd.observe.tls import Endpoint, Served
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.rotation.engine import Engine, Finished, Outcome, RolledBack
-from certrotd.ssh.folder import NewFile, Stamp
+from certrotd.ssh.files import NewFile, Stamp
+from certrotd.ssh.folder import Uploaded
 from certrotd.ssh.session import Ended
 from certrotd.state.typed import TypedDocument
 from tests.fakes.chance import Refused
@@ -59,6 +60,8 @@ class Host:
     bad: str = ""
     unproven: str = ""
     changed: str | None = None
+    stays: str = ""
+    shown: dict[str, str] = field(default_factory=dict)
 
     def call(self, what: str, effect: Callable[[], T]) -> T:
         """One call, which may fail, or be the last one of the process."""
@@ -73,12 +76,9 @@ class Host:
     def live(self) -> str | None:
         return self.call("live", lambda: self.link)
 
-    def upload(self, name: str, files: Sequence[NewFile]) -> bool:
+    def upload(self, name: str, files: Sequence[NewFile]) -> Uploaded:
         self.call("upload", lambda: self.folders.update({name: list(files)}))
-        return True
-
-    def stamps(self, name: str, files: Sequence[str]) -> dict[str, Stamp]:
-        return self.call("stamps", lambda: {each: Stamp("00", 0o640, 0, 0) for each in files})
+        return Uploaded({each.name: Stamp("00", each.mode, 0, 0) for each in files}, synced=True)
 
     def different(self, name: str, wanted: Mapping[str, Stamp]) -> str | None:
         return self.call("different", lambda: self.changed)
@@ -91,8 +91,8 @@ class Host:
         if self.link != name:
             self.call("discard", lambda: self.folders.pop(name, None))
 
-    def prune(self, keep: int, spare: Sequence[str]) -> None:
-        self.call("prune", lambda: None)
+    def prune(self, keep: int, spare: str) -> str:
+        return self.call("prune", lambda: self.stays)
 
     def command(self, argv: Sequence[str], *, seconds: float) -> Ended:
         def reload() -> Ended:
@@ -105,7 +105,7 @@ class Host:
 
     def look(self, endpoint: Endpoint) -> Served:
         shown = fingerprint(int(self.serves.partition("-")[0]))
-        return Served(shown, b"")
+        return Served(self.shown.get(endpoint.key, shown), b"")
 
     def prove(self, endpoint: Endpoint, wanted: str) -> None:
         shown = self.call("prove", lambda: self.look(endpoint).fingerprint)
@@ -132,7 +132,8 @@ class Case:
         now = self.clock.now()
         self.document().write(
             Delivered(
-                *(1, OLD, fingerprint(1), now - timedelta(days=1), now + self.lifetime),
+                *(1, OLD, fingerprint(1), "ecdsa-p256", now - timedelta(days=1)),
+                now + self.lifetime,
                 *("as configured", {}, now, now),
             )
         )
@@ -162,6 +163,13 @@ class Case:
             self.clock.advance(timedelta(hours=2))
         raise AssertionError("it does not come to an end")
 
+    def again(self) -> Delivered:
+        """What is remembered after one more delivery."""
+        assert isinstance(self.run(), Finished)
+        known = self.document().peek()
+        assert known is not None
+        return known
+
     def settled(self, outcome: Outcome) -> None:
         """Link, service and memory are of one pair, which is the one that the outcome says."""
         wanted = NEW if isinstance(outcome, Finished) else OLD
@@ -184,7 +192,7 @@ CALLS = calls()
 
 def test_a_delivery_makes_these_calls_in_this_order() -> None:
     """Nothing is told before the link is replaced, and nothing replaced before all is there."""
-    assert [*("check", "live", "upload", "switch", "command", "prove", "stamps", "prune")] == CALLS
+    assert [*("check", "live", "upload", "switch", "command", "prove", "prune")] == CALLS
 
 
 @pytest.mark.parametrize("fault", [BEFORE, AFTER, REFUSED, BELIED])
@@ -221,6 +229,29 @@ def test_a_proof_that_fails_is_undone_and_the_former_pair_proven() -> None:
     assert isinstance(outcome, RolledBack)
     case.settled(outcome)
     assert case.host.fate.points[-2:] == ["command", "prove"]
+
+
+def test_of_an_endpoint_with_several_certificates_the_one_of_the_former_key_is_looked_at() -> None:
+    """Else nobody would prove on the way back that the former one is served again."""
+    case = Case(host=Host(unproven=NEW, shown={"": "that of another key"}))
+    case.settled(case.run())
+    assert case.host.fate.points[-2:] == ["command", "prove"]
+
+
+def test_what_was_read_back_is_remembered_and_what_stays_of_old_folders() -> None:
+    """What somebody changes before it is remembered is found by the next look."""
+    case = Case(host=Host(stays="000001-0123456789abcdef has 'my notes' in it"))
+    outcome = case.run()
+    assert isinstance(outcome, Finished)
+    known = case.document().peek()
+    assert known is not None
+    assert known.stamps == {
+        "privkey.pem": Stamp("00", 0o640, 0, 0),
+        "fullchain.pem": Stamp("00", 0o644, 0, 0),
+    }
+    assert known.unpruned == outcome.facts["unpruned"] == case.host.stays
+    case.host.stays = ""
+    assert case.again().unpruned == ""
 
 
 def test_a_first_delivery_has_nothing_to_go_back_to() -> None:

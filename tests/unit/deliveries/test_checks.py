@@ -1,5 +1,6 @@
 """What is told of the deliveries to a host: what ends soon, and a host that stays away."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import cast
@@ -7,17 +8,20 @@ from typing import cast
 import pytest
 
 from certrotd.clock import ManualClock
-from certrotd.deliveries.checks import AWAY, CHANGED, PASSING, HostCheck, expiry_of
+from certrotd.deliveries.checks import AWAY, CHANGED, PASSING, UNPRUNED, HostCheck, expiry_of
 from certrotd.deliveries.document import delivered_in
 from certrotd.deliveries.policy import Delivered, Policy
+from certrotd.deliveries.subject import DeliveryFound
 from certrotd.errors import Transient
 from certrotd.lifecycle.finding import FILES, EarlierLooks, Finding, FindingSeverity, Watched
 from certrotd.lifecycle.looked import Looked
+from certrotd.rotation.outcome import Stopped
+from certrotd.ssh.files import Stamp
 from certrotd.ssh.folder import RemoteFolder
 from certrotd.ssh.session import Session
 from certrotd.state.typed import TypedDocument
 from tests.fakes.state import MemoryState
-from tests.unit.deliveries.examples import DAY, NOW, POLICY, delivered
+from tests.unit.deliveries.examples import DAY, NOW, POLICY, delivered, standing
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,8 @@ class Fake:
     brings: int = 0
     asked: int = 0
     woken: int = 0
+    surplus_there: Sequence[str] = ()
+    stopped: bool = False
     state: MemoryState = field(default_factory=MemoryState)
 
     def __post_init__(self) -> None:
@@ -69,11 +75,21 @@ class Fake:
 
     def live(self) -> str | None:
         self.asked += 1
+        if self.stopped:
+            raise Stopped("the process was told to stop")
         if self.away:
             raise Transient("edge is not reached")
         if self.brings:
             self.document().write(delivered(self.brings))
         return self.link
+
+    def different(self, name: str, wanted: Mapping[str, Stamp]) -> str | None:
+        assert (name, wanted) == (delivered().folder, delivered().stamps)
+        return None
+
+    def surplus(self, keep: int, spare: str) -> Sequence[str]:
+        assert (keep, spare) == (POLICY.keep, delivered().folder)
+        return self.surplus_there
 
     def document(self) -> TypedDocument[Delivered]:
         return delivered_in(self.state.document("deliveries/web.edge"))
@@ -113,6 +129,30 @@ def test_what_a_delivery_changes_during_a_look_is_nobody_else_s_change(
     assert found.moving
     assert fake.document().peek() == known
     assert fake.woken == 0
+
+
+@pytest.mark.parametrize(("surplus", "told"), [(["000001-0123456789abcdef"], True), ([], False)])
+def test_old_folders_that_stay_there_are_told_of_until_they_are_gone(
+    surplus: list[str], told: bool
+) -> None:
+    """They may have keys in them; whoever removes them there has ended it."""
+    fake = Fake(link=delivered().folder, surplus_there=surplus)
+    fake.document().write(replace(delivered(), unpruned="it has 'my notes' in it"))
+    [found] = HostCheck("edge", [fake], 60.0, ManualClock(NOW)).look()
+    words = [each.words for each in found.watched.findings if each.kind == UNPRUNED]
+    assert words == (["old folders stay in /srv/tls: it has 'my notes' in it"] if told else [])
+    known = fake.document().peek()
+    assert known is not None
+    assert bool(known.unpruned) == told
+    remark = DeliveryFound(POLICY, replace(standing(), delivered=known), None).remark
+    assert remark == ("old folders stay there: it has 'my notes' in it" if told else "")
+
+
+def test_a_look_that_is_told_to_stop_says_nothing_of_its_host() -> None:
+    """It is not the host that refuses."""
+    fake = Fake(stopped=True)
+    with pytest.raises(Stopped):
+        HostCheck("edge", [fake], 60.0, ManualClock(NOW)).look()
 
 
 def test_a_host_that_is_away_is_asked_once_for_all_of_its_deliveries() -> None:

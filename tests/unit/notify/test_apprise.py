@@ -38,9 +38,20 @@ def address(receiver: Receiver, user: str = "") -> str:
     return f"json://{user}127.0.0.1:{receiver.port}/hook"
 
 
-def service(tmp_path: Path, *urls: str) -> Apprise:
+def service(tmp_path: Path, *urls: str, proxy: bool = False) -> Apprise:
     """A notifier to these URLs."""
-    return Apprise("ops", [secret(tmp_path / f"{n}.url", url) for n, url in enumerate(urls)])
+    secrets = [secret(tmp_path / f"{n}.url", url) for n, url in enumerate(urls)]
+    return Apprise("ops", secrets, proxy=proxy)
+
+
+def test_a_proxy_of_the_environment_is_used_only_if_asked_for(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sets the environment would else see what is sent."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    service(tmp_path, address(receiver)).send(RAISED, deadline=soon())
+    with pytest.raises(Transient):
+        service(tmp_path, address(receiver), proxy=True).send(RAISED, deadline=soon())
 
 
 def test_people_get_what_happened_and_what_to_do(tmp_path: Path, receiver: Receiver) -> None:

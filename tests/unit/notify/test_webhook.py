@@ -35,9 +35,11 @@ def receiver() -> Iterator[Receiver]:
         yield started
 
 
-def hook(tmp_path: Path, url: str, text: str = SECRET, ca: Path | None = None) -> Webhook:
+def hook(
+    tmp_path: Path, url: str, text: str = SECRET, ca: Path | None = None, *, proxy: bool = False
+) -> Webhook:
     """A notifier to a URL."""
-    return Webhook("ops", url, secret(tmp_path / "webhook.key", text), ca)
+    return Webhook("ops", url, secret(tmp_path / "webhook.key", text), ca, proxy=proxy)
 
 
 def test_a_receiver_can_verify_the_signature(tmp_path: Path, receiver: Receiver) -> None:
@@ -224,7 +226,7 @@ def test_a_bundle_that_is_none_is_reported(tmp_path: Path, content: str | None) 
 
 
 @pytest.mark.parametrize("login", ["", "user:pass@"])
-def test_a_proxy_is_used_where_the_environment_names_one(
+def test_a_proxy_of_the_environment_is_used_if_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, login: str
 ) -> None:
     """Hosts that reach the Internet only so."""
@@ -240,9 +242,13 @@ def test_a_proxy_is_used_where_the_environment_names_one(
         thread = threading.Thread(target=refuse, daemon=True)
         thread.start()
         monkeypatch.setenv("https_proxy", f"http://{login}127.0.0.1:{server.getsockname()[1]}")
+        with monkeypatch.context() as unasked:
+            unasked.setattr(socket, "getaddrinfo", _nobody_of_that_name)
+            with pytest.raises(Transient, match="its name does not resolve"):
+                hook(tmp_path, "https://ops.example.test/").send(RAISED, deadline=soon())
         through = rf"through the proxy 127.0.0.1:{server.getsockname()[1]}\) .*403"
         with pytest.raises(Transient, match=through):
-            hook(tmp_path, "https://ops.example.test/").send(RAISED, deadline=soon())
+            hook(tmp_path, "https://ops.example.test/", proxy=True).send(RAISED, deadline=soon())
         thread.join(60)
     assert asked[0].startswith(b"CONNECT ops.example.test:443 ")
     assert (b"proxy-authorization: basic dxnlcjpwyxnz" in asked[0].lower()) == bool(login)
@@ -251,15 +257,15 @@ def test_a_proxy_is_used_where_the_environment_names_one(
 def test_an_odd_proxy_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than going another way than was meant; its password is not shown."""
     monkeypatch.setenv("https_proxy", "socks5://user:hunter2@127.0.0.1:1")
-    with pytest.raises(NeedsOperator, match=r"no way to .*unsupported scheme socks5") as caught:
-        hook(tmp_path, "https://ops.example.test/").send(RAISED, deadline=soon())
+    with pytest.raises(NeedsOperator, match=r"no way to .*its proxy speaks socks5") as caught:
+        hook(tmp_path, "https://ops.example.test/", proxy=True).send(RAISED, deadline=soon())
     assert "hunter2" not in str(caught.value)
     monkeypatch.setenv("no_proxy", "ops.example.test")
     monkeypatch.setattr(socket, "getaddrinfo", _nobody_of_that_name)
     with pytest.raises(
         Transient, match="its name does not resolve"
     ):  # the control: not for that host
-        hook(tmp_path, "https://ops.example.test:1/").send(RAISED, deadline=soon())
+        hook(tmp_path, "https://ops.example.test:1/", proxy=True).send(RAISED, deadline=soon())
 
 
 def _nobody_of_that_name(*_: object, **__: object) -> NoReturn:

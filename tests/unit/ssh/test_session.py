@@ -1,93 +1,18 @@
 """Who is logged in to, by what, and how a program ended there: the configuration alone decides."""
 
-import asyncio
+import os
+import pwd
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import asyncssh
 import pytest
 
-from certrotd.config.hosts import HostEntry
+from certrotd.daemon.stopping import StoppableClock
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.ssh.session import Session
-
-
-@dataclass
-class Host:
-    """An SSH server in this process that lets one key in."""
-
-    port: int
-    known: Path
-    identity: Path
-
-    def session(self, **other: Any) -> Session:
-        """A connection as the configuration has it."""
-        entry = {
-            "address": f"127.0.0.1:{self.port}",
-            "user": "anybody",
-            "known_hosts": str(self.known),
-            "identity": {"file": str(self.identity)},
-            **other,
-        }
-        return Session("edge", HostEntry.model_validate(entry))
-
-
-def program(process: asyncssh.SSHServerProcess[str]) -> None:
-    """Ends as its name says."""
-    if process.command == "killed":
-        process.exit_with_signal("KILL")
-    else:
-        process.exit(3)
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    """That server, as long as the test runs."""
-    key, identity = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
-    own, known = tmp_path / "identity", tmp_path / "known_hosts"
-    own.touch(mode=0o600)
-    own.write_bytes(identity.export_private_key())
-    allowed = asyncssh.import_authorized_keys(identity.export_public_key().decode())
-    ports, listening, done = list[int](), threading.Event(), threading.Event()
-    connections = list[asyncssh.SSHServerConnection]()
-
-    class Server(asyncssh.SSHServer):
-        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-            connections.append(conn)
-
-    async def serve() -> None:
-        listener = await asyncssh.listen(
-            *("127.0.0.1", 0),
-            server_factory=Server,
-            server_host_keys=[key],
-            authorized_client_keys=allowed,
-            process_factory=program,
-            sftp_factory=True,
-        )
-        ports.append(listener.get_port())
-        listening.set()
-        while not done.is_set():
-            await asyncio.sleep(0.02)
-        listener.close()
-        await listener.wait_closed()
-        for each in connections:
-            each.abort()
-            await each.wait_closed()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        assert listening.wait(60)
-        known.write_text(f"[127.0.0.1]:{ports[0]} {key.export_public_key().decode()}")
-        yield Host(ports[0], known, own)
-    finally:
-        done.set()
-        thread.join()
+from certrotd.rotation.outcome import Stopped
+from tests.unit.ssh.conftest import Host
 
 
 def test_an_empty_file_of_known_hosts_knows_none(
@@ -133,4 +58,34 @@ def test_a_program_that_a_signal_ended_has_no_exit_code(host: Host) -> None:
     """It did not end by itself, which is another thing to look into than an exit code."""
     with closing(host.session()) as session:
         assert session.command(["killed"], seconds=30).code is None
+        assert session.command(["it"], seconds=30).code == 3
+
+
+def test_a_stop_ends_a_program_that_hangs_and_the_connection(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before its time is over; nothing of it goes on there unseen, and an undo may connect."""
+    monkeypatch.setattr("certrotd.ssh.session.STOP_GRACE", 0.1)
+    told = threading.Event()
+    with closing(host.session(StoppableClock(told))) as session:
+        assert session.command(["it"], seconds=3600).code == 3
+        first = session._open
+        assert first is not None
+        told.set()
+        assert session.command(["it"], seconds=3600).code == 3, "it ends in time"
+        with pytest.raises(Stopped):
+            session.command(["hangs"], seconds=3600)
+        assert first[0].is_closed()
+        assert session.command(["it"], seconds=3600).code == 3
+
+
+def test_an_account_without_an_entry_logs_in(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user is a number; nothing of its environment is needed."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(os, "environ", {"PATH": "/usr/bin"})
+    with closing(host.session()) as session:
         assert session.command(["it"], seconds=30).code == 3

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from certrotd.errors import NeedsOperator
+from certrotd.pki import request
 from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import PLACEHOLDER, Generation
-from certrotd.pki.keys import KeyType, generate, to_pem
+from certrotd.pki.keys import KeyType, generate, load, signing_request, to_pem
 from certrotd.pki.placeholder import self_signed
 from certrotd.stores.local import LocalStore
-from certrotd.stores.reading import FILES
+from certrotd.stores.reading import FILES, KEYLESS
 from tests.builders import META, NOW, OTHER_PAIR, PAIR, seal
 from tests.unit.stores.crashing import crash
 
@@ -107,7 +108,7 @@ def test_a_bit_that_the_disk_lost_is_found_by_a_thorough_look(
     """No stamp of the file changes then: only its content tells."""
     flip(folder / name)
     told = json.loads((folder / "meta.json").read_text())
-    monkeypatch.setattr("certrotd.stores.reading._stamps", lambda _: told["files"])
+    monkeypatch.setattr("certrotd.stores.reading._stamps", lambda *_: told["files"])
     assert live(store).damaged is None
     assert live(store, thorough=True).damaged == f"{name} differs from what was sealed"
     assert store.generation("web", 1).damaged == f"{name} differs from what was sealed"
@@ -278,3 +279,28 @@ def test_a_crash_during_a_repair_leaves_each_file_damaged_or_restored(
             assert moment > 10
             return
     raise AssertionError("it never came to an end")
+
+
+def test_each_file_beside_a_request_can_be_lost(tmp_path: Path) -> None:
+    """The chain is told by the leaf and those above it; without the request nothing is."""
+    made = signing_request(load(PAIR.key_pem), ["a.test"])
+    csr = request.to_pem(request.read_request(made, what="csr"))
+    for lost in (*KEYLESS, "meta.json"):
+        store = LocalStore(tmp_path / lost)
+        store.stage_key("web", 1, csr)
+        store.stage_chain("web", 1, PAIR.fullchain_pem)
+        store.seal("web", 1, replace(META, request="digest"))
+        store.switch("web", 1)
+        folder = tmp_path / lost / "web" / "generations" / "000001"
+        assert {each.name for each in folder.iterdir()} == {*KEYLESS, "meta.json"}
+        (folder / lost).unlink()
+        if lost == "request.pem":
+            assert "request.pem is missing" in str(live(store).broken)
+            continue
+        assert lost in str(live(store).damaged)
+        store.rebuild("web", 1)
+        again = live(store, thorough=True)
+        assert again.damaged is None
+        assert again.meta is not None
+        assert again.meta.request == (request.digest(csr) if lost == "meta.json" else "digest")
+        assert store.read("web", 1) == (csr, PAIR.fullchain_pem)

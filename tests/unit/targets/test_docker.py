@@ -25,7 +25,10 @@ SHOP = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web
 
 
 class MemoryEngine:
-    """Containers that only exist here; ``then`` is what becomes of one that is told."""
+    """Containers that only exist here; ``then`` is what becomes of one that is told.
+
+    Nobody can say what those in ``unknown`` are, nor run a program in those in ``locked``.
+    """
 
     def __init__(self, *found: Container) -> None:
         self.found = {each.name: each for each in found}
@@ -34,6 +37,8 @@ class MemoryEngine:
         self.ended = Ended(0, b"")
         self.said = "bye"
         self.files: dict[str, bytes] = {}
+        self.unknown: dict[str, Failure] = {}
+        self.locked: dict[str, Failure] = {}
         self.host = "unix:///run/memory.sock"
 
     def ping(self) -> None:
@@ -42,14 +47,16 @@ class MemoryEngine:
     def get(self, name: str) -> Container:
         if name not in self.found:
             raise Gone(f"there is no container {name}")
+        if name in self.unknown:
+            raise self.unknown[name]
         return self.found[name]
 
-    def find(self, labels: Mapping[str, str]) -> list[Container]:
+    def find(self, labels: Mapping[str, str]) -> list[str]:
         def fits(each: Container) -> bool:
             own = each.labels or {}
             return all(key in own and own[key] == (v or own[key]) for key, v in labels.items())
 
-        return sorted(filter(fits, self.found.values()), key=lambda each: each.name)
+        return sorted(each.name for each in self.found.values() if fits(each))
 
     def kill(self, name: str, signal: str) -> None:
         self._told(name, signal)
@@ -68,8 +75,13 @@ class MemoryEngine:
 
     def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
         assert deadline.remaining
+        self.may_run(name)
         self.log.append(f"{name}: {' '.join(argv)}")
         return self.ended
+
+    def may_run(self, name: str) -> None:
+        if name in self.locked:
+            raise self.locked[name]
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
         self.log.append(f"{name}: {folder} has {sorted(files)} of {owner}")
@@ -179,21 +191,37 @@ class TestUnfit:
         made(engine, "web", copy=Copy("/etc/tls")).checked_for((live(),))
 
     def test_a_file_that_is_another_in_the_container_is_refused(self, tmp_path: Path) -> None:
-        """Before, and when it turns out afterwards; what holds no PEM is not looked at."""
-        file, other = tmp_path / "web.pem", tmp_path / "passwd"
-        file.write_bytes(b"-----BEGIN CERTIFICATE-----\n")
-        other.write_bytes(b"root\n")
-        mounts = (Mount(str(other), "/etc/passwd"), Mount(str(file), "/web.pem"))
+        """Before, and when it turns out afterwards; files of others are not looked at."""
+        store, elsewhere = tmp_path / "web" / "live", tmp_path / "etc"
+        store.mkdir(parents=True)
+        elsewhere.mkdir()
+        copy, theirs = elsewhere / "web.pem", elsewhere / "clients.pem"
+        for file in (store / "fullchain.pem", copy):
+            file.write_bytes(b"-----BEGIN CERTIFICATE-----\n")
+        theirs.write_bytes(b"-----BEGIN CERTIFICATE----- of the CA of its clients\n")
+        mounts = (Mount(str(theirs), "/clients.pem"), Mount(str(copy), "/web.pem"))
         engine = MemoryEngine(running("web", mounts=mounts))
-        engine.ended = Ended(0, file.read_bytes())
-        made(engine, "web").checked_for((live(),))
+        engine.ended = Ended(0, copy.read_bytes())
+        target, its = made(engine, "web"), (live(store),)
+        target.checked_for(its)
         assert engine.log == ["web: cat /web.pem"]
         engine.ended = Ended(0, b"-----BEGIN OTHER")
-        for act in (made(engine, "web").check, made(engine, "web").apply):
+        for act in (target.checked_for, target.apply_for):
             with pytest.raises(NeedsOperator, match=r"another file at /web\.pem than"):
-                act()
+                act(its)
         engine.ended = Ended(127, b"cat: not found")
+        target.checked_for(its)
+
+    def test_programs_that_nobody_may_run_are_said(self) -> None:
+        """A proxy that denies them would be noticed after the swap else; a check asks itself."""
+        engine = MemoryEngine(running("web"))
+        engine.locked["web"] = NeedsOperator("it answers 403 to POST /containers/web/exec")
+        for check in (None, ("try",)):
+            telling = Telling(command=("reload",), check=check)
+            with pytest.raises(NeedsOperator, match="answers 403"):
+                made(engine, "web", telling=telling).check()
         made(engine, "web").check()
+        assert engine.log == []
 
     def test_a_check_that_fails_is_said_with_its_last_line(self) -> None:
         """In the container; nothing of its output can move the cursor."""
@@ -298,6 +326,14 @@ class TestUndone:
         engine = MemoryEngine(Container("web", "restarting"), Container("spare", "created"))
         made(engine, "web", "spare").revert_for((), {})
         assert engine.log == ["web: restart within 15"]
+
+    def test_one_that_the_engine_cannot_say_what_it_is_holds_nothing_up(self) -> None:
+        """Such as somebody's, where all are looked at for what they mount."""
+        engine = MemoryEngine(running("theirs"), running("web", mounts=(Mount("/store", "/c"),)))
+        engine.unknown["theirs"] = Transient("the engine cannot say what theirs is")
+        with pytest.raises(Transient, match="what theirs is"):
+            made(engine, chosen=Chosen(mounting=True)).revert_for((live(),), {})
+        assert engine.log == ["web: HUP"]
 
     def test_one_that_was_removed_meanwhile_holds_nothing_up(self) -> None:
         """It reads what is live when it is made again."""

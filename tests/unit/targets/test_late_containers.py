@@ -19,7 +19,7 @@ from certrotd.containers.container import (
     container,
     recreation,
 )
-from certrotd.containers.engine import Ended
+from certrotd.containers.engine import Ended, Gone
 from certrotd.containers.older import Copy
 from certrotd.containers.probing import ContainerProbe
 from certrotd.errors import NeedsOperator, ProofFailed, Transient
@@ -128,6 +128,33 @@ class TestBehind:
         assert target.behind_for((live,)) == [Behind("web", why)]
         for shows.served in ({"p443": live.fingerprint}, {}):
             assert target.behind_for((live,)) == []
+
+    def test_one_that_cannot_be_looked_at_keeps_nobody_from_the_others(
+        self, live: LiveCertificate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is named, and not brought up to date; an engine that is away is no matter of one."""
+        mounts = (Mount(live.live, "/tls"),)
+        engine = MemoryEngine(*(web(name, mounts=mounts) for name in ("a", "b", "c", "d")))
+        engine.ended = Ended(0, b"older")
+        engine.unknown["a"] = Transient("it cannot say what a is")
+        engine.locked |= {"b": NeedsOperator("no cat in b"), "d": Gone("there is no d")}
+        target = made(engine, telling=Telling())
+        assert target.behind_for((live,)) == [
+            Behind("c", "has another file at /tls than there is now"),
+            Behind("a", "cannot be looked at: it cannot say what a is", "docker inspect a"),
+            Behind("b", "cannot be looked at: no cat in b", "docker inspect b"),
+        ]
+        target.catch_up_for((live,), ["c"])
+        assert engine.log[-1] == "c: restart within 15"
+        with pytest.raises(Transient, match="what a is"):
+            target.catch_up_for((live,), ["a"])
+
+        def away() -> None:
+            raise Transient("the engine does not answer")
+
+        monkeypatch.setattr(engine, "ping", away)
+        with pytest.raises(Transient, match="engine does not answer"):
+            target.behind_for((live,))
 
     def test_by_when_it_was_made(self, live: LiveCertificate) -> None:
         """Where it has to be made anew: before the link to what is live was replaced."""
