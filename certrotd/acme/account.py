@@ -13,6 +13,7 @@ from josepy.jwk import JWK
 
 from certrotd.acme.network import account_jwk
 from certrotd.clock import Deadline
+from certrotd.config.issuers import ACCOUNT_KEY
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.jsontext import parsed
 from certrotd.pki import keys
@@ -20,7 +21,7 @@ from certrotd.pki import keys
 if TYPE_CHECKING:
     from certrotd.state.ports import Folder, Lease
 
-KEY, RECORD = "account.key", "account.json"
+KEY, RECORD = ACCOUNT_KEY, "account.json"
 NEXT = "account.next.key"
 """The key that a change of keys is to end with; while it is there, nobody knows whether it has."""
 MAX_RECORD = 64 * 1024

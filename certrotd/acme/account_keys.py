@@ -34,15 +34,20 @@ def read_account_key(path: Path) -> keys.PrivateKey:
             f"{path} may be written by others than its owner: the key could be anybody's",
             hint=f"if it is yours, chmod go-w {path}",
         )
-    key = parse_account_key(data, what=str(path))
+    return account_key(data, what=str(path))
+
+
+def account_key(data: bytes, *, what: str) -> keys.PrivateKey:
+    """The account key in PEM, DER or JSON; ``what`` names its source. Raises InvalidInput."""
+    key = parse_account_key(data, what=what)
     if account_jwk(key) is None:
         kind = keys.key_type_of(key.public_key())
-        raise InvalidInput(f"{path} is {kind}, ACME accounts are RSA, P-256, P-384")
+        raise InvalidInput(f"{what} is {kind}, ACME accounts are RSA, P-256, P-384")
     return key
 
 
 def parse_account_key(data: bytes, *, what: str) -> keys.PrivateKey:
-    """The private key in PEM, DER or JSON; ``what`` names its source. Raises InvalidInput."""
+    """The private key in PEM, DER or JSON, of whatever kind; as account_key()."""
     if not data.lstrip().startswith(b"{"):
         return keys.load(data, what=what)
     try:

@@ -7,6 +7,7 @@ from copy import copy
 from typing import TypeVar
 
 import requests
+from cryptography import x509
 
 from certrotd.acme.account import Account
 from certrotd.acme.challenges import persistent, record_name
@@ -16,17 +17,19 @@ from certrotd.acme.order import AcmeOrder
 from certrotd.acme.problems import Busy, Refused, retry_after
 from certrotd.acme.renewal import read_renewal_info
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
+from certrotd.acme.revoking import revoke, signer_of
 from certrotd.acme.transport import check_url, location_of
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
-from certrotd.config.issuers import AcmeEntry
+from certrotd.config.issuers import ACCOUNTS, AcmeEntry
 from certrotd.errors import NeedsOperator, listed
 from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.keys import PrivateKey
 from certrotd.pki.names import base, canonical, is_wildcard
 from certrotd.pki.order import DNS_01, DNS_ACCOUNT_01, Challenge, OrderGone
 from certrotd.pki.renewal import RenewalInfo, renewal_id
 
-FOLDER = "accounts"
+FOLDER = ACCOUNTS
 """Where the folders of these issuers are in the state."""
 _UNFINISHED = ("pending", "ready")
 T = TypeVar("T")
@@ -104,6 +107,24 @@ class AcmeIssuer:
             response = client.net.get(f"{where.rstrip('/')}/{called}")
             wait = retry_after(response.headers.get("Retry-After"), now=self._clock.now())
             return read_renewal_info(response.content, retry_after=wait)
+
+    def revoke(
+        self,
+        certificate: x509.Certificate,
+        reason: int,
+        *,
+        key: PrivateKey | None,
+        deadline: Deadline,
+    ) -> bool:
+        """As Revoking.revoke (RFC 8555 §7.6)."""
+        if key is None:
+            return self._as_account(
+                lambda client, _account: revoke(client, certificate, reason), deadline
+            )
+        signer = signer_of(key)
+        with self._clients.visit(self._limit(deadline)) as client:
+            client.net.sign_as(signer, "")
+            return revoke(client, certificate, reason)
 
     def order(self, names: Sequence[str], *, deadline: Deadline, replaces: str = "") -> AcmeOrder:
         """Order a certificate for ``names``: DNS names, wildcards, IP addresses (RFC 8738).

@@ -186,6 +186,25 @@ class AccountManager:
             self._folder.remember(url, contact=self._entry.contact, now=now)
             return url
 
+    def keep_key(self, key: keys.PrivateKey, *, deadline: Deadline) -> bool:
+        """Have this key before the CA is ever asked, if there is none; whether it is there now.
+
+        Nothing is asked: the CA tells the account's URL with the first order. Raises InvalidInput
+        for a key that is of no account's kind.
+        """
+        jwk = account_jwk(key)
+        if jwk is None:
+            raise _of_no_account(key)
+        with self._folder.locked(deadline) as lease:
+            there = self._folder.kept_key()
+            if there is None and not self._folder.url():
+                kind = kind_of(jwk)
+                self._site.record("account.imported", url="", key=kind, instead_of="")
+                lease.check()
+                self._folder.put_key(key)
+                return True
+            return there == jwk
+
     def import_key(self, key: keys.PrivateKey, *, deadline: Deadline) -> str:
         """Use the account that the CA knows this key by; its URL.
 
@@ -194,8 +213,7 @@ class AccountManager:
         """
         jwk = account_jwk(key)
         if jwk is None:
-            kind = keys.key_type_of(key.public_key())
-            raise InvalidInput(f"the key is {kind}, ACME accounts are RSA, P-256, P-384")
+            raise _of_no_account(key)
         now = self._clock.now()
         with self._opened(deadline, lost=True) as opened:
             old = self._folder.url()
@@ -321,3 +339,8 @@ def _binding(value: Any) -> str:
     except (ValueError, KeyError, TypeError):
         return ""
     return one_line(str(kid)[:200])
+
+
+def _of_no_account(key: keys.PrivateKey) -> InvalidInput:
+    kind = keys.key_type_of(key.public_key())
+    return InvalidInput(f"the key is {kind}, ACME accounts are RSA, P-256, P-384")

@@ -47,14 +47,12 @@ class AdoptPair(Journaled):
 def _usable_pair(world: World) -> tuple[bytes, bytes, str]:
     """Key, chain and issuer of the pair to adopt; raises Failure for one that cannot be."""
     from certrotd.pki.facts import facts_of, parse_certificates
-    from certrotd.pki.keys import load
-    from certrotd.pki.verify import verify_dates, verify_key
+    from certrotd.pki.verify import usable_pair
 
     pair = world.adoptable()
     if pair is None:
         raise NeedsOperator("the pair to adopt is no longer there")
     key, chain = pair
     certificates = parse_certificates(chain, what="the certificate to adopt")
-    verify_key(load(key, what="the key to adopt"), certificates[0])
-    verify_dates(certificates[:1], now=world.clock.now())
-    return key, chain, facts_of(certificates[0]).issuer
+    leaf = usable_pair(key, certificates, what="the key to adopt", now=world.clock.now())
+    return key, chain, facts_of(leaf).issuer

@@ -8,12 +8,13 @@ from functools import cached_property
 
 from certrotd.certs.decision import Adopt, Renew
 from certrotd.certs.fallback import Choice, choose, waits_of
-from certrotd.certs.fitness import advised, its_time, suggestion_for
+from certrotd.certs.fitness import advised, its_time, suggestion_for, usable
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.lifecycle.decision import Action, Asked
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Standing
 from certrotd.pki.renewal import LONGEST_POLL
+from certrotd.pki.revocation import Revocation
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,16 @@ class Case:
         )
 
     @property
+    def works(self) -> bool:
+        """Whether what is live may be served on."""
+        return usable(self.live, now=self.now) is None and self.revoked is None
+
+    @property
+    def revoked(self) -> Revocation | None:
+        """That of the live certificate, if it is revoked or is to be."""
+        return self.standing.state.revoked.get(self.live.number) if self.live else None
+
+    @property
     def mend_later(self) -> bool:
         """Whether mending was tried last and failed: then a renewal that is due comes first."""
         return bool(self.attempts.failures) and not self.attempts.authority
@@ -80,7 +91,8 @@ class Case:
 def left(standing: Standing, *, now: datetime) -> timedelta | None:
     """How much there is left of what is served, None if nothing is."""
     live = standing.live
-    facts = live.facts if live and not live.placeholder else None
+    served = live and not live.placeholder and live.number not in standing.state.revoked
+    facts = live.facts if live and served else None
     return facts.not_after - now if facts and facts.not_after > now else None
 
 

@@ -64,6 +64,21 @@ class CatchUp(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Revoke(Action):
+    """Have the CA revoke generations of which it could not be told before."""
+
+    act: ClassVar[str] = "revoke"
+    generations: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(Action):
+    """Remove all that there is of a certificate; only a person decides that."""
+
+    act: ClassVar[str] = "delete"
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep(Action):
     """Withdraw TXT records that an earlier attempt left behind."""
 

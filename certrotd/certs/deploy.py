@@ -221,11 +221,11 @@ class RecordTargets(Journaled):
             proven[name] = TargetState(self.generation, seen, now)
         after, copies = self._after(), self._copies(world)
         targets = {**after.targets, **proven}
-        world.store.record(world.name, replace(after, targets=targets, copies=copies))
+        self._record(replace(after, targets=targets, copies=copies), world)
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
-        world.store.record(world.name, CertificateState.from_json(self.before))
+        self._record(CertificateState.from_json(self.before), world)
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
         state, after = world.store.look(world.name).state, self._after()
@@ -233,6 +233,11 @@ class RecordTargets(Journaled):
         known = (state.withdrawn, state.held, state.copies)
         same = known == (after.withdrawn, after.held, self._copies(world))
         return Observed.DONE if same and told.issuperset(self.targets) else Observed.NOT_DONE
+
+    def _record(self, state: CertificateState, world: World) -> None:
+        """With what was revoked since the rotation began, which nothing takes back."""
+        revoked = {**state.revoked, **world.store.look(world.name).state.revoked}
+        world.store.record(world.name, replace(state, revoked=revoked))
 
     def _copies(self, world: World) -> Mapping[str, Copy]:
         return world.installer.copies() if COPIES in self.targets else {}
@@ -245,6 +250,7 @@ class RecordTargets(Journaled):
             targets=before.targets,
             withdrawn=tuple(sorted(kept | set(self.withdraw))),
             held=CertificateState.from_json({**self.before, "held": self.held}).held,
+            revoked=before.revoked,
         )
 
 
@@ -354,6 +360,9 @@ def _stays(world: World, generation: int, previous: int | None, reason: str) -> 
 
 def _unusable(world: World, generation: int) -> str | None:
     """Why nobody should be told to read a generation, or None if it may be read."""
+    revoked = world.store.look(world.name).state.revoked.get(generation)
+    if revoked is not None:
+        return revoked.words(generation)
     try:
         _deployable(world, generation)
     except (InvalidInput, NeedsOperator) as failure:

@@ -91,6 +91,17 @@ def _tables(found: CertificateFound) -> Iterator[Table]:
         [_target_row(target) for target in targets_of(found)],
         f"It has no targets: {rest}.",
     )
+    if state.revoked:
+        revoked = [
+            (
+                Cell(str(number)),
+                Cell(each.words(number)),
+                Cell(moment=each.done) if each.done else Cell("–"),
+                Cell(each.fingerprint, code=True, cut=SHOWN_DIGITS),
+            )
+            for number, each in sorted(state.revoked.items())
+        ]
+        yield Table("Revocations", ("Generation", "State", "Revoked", "SHA-256"), revoked, "")
     if policy.installs:
         rows = [
             (Cell(path, code=True), Cell(state.copies[path].asked.partition(" ")[0]))

@@ -170,6 +170,8 @@ def to_outdo(policy: Policy, standing: Standing, *, now: datetime) -> Certificat
     live = standing.live
     if live is None or live.facts is None or live.meta is None or usable(live, now=now):
         return None
+    if live.number in standing.state.revoked:
+        return None
     asked_so = (live.meta.origin, live.meta.terms) == ("issued", policy.terms)
     return live.facts if asked_so and not drift(live.facts, live, policy) else None
 

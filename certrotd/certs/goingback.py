@@ -18,22 +18,32 @@ def way_back(managed: Managed, standing: Standing, to: int | None, *, now: datet
     name, live = managed.policy.name, standing.live.number if standing.live else 0
     if to is None:
         for number in range(live - 1, 0, -1):
-            if usable(managed.generation(number), now=now) is None:
+            if _unfit(managed, standing, number, now=now) is None:
                 return number
         raise NeedsOperator(
             "no earlier generation is usable",
             hint=f"certrotd rotate {name} --force gets a new certificate",
         )
-    reason = usable(managed.generation(to), now=now)
+    reason = _unfit(managed, standing, to, now=now)
     if to == live:
         reason = reason or "it is live already"
-    elif reason is not None and not managed.world().store.sealed(name, to):
+    elif (
+        reason is not None
+        and to not in standing.state.revoked
+        and not managed.world().store.sealed(name, to)
+    ):
         reason = "there is none"
     if reason is None:
         return to
     raise NeedsOperator(
         f"cannot go back to generation {to}: {reason}", hint=_ways(managed, standing, now=now)
     )
+
+
+def _unfit(managed: Managed, standing: Standing, number: int, *, now: datetime) -> str | None:
+    """Why a generation must not be put in front of users again, or None if it may."""
+    revoked = standing.state.revoked.get(number)
+    return revoked.words(number) if revoked else usable(managed.generation(number), now=now)
 
 
 def _ways(managed: Managed, standing: Standing, *, now: datetime) -> str:
@@ -43,7 +53,7 @@ def _ways(managed: Managed, standing: Standing, *, now: datetime) -> str:
     numbers = [
         str(number)
         for number in range(1, newest + 1)
-        if number != live and usable(managed.generation(number), now=now) is None
+        if number != live and _unfit(managed, standing, number, now=now) is None
     ]
     if not numbers:
         return "no other generation is usable"

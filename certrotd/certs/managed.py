@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from certrotd.certs.decision import Delete
 from certrotd.certs.fallback import Blame, Trouble
 from certrotd.certs.policy import (
     AUTHORITY,
@@ -21,10 +22,12 @@ from certrotd.lifecycle import managed
 from certrotd.lifecycle.decision import ACT, CONFIGURATION
 from certrotd.pki.certificate import moment
 from certrotd.pki.generation import CertificateState, Generation, Standing
+from certrotd.pki.revocation import REVOCATIONS, Revocation, revocations_in
 from certrotd.state.ports import History
 
 if TYPE_CHECKING:  # looking at certificates needs none of the libraries that rotating them does
     from certrotd.certs.world import World
+    from certrotd.lifecycle.subject import DeletionForeseen
 
 
 class Managed(managed.Managed, Protocol):
@@ -47,6 +50,10 @@ class Managed(managed.Managed, Protocol):
 
     def over(self) -> Mapping[str, datetime]:
         """Until when budgets at CAs are used up for it, by authority, if another CA was chosen."""
+        ...
+
+    def deletion(self) -> DeletionForeseen:
+        """As Deletable.foresee_deletion."""
         ...
 
 
@@ -100,17 +107,30 @@ def relearnt(lines: Sequence[Mapping[str, Any]], found: Standing) -> Certificate
       is to be done, or a person went back from it, which must stand. So it is withdrawn if nothing
       was issued since somebody last rolled back.
     - ``held``: a day from then.
+    - ``revoked``: what rotations noted of it.
 
     When to renew does not stand in it (a generation's own meta.json has its draw), nor do failures
     and their backoff (the history has them): nothing that is lost costs an order.
     """
-    live, newest = found.live, found.newest
+    live, newest, revoked = found.live, found.newest, _revoked(lines)
     for line in reversed(lines):
+        if line["facts"].get(ACT) == Delete.act:
+            break
         finished = line["outcome"] == "finished"
         if "fingerprint" in line["facts"] and (finished or line["to"]):
             break  # a certificate was issued
         if finished and line["facts"].get(ACT) == "rollback" and live and newest:
             withdrawn = (newest.number,) if newest.number > live.number else ()
             held = datetime.fromisoformat(line["ended"]) + HOLD_AFTER_ROLLBACK
-            return CertificateState(withdrawn=withdrawn, held=held)
-    return CertificateState()
+            return CertificateState(withdrawn=withdrawn, held=held, revoked=revoked)
+    return CertificateState(revoked=revoked)
+
+
+def _revoked(lines: Sequence[Mapping[str, Any]]) -> dict[int, Revocation]:
+    """What rotations noted of revocations, the last word of each generation."""
+    found: dict[int, Revocation] = {}
+    for line in lines:
+        if line["facts"].get(ACT) == Delete.act:
+            found.clear()  # generations are numbered anew
+        found |= revocations_in(line["facts"].get(REVOCATIONS) or {})
+    return found

@@ -6,7 +6,7 @@
     ─ issued ─     the certificate is durable; from here on a failure costs no new order
     baseline, swap, install, for each wave: apply…, prove…, record
     ─ committed ─  nothing is taken back any more
-    prune
+    revoke what it replaces, where that was asked for; prune
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from certrotd.certs.issue import (
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.preflight import PreflightStep
 from certrotd.certs.pruning import Prune
+from certrotd.certs.removing import Remove
+from certrotd.certs.revoking import RevokeGeneration
 from certrotd.certs.world import World
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
@@ -54,6 +56,8 @@ _KINDS: dict[str, Any] = {
         Prove,
         Prune,
         RecordTargets,
+        Remove,
+        RevokeGeneration,
         Seal,
         StageKey,
         Swap,
@@ -88,11 +92,15 @@ def renewal(
     rotation: str,
     draw: float,
     outdo: CertificateFacts | None = None,
+    revoke: Plan[World] = (),
 ) -> Plan[World]:
-    """Obtain the next generation, no worse than ``outdo``, and deploy it."""
+    """Obtain the next generation, no worse than ``outdo``, and deploy it; then ``revoke``.
+
+    Then it has a key of its own, whatever the configuration says.
+    """
     newest = standing.newest.number if standing.newest else 0
     number = max(newest, standing.live.number if standing.live else 0) + 1
-    reuse = _reusable_key(policy, standing) if policy.reuse_key else None
+    reuse = _reusable_key(policy, standing) if policy.reuse_key and not revoke else None
     return (
         preflight(policy),
         *((SweepRecords(must=False),) if attempts.left else ()),
@@ -110,18 +118,23 @@ def renewal(
             (outdo.not_before.isoformat(), outdo.not_after.isoformat()) if outdo else None,
         ),
         ISSUED,
-        *_deployment(policy, standing, number, rotation=rotation),
+        *_deployment(policy, standing, number, rotation=rotation, revoke=revoke),
     )
 
 
 def deployment(
-    policy: Policy, standing: Standing, generation: int, *, rotation: str
+    policy: Policy,
+    standing: Standing,
+    generation: int,
+    *,
+    rotation: str,
+    revoke: Plan[World] = (),
 ) -> Plan[World]:
-    """Deploy a generation that is on disk."""
+    """Deploy a generation that is on disk; then ``revoke``."""
     return (
         preflight_of_targets(policy),
         ISSUED,
-        *_deployment(policy, standing, generation, rotation=rotation),
+        *_deployment(policy, standing, generation, rotation=rotation, revoke=revoke),
     )
 
 
@@ -182,8 +195,22 @@ def sweeping(attempts: Attempts) -> Plan[World]:
     return (SweepRecords(must=True),) if attempts.left else ()
 
 
+def revocation(standing: Standing, generations: tuple[int, ...]) -> Plan[World]:
+    """Have revoked what could not be before."""
+    known = standing.state.revoked
+    return tuple(
+        RevokeGeneration(number, known[number].reason, known[number].by, must=True)
+        for number in generations
+    )
+
+
 def _deployment(
-    policy: Policy, standing: Standing, generation: int, *, rotation: str
+    policy: Policy,
+    standing: Standing,
+    generation: int,
+    *,
+    rotation: str,
+    revoke: Plan[World] = (),
 ) -> list[PlanItem[World]]:
     previous = standing.live.number if standing.live else None
     items = _switch(policy, generation, previous, rotation)
@@ -193,7 +220,7 @@ def _deployment(
         held = state.held.isoformat() if state.held and generation == previous else None
         items.append(RecordTargets(generation, policy.places, state.to_json(), held=held))
     spare = (previous,) if previous is not None else ()
-    return [*items, COMMITTED, _prune(policy, spare, rotation)]
+    return [*items, COMMITTED, *revoke, _prune(policy, spare, rotation)]
 
 
 def _prune(policy: Policy, spare: tuple[int, ...], rotation: str) -> Prune:
@@ -224,6 +251,8 @@ def _reusable_key(policy: Policy, standing: Standing) -> int | None:
     """The live generation, if its key can be read and is of the type asked for."""
     live = standing.live
     if live is None or live.placeholder or live.facts is None:
+        return None
+    if live.number in standing.state.revoked:
         return None
     if live.facts.key_type != policy.key_type:
         return None

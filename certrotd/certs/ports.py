@@ -314,6 +314,10 @@ class Store(Protocol):
         """Remove what crashes left; only while no rotation of this certificate is in flight."""
         ...
 
+    def remove(self, name: str) -> None:
+        """Remove all that there is of a certificate, but a live place that others keep."""
+        ...
+
     def prune(self, name: str, keep: int, spare: Sequence[int]) -> None:
         """Remove generations but the newest ``keep`` before the live one, and ``spare``."""
         ...

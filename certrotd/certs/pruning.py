@@ -37,7 +37,8 @@ class Prune(Journaled):
         """What cannot be removed is tried again for a while, but keeps no renewal away."""
         try:
             try:
-                world.store.prune(world.name, self.keep, self.spare)
+                open_ = world.store.look(world.name).state.to_revoke(world.clock.now())
+                world.store.prune(world.name, self.keep, (*self.spare, *open_))
             finally:
                 if self.backup:
                     world.installer.forget(self.backup)

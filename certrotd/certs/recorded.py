@@ -9,6 +9,7 @@ from certrotd.audit.record import Happened
 from certrotd.certs.policy import AUTHORITY, INSTEAD, Policy
 from certrotd.lifecycle.decision import ACT
 from certrotd.pki.generation import Generation, Standing
+from certrotd.pki.revocation import REVOCATIONS
 from certrotd.rotation.step import JSON
 
 _DEPLOYS = ("renew", "deploy", "rollback")
@@ -31,11 +32,22 @@ def recorded_of(
         if INSTEAD in facts:
             details["instead"] = facts[INSTEAD]
         happened.append(Happened("certificate.issued", name, rotation, details))
+    happened += revoked_events(name, rotation, facts)
     if finished and facts.get(ACT) in _DEPLOYS and standing.live is not None:
         happened.append(
             Happened("certificate.deployed", name, rotation, _deployed(standing.live, facts))
         )
     return tuple(happened)
+
+
+def revoked_events(name: str, rotation: str, facts: Mapping[str, Any]) -> list[Happened]:
+    """What was revoked, by the facts that its steps have noted."""
+    known = facts.get(REVOCATIONS) or {}
+    done = {number: each for number, each in known.items() if each["done"]}
+    return [
+        Happened("certificate.revoked", name, rotation, {"generation": int(number), **each})
+        for number, each in done.items()
+    ]
 
 
 def _deployed(live: Generation, facts: Mapping[str, Any]) -> dict[str, JSON]:

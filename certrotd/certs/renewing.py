@@ -32,11 +32,18 @@ from certrotd.state.history import SAME_ATTEMPT
 Standings = tuple[Standing, Attempts]
 
 
-def renew(run: Run[World], managed: Managed, action: Renew, found: Standings) -> Told:
+def renew(
+    run: Run[World],
+    managed: Managed,
+    action: Renew,
+    found: Standings,
+    revoke: Plan[World] = (),
+) -> Told:
     """Order from the CA whose turn it is, and from the next one where that is to blame.
 
     A rotation that failed is rolled back before the next one begins: of the order it may have left
-    nothing comes, as its key is gone. The outcome is that of the last one.
+    nothing comes, as its key is gone. The outcome is that of the last one. ``revoke`` is what is to
+    be revoked once it is replaced.
     """
     standing, attempts = found
     again, instead, queue = _begin_at(run, managed.policy, action, found)
@@ -44,7 +51,7 @@ def renew(run: Run[World], managed: Managed, action: Renew, found: Standings) ->
     while True:
         its, *queue = queue
         outcome, unrecorded = _order(
-            run, action, (standing, attempts), its, instead, same=its is not first
+            run, action, (standing, attempts), its, instead, revoke, same=its is not first
         )
         undone = isinstance(outcome, RolledBack) and not (outcome.to or outcome.stopped)
         if unrecorded or not (undone and queue) or run.runner.stopping():
@@ -88,6 +95,7 @@ def _order(
     found: Standings,
     its: Policy,
     instead: str,
+    revoke: Plan[World],
     *,
     same: bool,
 ) -> Told:
@@ -107,15 +115,22 @@ def _order(
     facts |= {INSTEAD: one_line(instead)} if instead else {}
     facts |= {SAME_ATTEMPT: True} if same else {}
     why = one_line(f"{action.why}; {its.issuer} is asked: {instead}") if instead else action.why
-    return run.begin(why, action.act, partial(_steps, run, action, found, its), facts)
+    return run.begin(why, action.act, partial(_steps, run, action, found, its, revoke), facts)
 
 
 def _steps(
-    run: Run[World], action: Renew, found: Standings, its: Policy, rotation: str
+    run: Run[World],
+    action: Renew,
+    found: Standings,
+    its: Policy,
+    revoke: Plan[World],
+    rotation: str,
 ) -> Plan[World]:
     (standing, attempts), now, draw = found, run.runner.clock.now(), run.runner.draw()
     outdo = None if action.forced else to_outdo(its, standing, now=now)
-    return plan.renewal(its, standing, attempts, rotation=rotation, draw=draw, outdo=outdo)
+    return plan.renewal(
+        its, standing, attempts, rotation=rotation, draw=draw, outdo=outdo, revoke=revoke
+    )
 
 
 def carried(attempts: Attempts) -> dict[str, JSON]:

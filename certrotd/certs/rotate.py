@@ -11,7 +11,7 @@ from typing import Any
 from certrotd.audit.record import Happened
 from certrotd.certs import plan
 from certrotd.certs.catching_up import survey
-from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
+from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
 from certrotd.certs.fitness import advised
 from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
@@ -72,7 +72,7 @@ class CertificateRotation(RotationOf[Managed, World]):
         rotation that waits for the CA is given up: an order costs less than to serve nothing.
         """
         standing, world, name = self.managed.look(thorough=True), run.world(), self.id.name
-        live, decision = standing.live, self._decide(run, (standing, Attempts()), _ONCE)
+        live, decision = standing.live, self._decide(run, (standing, Attempts()), ONCE)
         if not isinstance(decision, Deploy) or not decision.mends or live is None:
             return parked, None
         if decision.generation == live.number:
@@ -183,19 +183,28 @@ class CertificateRotation(RotationOf[Managed, World]):
         standing, attempts = found
         return decide(policy or self.managed.policy, standing, attempts, asked, now=now)
 
-    def _begin(self, run: Run[World], action: Action, found: Standings) -> Told:
+    def _begin(
+        self, run: Run[World], action: Action, found: Standings, revoke: Plan[World] = ()
+    ) -> Told:
         if isinstance(action, Renew):
-            return renew(run, self.managed, action, found)
-        steps = partial(self._plan, run, action, found)
+            return renew(run, self.managed, action, found, revoke)
+        steps = partial(self._plan, run, action, found, revoke)
         return run.begin(action.why, action.act, steps, carried(found[1]))
 
     def _plan(
-        self, run: Run[World], action: Action, found: Standings, rotation: str
+        self,
+        run: Run[World],
+        action: Action,
+        found: Standings,
+        revoke: Plan[World],
+        rotation: str,
     ) -> Plan[World]:
         policy, (standing, attempts) = self.managed.policy, found
         match action:
             case Deploy(generation=generation):
-                return plan.deployment(policy, standing, generation, rotation=rotation)
+                return plan.deployment(
+                    policy, standing, generation, rotation=rotation, revoke=revoke
+                )
             case Adopt():
                 return plan.adoption(policy, draw=run.runner.draw())
             case Bootstrap(generation=generation):
@@ -203,6 +212,8 @@ class CertificateRotation(RotationOf[Managed, World]):
             case CatchUp(names=names):
                 assert standing.live is not None, "others are behind it"
                 return plan.catching_up(names, standing.live.number)
+            case Revoke(generations=generations):
+                return revoke or plan.revocation(standing, generations)
             case Sweep():
                 return plan.sweeping(attempts)
             case _:
@@ -224,7 +235,7 @@ class CertificateRotation(RotationOf[Managed, World]):
     def _bootstrap(self, run: Run[World]) -> Report:
         recovered, unrecorded = run.recover()
         found = self._found(run)
-        decision = self._decide(run, found, _ONCE)
+        decision = self._decide(run, found, ONCE)
         if unrecorded or recovered or not isinstance(decision, Bootstrap):
             return Report(self.id, recovered=recovered, failure=unrecorded)
         outcome, unrecorded = self._begin(run, decision, found)
@@ -238,7 +249,7 @@ class CertificateRotation(RotationOf[Managed, World]):
             return bool(begun[0]["facts"].get(ACT) == PLACEHOLDER)
         standing, attempts = self.managed.look(), attempts_of(self.managed)
         now = runner.clock.now()
-        decision = decide(self.managed.policy, standing, attempts, _ONCE, now=now)
+        decision = decide(self.managed.policy, standing, attempts, ONCE, now=now)
         return isinstance(decision, Bootstrap)
 
     def rollback(self, runner: Runner, to: int | None) -> Report:
@@ -265,7 +276,7 @@ class CertificateRotation(RotationOf[Managed, World]):
         return beside(report, unswept)
 
 
-_ONCE = Asked(by_hand=True)
+ONCE = Asked(by_hand=True)
 ROLLBACK = "rollback"
 """What a rollback by hand is for, as Action.act."""
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from certrotd.certs.case import Case
-from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
+from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
 from certrotd.certs.fitness import drift, pulled_forward, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.wait_rules import WAITS
@@ -78,7 +78,7 @@ def fallen_back(standing: Standing) -> str | None:
     live, newest = standing.live, standing.newest
     if live is None or newest is None or newest.number <= live.number:
         return None
-    if newest.facts is not None or newest.number in standing.state.withdrawn:
+    if newest.facts is not None or newest.number in standing.state.barred:
         return None
     return (
         f"generation {newest.number} cannot be used: {newest.broken}; generation {live.number} is "
@@ -97,7 +97,7 @@ def _mending(standing: Standing, *, now: datetime) -> Deploy | None:
             return None  # good, or of a time to come: then the clock is wrong
     broken = usable(live, now=now) if live else "no generation is live"
     for each in (standing.newest, *standing.earlier):
-        if each is None or each.number in standing.state.withdrawn:
+        if each is None or each.number in standing.state.barred:
             continue
         if usable(each, now=now) is None:
             why = f"the live certificate cannot be used: {broken}; generation {each.number} is "
@@ -114,10 +114,10 @@ def _aloud(decision: D, standing: Standing) -> D:
     return decision
 
 
-def _candidate(policy: Policy, standing: Standing, *, now: datetime) -> Generation | None:
+def candidate(policy: Policy, standing: Standing, *, now: datetime) -> Generation | None:
     """A generation that was issued and is better than the live one."""
     newest, live = standing.newest, standing.live
-    if newest is None or newest.number in standing.state.withdrawn:
+    if newest is None or newest.number in standing.state.barred:
         return None
     if live is not None and newest.number <= live.number:
         return None
@@ -166,7 +166,7 @@ def _placeholder_wanted(case: Case) -> Bootstrap | None:
 
 
 def _issued(case: Case) -> Deploy | None:
-    found = None if case.asked.forced else _candidate(case.policy, case.standing, now=case.now)
+    found = None if case.asked.forced else candidate(case.policy, case.standing, now=case.now)
     if found is None:
         return None
     return Deploy(f"generation {found.number} was issued and not deployed", found.number)
@@ -287,6 +287,19 @@ def _somebody_behind(case: Case) -> CatchUp | None:
     return CatchUp(f"{first.name} {first.why}{more}", names)
 
 
+def _live_revoked(case: Case) -> Renew | None:
+    if case.live is None or case.revoked is None:
+        return None
+    return Renew(f"the live certificate: {case.revoked.words(case.live.number)}", case.now)
+
+
+def _to_revoke(case: Case) -> Revoke | None:
+    numbers = case.standing.state.to_revoke(case.now)
+    known = case.standing.state.revoked
+    words = "; ".join(known[number].words(number) for number in numbers)
+    return Revoke(words, numbers) if numbers else None
+
+
 def _records_left(case: Case) -> Sweep | None:
     left = case.attempts.left
     return Sweep(f"left behind: {count(len(left), 'TXT record')}") if left else None
@@ -318,6 +331,7 @@ RULES = (
     Rule("first", _first, says("there is a generation")),
     Rule("unusable", _unusable, says("the live certificate can be read and fits its key")),
     Rule("placeholder", _placeholder_in_place, says("the live certificate is no placeholder")),
+    Rule("revoked", _live_revoked, says("the live certificate is not revoked")),
     Rule("expired", _expired, lambda case: f"valid until {stamp(case.known_facts.not_after)}"),
     Rule("not_yet_valid", _not_valid_now, says("valid by this machine's clock")),
     Rule("fell_back", _fell_back, says("no older generation stands in for a newer one")),
@@ -329,6 +343,7 @@ RULES = (
     Rule("copies_changed", _copies_changed, says("the copies are unchanged")),
     Rule("state_lost", _state_lost, says("its state file is intact")),
     Rule("somebody_behind", _somebody_behind, says("nobody is known to have an older copy")),
+    Rule("to_revoke", _to_revoke, says("no generation is still to be revoked")),
     Rule("records_left", _records_left, says("no TXT record is left behind")),
     Rule("not_due", _not_due, says("")),
 )

@@ -21,6 +21,7 @@ from certrotd.lifecycle.subject import Fate, OfAttempts, OfManaged, Validity
 from certrotd.lifecycle.view import DISABLED, View
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
+from certrotd.pki.revocation import Revocation, revocations_to_json
 
 if TYPE_CHECKING:  # what a listing does not need
     from certrotd.certs.limits.budget import Budget
@@ -29,6 +30,8 @@ if TYPE_CHECKING:  # what a listing does not need
     from certrotd.lifecycle.details import Consumer, Details
     from certrotd.lifecycle.report import Report
     from certrotd.lifecycle.runner import Runner
+    from certrotd.lifecycle.subject import DeletionForeseen, RevocationForeseen
+    from certrotd.pki.revocation import RevocationAsked
     from certrotd.rotation.flight import Flight
 
 BACKDATED = timedelta(hours=25)
@@ -158,7 +161,9 @@ class CertificateFound(OfAttempts):
     @property
     def remark(self) -> str:
         live, policy = self.standing.live, self.managed.policy
-        return "; ".join(filter(None, (standing_in(live, policy), missed_chain(live, policy))))
+        words = [each.words(number) for number, each in self.standing.state.revoked.items()]
+        of_live = standing_in(live, policy), missed_chain(live, policy)
+        return "; ".join(filter(None, (*of_live, *words)))
 
     def consumers(self, *, ask: bool = False) -> Sequence[Consumer]:
         from certrotd.certs.details import consumers_of
@@ -179,6 +184,7 @@ class CertificateFound(OfAttempts):
             "key_type": facts.key_type if facts else None,
             "fingerprint": facts.fingerprint if facts else None,
             "targets": targets_of(self, ask=ask),
+            "revocations": revocations_to_json(self.standing.state.revoked),
         }
 
     def details(self) -> Details:
@@ -281,6 +287,33 @@ class CertificateSubject(OfManaged):
         from certrotd.certs.rotate import CertificateRotation
 
         return CertificateRotation(self.managed).rollback(runner, to)
+
+    def foresee_revocation(
+        self, version: int | None, reason: str, *, at_once: bool, now: datetime
+    ) -> RevocationForeseen:
+        from certrotd.certs.revoking_by_hand import foreseen
+
+        return foreseen(self.managed, version, reason, at_once=at_once, now=now)
+
+    def revoke(self, runner: Runner, asked: RevocationAsked) -> Report:
+        from certrotd.certs.revoking_by_hand import RevokingRotation
+
+        return RevokingRotation(self.managed).revoke(runner, asked)
+
+    def revocations(self) -> Mapping[int, Revocation]:
+        return self.managed.look().state.revoked
+
+    @property
+    def enabled(self) -> bool:
+        return self.managed.policy.enabled
+
+    def foresee_deletion(self) -> DeletionForeseen:
+        return self.managed.deletion()
+
+    def delete(self, runner: Runner) -> Report:
+        from certrotd.certs.deleting import DeletingRotation
+
+        return DeletingRotation(self.managed).delete(runner)
 
 
 class Accounts(Protocol):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from certrotd.certs.case import Case, left, orders
 from certrotd.certs.decision import Bootstrap, Deploy, Renew, longest_wait
-from certrotd.certs.fitness import renewal_wanted_by, usable
+from certrotd.certs.fitness import renewal_wanted_by
 from certrotd.lifecycle.attempts import after_failures, backoff
 from certrotd.lifecycle.decision import Action, Postpone
 from certrotd.lifecycle.gate import Gate
@@ -37,7 +37,7 @@ def _held(case: Case, due: Action) -> Postpone | None:
     held, now = case.standing.state.held, case.now
     if case.asked.forced or not held or now >= held or not orders(due):
         return None
-    if usable(case.live, now=now):
+    if not case.works:
         return None
     return Postpone("held after a rollback by hand", held, due, Gate.HOLD)
 
@@ -46,7 +46,7 @@ def _window_closed(case: Case, due: Action) -> Postpone | None:
     window, live, asked = case.policy.window, case.live, case.asked
     if window is None or asked.forced or asked.named or not isinstance(due, Renew | Deploy):
         return None
-    if live is None or live.placeholder or usable(live, now=case.now):
+    if live is None or live.placeholder or not case.works:
         return None  # nothing that works is disturbed
     if isinstance(due, Deploy) and due.mends:
         return None

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
+from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.accounts import ConfiguredAccounts
 from certrotd.certs.managed import as_remembered
@@ -37,8 +37,9 @@ if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation 
     from certrotd.certs.wiring.shared_targets import Groups
     from certrotd.certs.world import World
     from certrotd.lifecycle.runner import Runner
+    from certrotd.lifecycle.subject import DeletionForeseen
 
-ACTS = (Renew, Deploy, Adopt, Bootstrap, CatchUp, Sweep)
+ACTS = (Renew, Deploy, Adopt, Bootstrap, CatchUp, Revoke, Sweep)
 
 
 def build(config: Config, premises: Premises) -> Certificates:
@@ -142,6 +143,51 @@ class Certificates:
         world.note_behind = partial(self.behind.__setitem__, entry.name)
         return world
 
+    def leftover(self, name: str) -> CertificateSubject | None:
+        """As Leftovers.leftover."""
+        from certrotd.certs.wiring.unconfigured import entry_of
+
+        in_flight = self.premises.state.in_flight()
+        entry = entry_of(name, self.config, self.stores, in_flight)
+        if entry is None:
+            return None
+        managed = ConfiguredCertificate(self, entry, Policies(self.config).of(entry))
+        return CertificateSubject(managed, self.accounts)
+
+    def users(self, managed: ConfiguredCertificate, found: Standing) -> Iterator[str]:
+        """Who is seen to use a certificate: of its targets, of nginx, of what is watched."""
+        from certrotd.certs.checks import endpoint_of
+        from certrotd.certs.deleting import users_of
+
+        world, adapters = managed.world(), self.adapters()
+        bounds = [world.target(name) for name in managed.policy.targets]
+        own = [each for bound in bounds if bound is not None for each in bound.endpoints]
+        targets = [(name, partial(adapters.target, name)) for name in self.config.targets]
+        return users_of(found, world, [*own, *map(endpoint_of, self.config.watch)], targets)
+
+    def known_as(self, certificate: bytes) -> tuple[str, int] | None:
+        """As Revokes.known_as."""
+        from certrotd.certs.revoking_files import generation_with
+        from certrotd.pki.facts import facts_of, parse_certificates
+
+        facts = facts_of(parse_certificates(certificate)[0])
+        return generation_with(facts, [each.managed for each in self.subjects])
+
+    def revoke_file(
+        self, certificate: bytes, key: bytes | None, *, issuer: str | None, reason: str, by: str
+    ) -> str:
+        """As Revokes.revoke_file."""
+        from certrotd.certs.revoking_files import revoke_file
+
+        return revoke_file(
+            *(certificate, key),
+            issuer=issuer,
+            reason=reason,
+            by=by,
+            revokers=self.adapters().revokers,
+            audit=self.premises.audit(),
+        )
+
     def adapters(self) -> Adapters:
         """The adapters of this configuration."""
         with self._adapters_lock:
@@ -242,6 +288,19 @@ class ConfiguredCertificate:
 
     def configuration(self) -> str:
         return self._wing.configuration(self._entry)
+
+    def deletion(self) -> DeletionForeseen:
+        """As Managed.deletion."""
+        from certrotd.certs.deleting import foreseen
+
+        entry = self._entry
+        return foreseen(
+            self,
+            copies=[str(path) for each in entry.install for path in each.paths.values()],
+            hosts=[each.host for each in entry.deliver],
+            in_secret=entry.store is not None,
+            users=lambda found: self._wing.users(self, found),
+        )
 
     def generation(self, number: int, /) -> Generation:
         return self._wing.stores.of(self.policy.name).generation(self.policy.name, number)

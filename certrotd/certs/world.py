@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from certrotd.certs.ports import Dns, Installer, Issuer, Order, Prober, Solver, Store, Target
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Behind
+from certrotd.pki.generation import Behind, Meta
 from certrotd.pki.keys import KeyType, PrivateKey, generate
 from certrotd.pki.renewal import RenewalInfo
+from certrotd.pki.revocation import RevocationRefused
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,19 @@ def no_renewal_info(_issuer: str, _facts: CertificateFacts) -> RenewalInfo:
     raise NeedsOperator("the issuer does not say when to renew")
 
 
+class AskToRevoke(Protocol):
+    """Asks a CA to revoke a certificate for a reason, as Revoking.revoke."""
+
+    def __call__(
+        self, certificate: x509.Certificate, reason: int, key: PrivateKey | None, /
+    ) -> bool: ...
+
+
+def no_revoker(_meta: Meta | None) -> AskToRevoke:
+    """Where nobody revokes anything."""
+    raise RevocationRefused("the issuer revokes nothing")
+
+
 @dataclass
 class World:
     """The adapters, by the names the configuration gives them; all look-ups may be lazy.
@@ -66,6 +83,8 @@ class World:
     ``follows`` says whether a CNAME at a challenge's name is to be followed, given the name and
     the solver that the certificate names.
     ``renewal_info`` asks an issuer when a certificate of its own is to be renewed; raises Failure.
+    ``revoker`` gives what asks the CA that issued a generation to revoke it, by its Meta; raises
+    NeedsOperator where there is none. ``delivered_to`` names the other hosts that have that one.
     ``request`` reads the request of a key that is elsewhere, as PEM, and puts it to the test.
     ``wants`` says whether the configuration still has these names ordered from that issuer.
     In a ``dry`` world everything is looked at without a trace, on disk or at the CA. ``awaiting``:
@@ -88,6 +107,8 @@ class World:
     prober: Prober
     unready: Unready = lambda *_asked, **_how: ()
     renewal_info: Callable[[str, CertificateFacts], RenewalInfo] = no_renewal_info
+    revoker: Callable[[Meta | None], AskToRevoke] = no_revoker
+    delivered_to: Callable[[int], Sequence[str]] = lambda _generation: ()
     request: Callable[[], bytes] = no_request
     adoptable: Callable[[], tuple[bytes, bytes] | None] = lambda: None
     still: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -57,7 +57,7 @@ def show(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     """Carry out ``certrotd account show``; the exit code is 1 where an account is not usable."""
     with open_site(config, clock=SystemClock(), command="certrotd account show") as site:
         issuers = acme_issuers(site)
-        chosen = [_chosen(site, name) for name in names or issuers]
+        chosen = [chosen_of(site, name) for name in names or issuers]
         found = [(each, each.issuer.account.show(deadline=each.deadline)) for each in chosen]
     if not found:
         say("no issuer of type acme is configured")
@@ -141,12 +141,13 @@ def _ours(name: str, url: str, what: str, *, as_json: bool) -> int:
 def _writing(config: Path, name: str, command: str) -> Iterator[Chosen]:
     clock, command = SystemClock(), f"certrotd account {command}"
     with open_site(config, clock=clock, command=command, listen=say, writes=True) as site:
-        chosen = _chosen(site, name)
+        chosen = chosen_of(site, name)
         site.prepare()
         yield chosen
 
 
-def _chosen(site: Site, name: str) -> Chosen:
+def chosen_of(site: Site, name: str) -> Chosen:
+    """The issuer of that name with its account; UsageError for none that speaks ACME."""
     entry = site.config.issuers.get(name)
     if not isinstance(entry, AcmeEntry):
         hint = suggestion(name, acme_issuers(site))

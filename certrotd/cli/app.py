@@ -12,12 +12,14 @@ import typer
 
 from certrotd.cli.account_app import account_app
 from certrotd.cli.first_word import first_word
-from certrotd.cli.init_app import init_app
+from certrotd.cli.import_app import import_command
+from certrotd.cli.init_app import init
 from certrotd.cli.keys_adopt_app import adopt_app
 from certrotd.cli.keys_app import keys_app
 from certrotd.cli.keys_backups_app import backups_app
 from certrotd.cli.keys_destruction_app import destruction_app
 from certrotd.cli.options import CERTIFICATES, ConfigOption, Explain, Json, Names, end, path_of
+from certrotd.cli.revoke_app import revoke_app
 from certrotd.cli.subcommands import (
     audit_app,
     config_app,
@@ -43,7 +45,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(init_app)  # without a name: its command is one of certrotd's
+app.command("init")(init)
+app.add_typer(revoke_app)  # without a name: its commands are those of the program
 app.add_typer(config_app, name="config")
 app.add_typer(audit_app, name="audit")
 app.add_typer(notify_app, name="notify")
@@ -306,6 +309,9 @@ def wake(
     from certrotd.cli.wake import wake as carry_out
 
     end(carry_out(path_of(context, config), names, as_json=as_json))
+
+
+app.command("import")(import_command)
 
 
 def run() -> int:

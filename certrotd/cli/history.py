@@ -9,6 +9,7 @@ from typing import Any
 from certrotd.cli.output import names_of, print_json, print_table
 from certrotd.daemon.wiring import looking
 from certrotd.id import Id
+from certrotd.pki.revocation import words_of
 
 
 def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> int:
@@ -30,7 +31,7 @@ def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> 
             str(line["began"])[:19] + "Z",
             str(line["ended"])[:19] + "Z",
             str(line["outcome"]),
-            str(line["why"]),
+            "; ".join([str(line["why"]), *words_of(line["facts"])]),
             _failure(line),
         )
         for name, line in zip(called, lines, strict=True)

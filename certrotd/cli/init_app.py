@@ -10,8 +10,6 @@ import typer
 
 from certrotd.cli.options import ConfigOption, end, path_of
 
-init_app = typer.Typer(rich_markup_mode=None)
-
 _Texts = list[str] | None
 
 
@@ -20,7 +18,6 @@ def _option(flag: str, metavar: str, help_text: str) -> typer.models.OptionInfo:
     return found
 
 
-@init_app.command("init")
 def init(
     context: typer.Context,
     domain: Annotated[
@@ -93,7 +90,7 @@ def init(
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Write a first configuration, from answers on a terminal or from options.
+    """Write a first configuration, from answers or from options.
 
     Without a terminal it asks nothing. It never overwrites a file; secrets stay in files of their
     own.

@@ -8,6 +8,7 @@ from certrotd.cli.output import stamp
 from certrotd.lifecycle.decision import Decision, Postpone, Wait
 from certrotd.lifecycle.report import Report
 from certrotd.pki.order import Missed
+from certrotd.pki.revocation import words_of
 from certrotd.rotation.outcome import CANCELLED, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.wording import count
 
@@ -20,6 +21,7 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
             left = left if isinstance(left, list) else []
             words = [f"not withdrawn: {count(len(left), 'TXT record')}"] if left else []
             words += [f"old generations stay: {old}"] if old else []
+            words += words_of(facts)
             missed = Missed.from_json(facts.get("missed"))
             words += [str(missed)] if missed else []
             words += [str(facts[name]) for name in ("unheard", "downtime") if name in facts]

@@ -57,7 +57,7 @@ def rotate(
         if dry_run:
             return _dry_run(site, chosen, asked, as_json=as_json)
         site.prepare()
-        _outlive_terminal()
+        outlive_terminal()
         stopping.listen()
         with logging_in_lines(), progress_of(len(chosen), quiet=quiet) as live:
             runner = site.runner(live.hear, stopping)
@@ -126,14 +126,14 @@ def of_one(
     ) as site:
         [subject] = site.inventory.chosen([name])
         site.prepare()
-        _outlive_terminal()
+        outlive_terminal()
         stopping.listen()
         with logging_in_lines(), progress_of(1) as live:
             report = act(subject, site.runner(live.hear, stopping))
         return _show([report], [subject], as_json=as_json)
 
 
-def _outlive_terminal() -> None:
+def outlive_terminal() -> None:
     """A terminal that is closed takes the view away, not the rotation.
 
     By a handler, because what a program ignores its children ignore too; nohup is left as it is.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _MEANT = {
     "certificate": "status",
-    "certificates": "status",
+    "certbot": "import certbot",
     "certonly": "rotate",
     "certs": "status",
     "check": "config check",
@@ -30,9 +30,11 @@ _MEANT = {
     "keyring": "keys list",
     "keyrings": "keys list",
     "list": "status",
+    "lego": "import lego",
     "log": "history",
     "logs": "history",
     "ls": "status",
+    "migrate": "import",
     "obtain": "rotate",
     "order": "rotate",
     "register": "account new",

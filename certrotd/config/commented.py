@@ -20,17 +20,36 @@ def commented(data: Mapping[str, Any], notes: Mapping[Path, str], *, head: str =
     A path that ends in a name which ``data`` has not stands for a comment at the end of the entry
     above it.
     """
+    told = _Notes(notes)
     lines = [*_comment(head, ""), *([""] if head else [])]
     for number, (key, value) in enumerate(data.items()):
         lines += [""] if number else []
-        lines += _entry(key, value, notes, (key,), "")
+        lines += _entry(key, value, told, (key,), "")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _entry(
-    key: object, value: Any, notes: Mapping[Path, str], path: Path, indent: str
-) -> Iterator[str]:
-    yield from _comment(notes.get(path, ""), indent)
+class _Notes:
+    """Comments by path, found without looking through all of them."""
+
+    def __init__(self, notes: Mapping[Path, str]) -> None:
+        self._notes = notes
+        self._above = {path[:length] for path in notes for length in range(len(path))}
+        self._below: dict[Path, list[Path]] = {}
+        for path in notes:
+            self._below.setdefault(path[:-1], []).append(path)
+
+    def at(self, path: Path) -> str:
+        return self._notes.get(path, "")
+
+    def has_below(self, path: Path) -> bool:
+        return path in self._above
+
+    def directly_below(self, path: Path) -> list[Path]:
+        return self._below.get(path, [])
+
+
+def _entry(key: object, value: Any, notes: _Notes, path: Path, indent: str) -> Iterator[str]:
+    yield from _comment(notes.at(path), indent)
     name = _flat(key)
     if _is_flat(value, notes, path):
         yield f"{indent}{name}: {_flat(value)}"
@@ -54,13 +73,13 @@ def _entry(
         yield from lines
 
 
-def _after(value: Mapping[Any, Any], notes: Mapping[Path, str], path: Path, at: str) -> list[str]:
-    missing = [p for p in notes if p[:-1] == path and p[-1] not in value]
-    return [line for each in missing for line in _comment(notes[each], at)]
+def _after(value: Mapping[Any, Any], notes: _Notes, path: Path, at: str) -> list[str]:
+    missing = [each for each in notes.directly_below(path) if each[-1] not in value]
+    return [line for each in missing for line in _comment(notes.at(each), at)]
 
 
-def _is_flat(value: Any, notes: Mapping[Path, str], path: Path) -> bool:
-    if any(len(each) > len(path) and each[: len(path)] == path for each in notes):
+def _is_flat(value: Any, notes: _Notes, path: Path) -> bool:
+    if notes.has_below(path):
         return False
     if isinstance(value, Mapping):
         plain = not any(isinstance(each, Mapping | list) for each in value.values())

@@ -12,7 +12,7 @@ from certrotd.config.certificates import CertificateEntry, DefaultsEntry
 from certrotd.config.durations import Duration
 from certrotd.config.hosts import HostEntry
 from certrotd.config.http import HttpEntry
-from certrotd.config.issuers import IssuerEntry
+from certrotd.config.issuers import AcmeEntry, IssuerEntry
 from certrotd.config.logging import LogEntry
 from certrotd.config.looks import folder
 from certrotd.config.notifications import Notification
@@ -123,6 +123,10 @@ class HostFile(Entry):
     )
 
     def examine(self) -> EntryFindings:
-        """Its own folders are folders, or can be made."""
+        """Its own folders are folders, or can be made, and what is there is as it is asked for."""
         yield from folder(self.state_dir, ("state_dir",), made=True)
         yield from folder(self.store_dir, ("store_dir",), made=True)
+        for name, entry in self.issuers.items() if self.state is None else ():
+            if isinstance(entry, AcmeEntry):
+                for loc, seen in entry.looked_at(name, self.state_dir):
+                    yield ("issuers", name, *loc), seen

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from certrotd.config.base import (
     SAFE_NAME,
     AbsolutePath,
     Entry,
+    EntryFinding,
     EntryFindings,
     Items,
     SafeName,
@@ -33,11 +35,13 @@ from certrotd.config.base import (
 from certrotd.config.durations import Duration, DurationOrZero, render
 from certrotd.config.looks import roots
 from certrotd.config.secrets import SecretRef, formed
-from certrotd.errors import NeedsOperator
+from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.pki.names import base, is_ip, is_wildcard
 
 KeyTypeName = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
 
+ACCOUNTS, ACCOUNT_KEY = "accounts", "account.key"
+"""Where the accounts at CAs are in the state, each in a folder of its issuer's name; its key."""
 MAX_ISSUERS = 8
 MOST_BACKDATED = timedelta(days=365)
 _BASE64URL = re.compile(rb"(?:[A-Za-z0-9_-]{4}){4,}(?:[A-Za-z0-9_-]{2,3})?")
@@ -232,6 +236,23 @@ class AcmeEntry(Entry):
                 f"timeout ({render(self.timeout)})"
             )
         return self
+
+    def looked_at(self, name: str, state_dir: Path) -> EntryFindings:
+        """Whether the key of the account, where there is one, is of the type asked for by now.
+
+        What cannot be read is reported by whoever needs it, or looks as another user.
+        """
+        from certrotd.pki.keys import key_type_of, load
+
+        try:
+            data = (state_dir / ACCOUNTS / name / ACCOUNT_KEY).read_bytes()
+            found = key_type_of(load(data).public_key())
+        except (OSError, InvalidInput):
+            return
+        if found != self.account_key:
+            message = f"{self.account_key}, but the account has a key of type {found}"
+            cure = f"certrotd account rollover {name} changes it"
+            yield ("account_key",), EntryFinding(f"is {message} ({cure})", fatal=False)
 
 
 class InternalEntry(Entry):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from certrotd.clock import Clock, Deadline
 from certrotd.containers.container import Container, crash
 from certrotd.containers.engine import Engine
-from certrotd.errors import NeedsOperator, Transient
+from certrotd.errors import Failure, NeedsOperator, Transient
 
 SETTLES = 1.0
 """So many seconds a container without a health check has to run on."""
@@ -25,7 +27,9 @@ def await_working(
     while True:
         now = engine.get(before.name)
         if why := crash(before, now):
-            said = engine.logs(before.name)
+            said = ""
+            with suppress(Failure):  # one that is being removed says nothing any more
+                said = engine.logs(before.name)
             raise NeedsOperator(
                 f"the container {before.name} does not work since it was {since}: {why}"
                 + (f": {said}" if said else ""),

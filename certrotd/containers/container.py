@@ -61,7 +61,8 @@ class Container:
     ``status`` is one of created, running, paused, restarting, removing, exited, dead; ``health`` is
     starting, healthy or unhealthy, empty where nothing checks it. ``started`` tells one run from
     the next, ``restarts`` counts those that the restart policy has made. ``made`` is in seconds
-    since the epoch, 0 if that is not known; ``embedded`` are in its environment and labels.
+    since the epoch, 0 if that is not known; ``embedded`` are in its environment and labels. A
+    ``passing`` one is removed when it ends (docker run --rm).
     """
 
     name: str
@@ -72,6 +73,8 @@ class Container:
     exit_code: int = 0
     labels: Mapping[str, str] | None = None
     mounts: Sequence[Mount] = ()
+    tmpfs: tuple[str, ...] = ()
+    passing: bool = False
     made: float = 0.0
     embedded: tuple[Embedded, ...] = ()
     network: Network = Network()
@@ -85,6 +88,12 @@ class Container:
         """Whether its label names the certificate."""
         named = (self.labels or {}).get(LABEL, "")
         return certificate in (each.strip() for each in named.split(","))
+
+    def in_tmpfs(self, folder: str) -> bool:
+        """Whether what is written there by way of the engine is hidden below a tmpfs."""
+        places = [*self.tmpfs, *(each.place for each in self.mounts)]
+        above = [each for each in places if _is_within(folder, each)]
+        return max(above, key=len, default="") in self.tmpfs
 
     def mounts_of(self, folder: str) -> list[Mount]:
         """Those by which it reads the files of a certificate's ``live`` folder."""
@@ -115,6 +124,11 @@ def container(found: Mapping[str, Any]) -> Container:
             for each in mounts
             if each.get("Source")
         ),
+        tmpfs=(
+            *(str(each) for each in (found.get("HostConfig") or {}).get("Tmpfs") or ()),
+            *(str(each.get("Destination", "")) for each in mounts if each.get("Type") == "tmpfs"),
+        ),
+        passing=bool((found.get("HostConfig") or {}).get("AutoRemove")),
         made=_moment(str(found.get("Created", ""))),
         embedded=tuple(_embedded(config)),
         network=_network(found),

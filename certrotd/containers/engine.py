@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import socket
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import certrotd
 from certrotd.clock import Deadline
 from certrotd.containers.container import Container, container
+from certrotd.containers.streams import MAX_OUTPUT, exit_code, only_file, output_of
 from certrotd.errors import NeedsOperator, Transient, one_line
 from certrotd.extras import how_to_install
 
@@ -24,19 +24,16 @@ if TYPE_CHECKING:
 
     from certrotd.config.docker import DockerTlsEntry
 
-MAX_OUTPUT = 65_536
-"""So many bytes of a program's output are kept, of its end."""
 MAX_PARTS = 8
 """So many parts, of 2 MiB each, of a file are read."""
 SILENCE = 30.0
 """After so many seconds without an event an engine is asked anew: a dead connection is silent."""
 SHORTEST = 1.0
 """An answer with events that ends sooner is not asked for anew before so many seconds."""
-_PAUSE = 0.1
+_NO_CONTAINER = "no such container"  # a path that is not there "in container …" is another matter
 _NO_EXEC = "0" * 64  # as long as an id is: a proxy may look at that
 _DENIED = (401, 403, 405, 501)
 """What a proxy says to a request that it does not pass on, and no engine to one that it got."""
-_HEADER = 8  # bytes before each part of the output: its stream and its length
 
 
 class Gone(NeedsOperator):
@@ -91,7 +88,7 @@ class Engine(Protocol):
         ...
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
-        """Write files into a folder in it, 0600 and that user's."""
+        """Write files into a folder in it, 0600 and that user's; none: whether that could be."""
         ...
 
     def read(self, name: str, path: str) -> bytes | None:
@@ -145,7 +142,7 @@ class DockerEngine:
 
     def get(self, name: str) -> Container:
         with self._asking(f"say what {name} is", name) as client:
-            return container(client.inspect_container(name))
+            return container(self._found(client, name))
 
     def find(self, labels: Mapping[str, str]) -> list[str]:
         wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
@@ -155,29 +152,34 @@ class DockerEngine:
 
     def kill(self, name: str, signal: str) -> None:
         with self._asking(f"send {signal} to {name}", name) as client:
-            client.kill(name, signal)
+            client.kill(self._known(client, name), signal)
 
     def restart(self, name: str, grace: int) -> None:
         with self._asking(f"restart {name}", name) as client:
-            client.restart(name, timeout=grace)
+            client.restart(self._known(client, name), timeout=grace)
 
     def stop(self, name: str, grace: int) -> None:
         with self._asking(f"stop {name}", name) as client:
-            client.stop(name, timeout=grace)
+            client.stop(self._known(client, name), timeout=grace)
 
     def start(self, name: str) -> None:
         with self._asking(f"start {name}", name) as client:
-            client.start(name)
+            client.start(self._known(client, name))
 
     def run(self, name: str, argv: Sequence[str], deadline: Deadline) -> Ended:
         with self._asking(f"run {argv[0]} in {name}", name) as client:
-            made = client.exec_create(name, list(argv))["Id"]
+            made = client.exec_create(self._known(client, name), list(argv))["Id"]
             stream = client.exec_start(made, socket=True)
             try:
-                output = _output(getattr(stream, "_sock", stream), deadline)
+                output = output_of(getattr(stream, "_sock", stream), deadline)
+                code = exit_code(lambda: client.exec_inspect(made), deadline)
+            except TimeoutError:
+                raise Transient(
+                    f"{argv[0]} in the container {name} does not end in time, and goes on there",
+                    hint=f"docker top {name}; raise timeout, if it only takes its time",
+                ) from None
             finally:
                 stream.close()
-            code = exit_code(lambda: client.exec_inspect(made), deadline)
         return Ended(code, output)
 
     def may_run(self, name: str) -> None:
@@ -203,23 +205,25 @@ class DockerEngine:
             for file, content in files.items():
                 member = tarfile.TarInfo(file)
                 member.size, member.mode = len(content), 0o600
+                member.mtime = int(time.time())  # who watches a file sees that it is another one
                 member.uid = member.gid = owner
                 tar.addfile(member, io.BytesIO(content))
         with self._asking(f"write into {folder} in {name}", name) as client:
-            client.put_archive(name, folder, packed.getvalue())
+            client.put_archive(self._known(client, name), folder, packed.getvalue())
 
     def read(self, name: str, path: str) -> bytes | None:
         from docker import errors
 
         with self._asking(f"read {path} in {name}", name) as client:
+            self._known(client, name)
             try:
                 parts, _stat = client.get_archive(name, path)
             except errors.NotFound as error:
-                if "no such container" in str(error.explanation).lower():
+                if _NO_CONTAINER in str(error.explanation).lower():
                     raise
                 return None
             packed = b"".join(itertools.islice(parts, MAX_PARTS))
-            return _only_file(packed)
+            return only_file(packed)
 
     def starts(self) -> Iterator[str]:
         since = 0  # of the engine's time, in nanoseconds: nothing is missed in between, or repeated
@@ -236,9 +240,27 @@ class DockerEngine:
 
     def logs(self, name: str) -> str:
         with self._asking(f"show what {name} printed", name) as client:
-            said = client.logs(name, tail=5)
+            said = client.logs(self._known(client, name), tail=5)
         lines = said[-MAX_OUTPUT:].decode("utf-8", "replace").strip().splitlines()
         return one_line(lines[-1]) if lines else ""
+
+    def _found(self, client: APIClient, name: str) -> Mapping[str, Any]:
+        """What it is. An engine takes the beginning of an id for it, too: "db" may be anybody's."""
+        found: Mapping[str, Any] = client.inspect_container(name)
+        if name not in (found.get("Id"), str(found.get("Name", "")).removeprefix("/")):
+            raise self._gone(name)
+        return found
+
+    def _known(self, client: APIClient, name: str) -> str:
+        """The name itself, of one that is there: a proxy may let us act on that name alone."""
+        self._found(client, name)
+        return name
+
+    def _gone(self, name: str) -> Gone:
+        return Gone(
+            f"there is no container {name} at {self.host}",
+            hint="correct its name, or take it out of the target",
+        )
 
     @contextmanager
     def _asking(self, what: str, name: str = "") -> Iterator[APIClient]:
@@ -249,13 +271,10 @@ class DockerEngine:
         try:
             yield self._client()
         except errors.NotFound as error:
-            words = error.explanation or "it is not there"
-            if "container" in str(words).lower():
-                raise Gone(
-                    f"there is no container {name} at {self.host}",
-                    hint="correct its name, or take it out of the target",
-                ) from None
-            raise NeedsOperator(f"{self.host} cannot {what}: {one_line(str(words))}") from None
+            words = str(error.explanation or "it is not there")
+            if _NO_CONTAINER in words.lower():
+                raise self._gone(name) from None
+            raise NeedsOperator(f"{self.host} cannot {what}: {one_line(words)}") from None
         except errors.APIError as error:
             kind = Transient if error.is_server_error() else NeedsOperator
             words = one_line(str(error.explanation or error))
@@ -308,17 +327,6 @@ def _name(listed: Mapping[str, Any]) -> str:
     return next((each for each in names if "/" not in each), str(listed["Id"]))
 
 
-def _only_file(packed: bytes) -> bytes | None:
-    """The regular file in an archive of one path; None where it is something else, or too large."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-            members = [member for member in tar if member.isfile()]
-            found = tar.extractfile(members[0]) if len(members) == 1 else None
-            return found.read(MAX_OUTPUT + 1) if found else None
-    except tarfile.TarError:
-        return None
-
-
 def _denied(status: int, request: str) -> NeedsOperator:
     words = f"it answers {status} to {request}"
     return NeedsOperator(words, hint="have the socket proxy allow that")
@@ -358,40 +366,3 @@ def _started(answer: Any) -> Iterator[tuple[str, int]]:
     except Broken as error:
         if not any(isinstance(each, ReadTimeoutError) for each in error.args):
             raise
-
-
-def exit_code(inspect: Callable[[], Mapping[str, Any]], deadline: Deadline) -> int:
-    """That of a program, by what an engine says of it: its output may end before it does.
-
-    Raises TimeoutError.
-    """
-    while True:
-        found = inspect()
-        if (code := found.get("ExitCode")) is not None and not found.get("Running"):
-            return int(code)
-        if deadline.passed:
-            raise TimeoutError
-        deadline.pause(_PAUSE)
-
-
-def _output(connection: Any, deadline: Deadline) -> bytes:
-    """The end of what a program prints, from an exec's stream; raises TimeoutError."""
-    said = b""
-    while header := _exactly(connection, _HEADER, deadline):
-        said += _exactly(connection, int.from_bytes(header[4:8], "big"), deadline)
-        said = said[-MAX_OUTPUT:]
-    return said
-
-
-def _exactly(connection: socket.socket, number: int, deadline: Deadline) -> bytes:
-    """So many bytes, or none at the end; of more than MAX_OUTPUT the end."""
-    got, left = b"", number
-    while left:
-        if deadline.passed:
-            raise TimeoutError
-        connection.settimeout(deadline.remaining)
-        part = connection.recv(min(left, MAX_OUTPUT))
-        if not part:
-            return b""
-        got, left = (got + part)[-MAX_OUTPUT:], left - len(part)
-    return got

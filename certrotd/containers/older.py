@@ -11,8 +11,9 @@ from pathlib import Path
 from certrotd.clock import Clock, Deadline
 from certrotd.containers.chosen import Task, folder
 from certrotd.containers.container import Container, Mount, recreation
-from certrotd.containers.engine import MAX_OUTPUT, Engine
+from certrotd.containers.engine import Engine
 from certrotd.containers.probing import ContainerProbe
+from certrotd.containers.streams import MAX_OUTPUT
 from certrotd.errors import Failure, Transient
 from certrotd.files.reading import read_file
 from certrotd.pki.generation import Behind, LiveCertificate

@@ -22,6 +22,7 @@ from certrotd.deliveries.document import (
     stamps_to_json,
     to_json,
 )
+from certrotd.deliveries.former import unfit
 from certrotd.deliveries.policy import Delivered, Policy
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.observe.tls import Endpoint, Served
@@ -52,6 +53,7 @@ class Folder(Protocol):
     def live(self) -> str | None: ...
     def upload(self, name: str, files: Sequence[NewFile]) -> Uploaded: ...
     def different(self, name: str, wanted: Mapping[str, Stamp]) -> str | None: ...
+    def read(self, name: str, files: Sequence[str]) -> dict[str, bytes]: ...
     def switch(self, name: str) -> None: ...
     def discard(self, name: str) -> None: ...
     def prune(self, keep: int, spare: str) -> str: ...
@@ -204,14 +206,8 @@ class Switch(Journaled):
         if not isinstance(previous, str) or previous == self.folder:
             ledger.note(kept=f"the files stay at {world.policy.live}: there are no former ones")
             return
-        expired = known is not None and known.not_after <= world.clock.now()
-        if expired and known is not None and known.folder == previous:
-            ledger.note(kept=f"the files stay at {world.policy.live}: the former expired")
-            return
-        ours = known is not None and known.folder == previous
-        if ours and known and (changed := world.folder.different(previous, known.stamps)):
-            words = f"somebody changed the former there: {changed}"
-            ledger.note(kept=f"the files stay at {world.policy.live}: {words}")
+        if why := unfit(world.folder, previous, known, now=world.clock.now()):
+            ledger.note(kept=f"the files stay at {world.policy.live}: {why}")
             return
         world.folder.switch(previous)
 

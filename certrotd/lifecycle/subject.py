@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from certrotd.lifecycle.report import Report
     from certrotd.lifecycle.runner import Runner
     from certrotd.lifecycle.view import View
+    from certrotd.pki.revocation import Revocation, RevocationAsked
     from certrotd.rotation.flight import Flight
     from certrotd.state.ports import History, Journal
 
@@ -286,6 +287,64 @@ class Reversible(Protocol):
 
     def rollback(self, runner: Runner, to: int | None) -> Report:
         """To that version, or to the newest usable earlier one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationForeseen:
+    """What it means to revoke a ``version``, in lines for whoever is to confirm it."""
+
+    version: int
+    effects: tuple[str, ...]
+
+
+@runtime_checkable
+class Revocable(Protocol):
+    """A subject with versions that somebody else has signed, and can revoke."""
+
+    def foresee_revocation(
+        self, version: int | None, reason: str, *, at_once: bool, now: datetime
+    ) -> RevocationForeseen:
+        """What it means to revoke that version (None: the one in use); raises NeedsOperator."""
+        ...
+
+    def revoke(self, runner: Runner, asked: RevocationAsked) -> Report:
+        """Replace the version if it is in use, and have it revoked.
+
+        What could not be revoked after the replacement is among revocations(); asked for again, it
+        is revoked alone.
+        """
+        ...
+
+    def revocations(self) -> Mapping[int, Revocation]:
+        """What is revoked or is to be, by version; raises Failure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionForeseen:
+    """What deleting a subject removes and what stays, in lines; ``version`` is the one in use."""
+
+    version: int | None
+    goes: tuple[str, ...]
+    stays: tuple[str, ...]
+
+
+@runtime_checkable
+class Deletable(Protocol):
+    """A subject that a person can delete."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the configuration asks for it: then it would be made anew."""
+        ...
+
+    def foresee_deletion(self) -> DeletionForeseen:
+        """What it means; NeedsOperator where it is in use, or a rotation of it in flight."""
+        ...
+
+    def delete(self, runner: Runner) -> Report:
+        """Remove it, or finish that."""
         ...
 
 

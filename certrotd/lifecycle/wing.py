@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from certrotd.clock import Clock
 from certrotd.config.context import Connect, unconnected
@@ -162,6 +162,30 @@ class Wing(Protocol):
 
     def close(self) -> None:
         """Let go of sockets and threads."""
+        ...
+
+
+@runtime_checkable
+class Revokes(Protocol):
+    """A wing of what somebody else has signed, and can revoke where it is only in a file, too."""
+
+    def known_as(self, certificate: bytes) -> tuple[str, int] | None:
+        """The subject and its version that this is (PEM or DER), None if it is none of ours."""
+        ...
+
+    def revoke_file(
+        self, certificate: bytes, key: bytes | None, *, issuer: str | None, reason: str, by: str
+    ) -> str:
+        """Have it revoked; what came of it, in words. Raises UsageError and Failure."""
+        ...
+
+
+@runtime_checkable
+class Leftovers(Protocol):
+    """A wing that may have kept something that the configuration no longer asks for."""
+
+    def leftover(self, name: str) -> Subject | None:
+        """What there is under that name, disabled; None if nothing is."""
         ...
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.order import Missed
 from certrotd.pki.renewal import Suggestion
+from certrotd.pki.revocation import Revocation, revocations_in, revocations_to_json
 
 T = TypeVar("T")
 PLACEHOLDER = "placeholder"
@@ -87,7 +88,8 @@ class CertificateState:
 
     ``withdrawn`` generations were rolled back by hand and are not deployed again by themselves;
     until ``held`` nothing is renewed unasked. ``copies`` are, by path, what was installed last.
-    ``suggested`` is what a CA said last of when to renew.
+    ``suggested`` is what a CA said last of when to renew. ``revoked`` are the generations that are
+    revoked, or are to be: nothing goes back to them.
     """
 
     targets: Mapping[str, TargetState] = field(default_factory=dict)
@@ -95,6 +97,16 @@ class CertificateState:
     held: datetime | None = None
     copies: Mapping[str, Copy] = field(default_factory=dict)
     suggested: Suggestion | None = None
+    revoked: Mapping[int, Revocation] = field(default_factory=dict)
+
+    @property
+    def barred(self) -> frozenset[int]:
+        """The generations that are not deployed by themselves."""
+        return frozenset({*self.withdrawn, *self.revoked})
+
+    def to_revoke(self, now: datetime) -> tuple[int, ...]:
+        """The generations of which the CA is still to be told."""
+        return tuple(number for number, each in self.revoked.items() if each.is_open(now))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that from_json reads back to an equal value."""
@@ -111,6 +123,7 @@ class CertificateState:
             "held": self.held.isoformat() if self.held else None,
             "copies": {path: [copy.asked, *copy.stamp] for path, copy in self.copies.items()},
             "suggested": self.suggested.to_json() if self.suggested else None,
+            "revoked": revocations_to_json(self.revoked),
         }
 
     @classmethod
@@ -136,6 +149,7 @@ class CertificateState:
                 for path, (asked, *stamp) in data.get("copies", {}).items()
             },
             suggested=Suggestion.from_json(suggested) if suggested is not None else None,
+            revoked=revocations_in(data.get("revoked", {})),
         )
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from certrotd.errors import InvalidInput
 from certrotd.pki.facts import facts_of, fingerprint
-from certrotd.pki.keys import spki
+from certrotd.pki.keys import load, spki
 from certrotd.pki.path import ChainBroken, verify_path, weakness
 from certrotd.pki.request import Holder
 
@@ -56,6 +56,19 @@ def verify(
     verify_names(chain[0], names)
     verify_dates(chain, now=now)
     verify_path(chain)
+
+
+def usable_pair(
+    key: bytes, certificates: Sequence[x509.Certificate], *, what: str, now: datetime
+) -> x509.Certificate:
+    """The leaf of a pair that somebody else put there, if it may be taken over.
+
+    ``key`` is in PEM or DER and ``what`` names it. Raises InvalidInput unless key and certificate
+    belong together and the leaf is in date.
+    """
+    verify_key(load(key, what=what), certificates[0])
+    verify_dates(certificates[:1], now=now)
+    return certificates[0]
 
 
 def verify_key(key: Holder, leaf: x509.Certificate) -> None:

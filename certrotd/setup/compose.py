@@ -111,7 +111,7 @@ def configuration(chosen: Choices) -> tuple[dict[str, Any], dict[Path, str]]:
         title = SOLVERS[chosen.solver].title
         notes["solvers", chosen.solver] = f"{title[0].upper()}{title[1:]}."
     entry: dict[str, Any] = {"name": chosen.name, "names": list(chosen.domains)}
-    notes["certificates", 0, "names"] = "Wildcards and IP addresses, too; the first one leads."
+    notes["certificates", 0, "names"] = "Wildcards, too; the first one leads in reports."
     if chosen.service != "none":
         data["targets"] = {chosen.service: _target(chosen, notes)}
         entry["targets"] = [chosen.service]

@@ -61,7 +61,14 @@ async def write_file(sftp: SFTPClient, path: PurePosixPath, file: NewFile) -> bo
 
 
 async def stamp_of(sftp: SFTPClient, path: PurePosixPath) -> Stamp:
-    """What a regular file is; NeedsOperator for anything else, or one that is too large."""
+    """What a regular file is; raises as read_file()."""
+    data, attrs = await read_file(sftp, path)
+    mode = stat.S_IMODE(attrs.permissions or 0)
+    return Stamp(sha256(data), mode, attrs.uid or 0, attrs.gid or 0)
+
+
+async def read_file(sftp: SFTPClient, path: PurePosixPath) -> tuple[bytes, SFTPAttrs]:
+    """A regular file and its status; NeedsOperator for anything else, or one that is too large."""
     attrs = await status_of(sftp, path)
     if attrs is None:
         raise NeedsOperator(f"{path.name} is gone")
@@ -74,8 +81,7 @@ async def stamp_of(sftp: SFTPClient, path: PurePosixPath) -> Stamp:
             at += len(part)
             if at > MAX_FILE:
                 raise NeedsOperator(f"{path.name} is larger than {MAX_FILE >> 20} MiB")
-    mode = stat.S_IMODE(attrs.permissions or 0)
-    return Stamp(sha256(bytes(data)), mode, attrs.uid or 0, attrs.gid or 0)
+    return bytes(data), attrs
 
 
 async def status_of(sftp: SFTPClient, path: PurePosixPath) -> SFTPAttrs | None:

@@ -28,6 +28,7 @@ from certrotd.ssh.files import (
     absent,
     kind_of,
     make_directory,
+    read_file,
     sha256,
     stamp_of,
     status_of,
@@ -96,6 +97,16 @@ class RemoteFolder:
         """Which file of a folder is not as it was delivered, and how; None if each is."""
         path = self._generations / name
         return self._do(f"read {path}", lambda sftp: self._different(sftp, path, wanted))
+
+    def read(self, name: str, files: Sequence[str]) -> dict[str, bytes]:
+        """Those of the files of a folder that are there."""
+        path = self._generations / name
+
+        async def read(sftp: SFTPClient) -> dict[str, bytes]:
+            there = [each for each in files if await status_of(sftp, path / each)]
+            return {each: (await read_file(sftp, path / each))[0] for each in there}
+
+        return self._do(f"read {path}", read)
 
     def switch(self, name: str) -> None:
         """Have ``live`` lead to that folder, by one rename."""
@@ -203,7 +214,13 @@ class RemoteFolder:
         The directory has to be root's, or of the account that is ``mine``, where that is known.
         """
         attrs = await status_of(sftp, path)
-        if attrs is None or kind_of(attrs) != stat.S_IFDIR:
+        kind = kind_of(attrs) if attrs is not None else 0
+        if kind == stat.S_IFLNK:
+            raise NeedsOperator(
+                f"{path} of {self.session} is a symbolic link",
+                hint="use the directory itself: who may change a link leads the key elsewhere",
+            )
+        if attrs is None or kind != stat.S_IFDIR:
             raise NeedsOperator(f"{path} of {self.session} is no directory", hint="create it there")
         if (attrs.permissions or 0) & 0o022:
             raise NeedsOperator(

@@ -148,7 +148,9 @@ class Session:
             raise
         except (asyncssh.Error, OSError, *_STUMBLES) as error:
             self.close()
-            raise Transient(f"{self}: to {what} failed: {_words(error)}") from None
+            full = isinstance(error, asyncssh.ChannelOpenError)
+            hint = "let sshd have MaxSessions of 2 or more: SFTP is the first" if full else ""
+            raise Transient(f"{self}: to {what} failed: {_words(error)}", hint=hint) from None
         except BaseException:
             self.close()
             raise
@@ -159,7 +161,7 @@ class Session:
         try:
             async with asyncio.timeout(self._seconds):
                 connection = await self._connect()
-                client = await connection.start_sftp_client()
+                client = await self._files(connection)
         except TimeoutError:
             raise TimeoutError(f"to log in took longer than {self._seconds:g}s") from None
         self._open = connection, client
@@ -209,6 +211,20 @@ class Session:
         finally:
             if agent is not None:
                 agent.close()
+
+    async def _files(self, connection: SSHClientConnection) -> SFTPClient:
+        import asyncssh
+
+        try:
+            return await connection.start_sftp_client()
+        except (asyncssh.ChannelOpenError, asyncssh.SFTPError, EOFError) as error:
+            entry = self._entry
+            connection.abort()
+            raise Transient(
+                f"{self} lets {entry.user} in, but no SFTP server begins: {_words(error)}",
+                hint=f"try sftp {entry.user}@{entry.address.host}; look at Subsystem in its "
+                "sshd_config, at what that account's shell prints, and at authorized_keys",
+            ) from None
 
     async def _agent(self) -> asyncssh.SSHAgentClient | None:
         import asyncssh
@@ -321,6 +337,8 @@ def _text(secret: bytes) -> str:
 def _words(error: Exception) -> str:
     if isinstance(error.__cause__ or error.__context__, SentTooMuch):
         return str(error.__cause__ or error.__context__)
+    if isinstance(error, EOFError):
+        return "it ended before its answer did"
     return str(getattr(error, "reason", "") or error or type(error).__name__)
 
 

@@ -225,6 +225,14 @@ class KubernetesStore:
             if number not in spare:
                 home.own.drop(name, number)
 
+    def remove(self, name: str) -> None:
+        """As Store.remove: certrotd's own Secrets; pods read the live one."""
+        own = self._home(name).own
+        shelf = own.shelf(name)
+        for number in (*shelf.staged, *shelf.generations):
+            own.drop(name, number)
+        own.forget(name)
+
     def adoptable(self, name: str) -> tuple[bytes, bytes] | None:
         """Key and chain, leaf first, that somebody else has in the live Secret; None without any.
 

@@ -288,6 +288,19 @@ class LocalStore:
             [partial(self._clear, name, ".trash-"), *(partial(self._drop, name, n) for n in old)]
         )
 
+    def remove(self, name: str) -> None:
+        """As Store.remove; first the link, so that nobody finds half a generation."""
+        base = self.root / name
+        remove_file(base / "live")
+        self._clear(name, "")
+        with explained(f"read {base}"):
+            try:
+                parts = [base / each for each in os.listdir(base)]
+            except FileNotFoundError:
+                return
+        do_each([partial(_remove, each) for each in parts])
+        _remove(base)
+
     def _drop(self, name: str, generation: int) -> None:
         trash = self._generations(name) / f".trash-{generation:06d}"
         rename(self._folder(name, generation), trash)

@@ -244,6 +244,11 @@ class OwnSecrets:
         words = "is immutable" if found.get("immutable") else f"is of type {found.get('type')}"
         raise NeedsOperator(f"{self.objects.place(place)} {words}", hint=made_anew(wanted))
 
+    def forget(self, name: str) -> None:
+        """Remove the state, and one that was set aside."""
+        for part in (STATE, "unreadable"):
+            self.objects.remove(f"{name}/{part}")
+
     def set_aside(self, name: str) -> str:
         """Keep the state beside its place, which is damaged; where that is."""
         place, aside = f"{name}/{STATE}", f"{name}/unreadable"

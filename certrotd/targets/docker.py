@@ -18,7 +18,7 @@ from certrotd.containers.container import Container, Mount, crash, recreation
 from certrotd.containers.engine import DockerEngine, Engine, Gone, tls_of
 from certrotd.containers.older import CERTIFICATE, Copy, Survey
 from certrotd.containers.probing import ContainerProbe
-from certrotd.errors import Failure, NeedsOperator, Transient, one_line, raise_first
+from certrotd.errors import Failure, NeedsOperator, Transient, failed, one_line, raise_first
 from certrotd.files.reading import read_file
 from certrotd.pki.generation import Behind, Checked, LiveCertificate
 
@@ -85,6 +85,7 @@ class DockerTarget:
         running = [each for each in found if each.container.is_running]
         raise_first([*self._unfit(found), *self._unseen(running)])
         for each in running:
+            self._writable(each)
             if self.telling.command is not None and self.telling.check is None:
                 self.engine.may_run(each.name)  # else known only after the swap
             self._run(each.name, self.telling.check)
@@ -102,6 +103,7 @@ class DockerTarget:
     def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As Informed.apply_for: the first that fails ends it."""
         for each in self.chosen.tasks(self.engine, certificates):
+            _raise_paused(each.container)
             if each.container.is_running:
                 self._tell(each)
 
@@ -176,11 +178,8 @@ class DockerTarget:
 
     def _unfit(self, found: Sequence[Task]) -> Iterator[Failure]:
         for each in (one.container for one in found):
-            if each.status == "paused":
-                yield NeedsOperator(
-                    f"the container {each.name} is paused", hint=f"docker unpause {each.name}"
-                )
-            elif each.status in ("restarting", "running") and (why := crash(each, each)):
+            yield from failed(partial(_raise_paused, each))
+            if each.status in ("restarting", "running") and (why := crash(each, each)):
                 yield NeedsOperator(
                     f"the container {each.name} does not work already: {why}",
                     hint=f"docker logs {each.name}",
@@ -219,6 +218,11 @@ class DockerTarget:
             if not each.container.is_running:
                 yield f"the container {each.name} is {each.container.status}: it is left alone"
                 continue
+            if each.container.passing and self.telling.restarts:
+                yield (
+                    f"the container {each.name} was made with --rm: if it ends after its restart, "
+                    "the engine removes it, and no undo starts it again"
+                )
             places = list(self._survey.embedding(each))
             if places or self.telling.anew:
                 what = f"has a certificate in {' and '.join(places)}" if places else "is not told"
@@ -229,8 +233,9 @@ class DockerTarget:
 
     def _put_back(self, task: Task, ran: Mapping[str, str], *, proves: bool) -> None:
         found = task.container
-        if self.telling.anew:
-            return  # it was not told
+        if self.telling.anew or found.status == "removing":
+            return  # it was not told, or is as good as gone
+        _raise_paused(found)
         if found.is_running and crash(found, found) is None:
             if self.telling.restarts and ran.get(task.name) == found.started:
                 self._put(task)
@@ -277,13 +282,23 @@ class DockerTarget:
     def _await(self, before: Container, since: str) -> None:
         await_working(self.engine, before, since=since, timeout=self.timeout, clock=self.clock)
 
-    def _put(self, task: Task) -> None:
+    def _writable(self, task: Task) -> None:
+        folders = [self.copy.of(each) for each in task.certificates] if self.copy else []
+        if hidden := next(filter(task.container.in_tmpfs, folders), None):
+            raise NeedsOperator(
+                f"{hidden} in the container {task.name} is in a tmpfs: an engine writes beside it",
+                hint="name another folder in copy_to, or a volume",
+            )
+        self._put(task, {})
+
+    def _put(self, task: Task, files: Mapping[str, bytes] | None = None) -> None:
+        """Write what is live into it, or these files."""
         if self.copy is None:
             return
         for each in task.certificates:
-            files = {name: read_file(Path(each.live) / name, limit=2**20) for name in FILES}
+            new = files if files is not None else _files(each)
             self.fence()
-            self.engine.put(task.name, self.copy.of(each), files, self.copy.owner)
+            self.engine.put(task.name, self.copy.of(each), new, self.copy.owner)
 
     def _run(self, name: str, argv: Sequence[str] | None) -> None:
         if argv is None:
@@ -296,6 +311,18 @@ class DockerTarget:
             raise NeedsOperator(
                 f"{' '.join(argv)} in the container {name} ended with exit code {ended.code}{said}"
             )
+
+
+def _files(certificate: LiveCertificate) -> Mapping[str, bytes]:
+    return {name: read_file(Path(certificate.live) / name, limit=2**20) for name in FILES}
+
+
+def _raise_paused(found: Container) -> None:
+    """It is neither told nor restarted: whoever holds it, such as a backup, lets it go on."""
+    if found.status == "paused":
+        raise NeedsOperator(
+            f"the container {found.name} is paused", hint=f"docker unpause {found.name}"
+        )
 
 
 def _is_stale(found: Container, mount: Mount) -> NeedsOperator:

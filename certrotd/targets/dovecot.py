@@ -16,4 +16,5 @@ def build(entry: DovecotEntry, context: Context) -> ServiceTarget:
     return ServiceTarget(
         CommandTarget((*admin, "reload"), test, timeout, clock=clock),
         CommandTarget((*admin, "service", "status"), timeout=timeout, clock=clock).apply,
+        "start Dovecot, or look into its log",
     )

@@ -11,10 +11,12 @@ from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.targets import NginxEntry, Reload
 from certrotd.errors import NeedsOperator
-from certrotd.process import environment, require, succeed
+from certrotd.process import environment, require, run, succeed
 from certrotd.targets.pid import ASK, WantedProcess, signal_pid_file
 from certrotd.targets.units import LOADED, look
 
+LARGEST = 16 * 1024 * 1024
+"""So many octets of a configuration are looked through."""
 _DENIED = tuple(f"({number}: " for number in (errno.EACCES, errno.EPERM, errno.EROFS))
 """How nginx says the error in the line that tells why it stopped."""
 
@@ -64,13 +66,26 @@ class NginxTarget:
         else:
             self._run(self._reload_command())
 
+    def reads(self, path: str) -> bool:
+        """As Reading.reads, by what nginx itself shows of its configuration (``nginx -T``)."""
+        argv, deadline = self._argv("-T", "-q"), Deadline(self.clock, self.timeout)
+        shown = run(
+            argv, what=" ".join(argv), deadline=deadline, variables=environment({}), most=LARGEST
+        )
+        if shown.status:
+            raise NeedsOperator(f"{' '.join(argv)} {shown.how}{shown.tail}")
+        return path.encode() in shown.output
+
     def _test(self) -> None:
-        argv = [self.binary, "-t", "-q"]
+        self._run(self._argv("-t", "-q"))
+
+    def _argv(self, *options: str) -> tuple[str, ...]:
+        argv = [self.binary, *options]
         if self.prefix:
             argv += ["-p", self.prefix]
         if self.config:
             argv += ["-c", self.config]
-        self._run(tuple(argv))
+        return tuple(argv)
 
     def _look_for_unit(self) -> None:
         state = look(self.unit, Deadline(self.clock, self.timeout))

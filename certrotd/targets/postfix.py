@@ -15,4 +15,5 @@ def build(entry: PostfixEntry, context: Context) -> ServiceTarget:
     return ServiceTarget(
         CommandTarget((*program, "reload"), (*program, "check"), timeout, clock=clock),
         CommandTarget((*program, "status"), timeout=timeout, clock=clock).apply,
+        "start Postfix, or look into its mail log: it may say why there alone",
     )

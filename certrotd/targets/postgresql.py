@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _SETTINGS = "select name, setting from pg_settings where name = any(%s)"
 _ASKED = ["ssl", "ssl_key_file", "data_directory"]
 _MAY = "select has_function_privilege('pg_reload_conf()', 'execute')"
+_PASSES = ("08", "53", "57")
+"""Classes of errors: connection, resources, somebody stops the server (PostgreSQL, appendix A)."""
 _INSTALL = 'install it for PostgreSQL, with owner: postgres and mode: "0600"'
 
 
@@ -78,6 +80,7 @@ class PostgresqlTarget:
                 password=password,
                 connect_timeout=max(2, int(self.timeout)),
                 application_name="certrotd",
+                client_encoding="utf8",  # else those of SQL_ASCII would answer in bytes
                 autocommit=True,
             ) as connection:
                 connection.seconds = self.timeout
@@ -98,7 +101,8 @@ def _driver() -> type[PatientConnection]:
 
 def _failure(error: psycopg.Error) -> Failure:
     words = str(error.diag.message_primary or error).splitlines() or [type(error).__name__]
-    if error.sqlstate is None:  # of connecting, too: nobody says whose fault it is
+    state = error.sqlstate
+    if state is None or state[:2] in _PASSES:  # of connecting: nobody says whose fault it is
         return Transient(f"PostgreSQL cannot be asked: {words[0]}")
     return NeedsOperator(f"PostgreSQL refuses: {words[0]}")
 

@@ -233,3 +233,19 @@ def test_certificates_know_nothing_of_each_other(store: Store) -> None:
     assert store.look("web").state == CertificateState()
     assert store.staged_key("mail", 2) == PAIR.key_pem
     assert store.read("mail", 1) == (OTHER_PAIR.key_pem, OTHER_PAIR.fullchain_pem)
+
+
+def test_removing_takes_all_of_one_certificate(store: Store) -> None:
+    """Also what a crash left; nobody else's, and again does no harm."""
+    seal(store, 1)
+    seal(store, 2)
+    stage(store, 3)
+    store.record("web", CertificateState(withdrawn=(9,)))
+    store.check("mail")
+    store.record("mail", CertificateState(withdrawn=(7,)))
+    for _ in range(2):
+        store.remove("web")
+        assert not any(store.sealed("web", number) for number in (1, 2))
+        assert store.staged_key("web", 3) is None
+        assert store.look("web") == Standing()
+    assert store.look("mail").state == CertificateState(withdrawn=(7,))

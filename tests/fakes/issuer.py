@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput
 from certrotd.internal.root import key_usage
+from certrotd.pki.facts import fingerprint
 from certrotd.pki.names import base, is_ip
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 
@@ -39,7 +40,7 @@ class MemoryIssuer:
 
     ``now`` stamps certificates. ``lookup`` gives the TXT values visible under a name: with it
     challenges are really checked, without it every proof is believed. ``orders``, ``issued`` and
-    ``replaced`` record everything.
+    ``replaced`` record everything; ``revoked`` are the fingerprints of what was.
     ``faults`` maps a point to what is raised there, once. ``authorized`` names
     need no proof. ``refuse_issuance`` makes orders invalid when they are finalized;
     ``other_names`` are put into certificates instead of those ordered, and ``other_extensions``
@@ -59,6 +60,7 @@ class MemoryIssuer:
         self.orders: list[MemoryOrder] = []
         self.issued: list[x509.Certificate] = []
         self.replaced: list[str] = []
+        self.revoked: list[str] = []
         self.faults: dict[Point, BaseException] = {}
         self.authorized: set[str] = set()
         self.refuse_issuance = False
@@ -82,6 +84,14 @@ class MemoryIssuer:
             if order.url == url and order.status != "invalid":
                 return order
         raise OrderGone(f"no order at {url!r}")
+
+    def revoke(self, certificate: x509.Certificate) -> bool:
+        """As Revoking.revoke, whoever signs."""
+        known = fingerprint(certificate)
+        already = known in self.revoked
+        if not already:
+            self.revoked.append(known)
+        return already
 
     def forget(self) -> None:
         """Lose every order, as a CA does whose orders expired."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from certrotd.certs.policy import Policy
 from certrotd.certs.world import World
+from certrotd.lifecycle.subject import DeletionForeseen
 from certrotd.pki.generation import Generation, Standing
 from certrotd.state.ports import History, Lease
 
@@ -26,6 +27,7 @@ class FakeManaged:
     generation: Callable[[int], Generation]
     configuration: Callable[[], str] = lambda: "configured"
     over: Callable[[], Mapping[str, datetime]] = dict
+    deletion: Callable[[], DeletionForeseen] = lambda: DeletionForeseen(None, (), ())
 
     @property
     def history(self) -> History:

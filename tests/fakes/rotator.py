@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from certrotd.certs.managed import Managed
+from certrotd.certs.revoking_by_hand import RevokingRotation
 from certrotd.certs.rotate import CertificateRotation
 from certrotd.clock import Clock
 from certrotd.lifecycle.audited import Audit
 from certrotd.lifecycle.decision import Asked
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Runner
+from certrotd.pki.revocation import RevocationAsked
 from certrotd.rotation.engine import Event
 
 
@@ -51,6 +53,13 @@ class Rotator:
     def rollback(self, managed: Managed, *, to: int | None = None) -> Report:
         """As CertificateRotation.rollback."""
         return CertificateRotation(managed).rollback(self.runner, to)
+
+    def revoke(
+        self, managed: Managed, generation: int, reason: str = "superseded", *, now: bool = False
+    ) -> Report:
+        """As Revocable.revoke."""
+        asked = RevocationAsked(generation, reason, at_once=now)
+        return RevokingRotation(managed).revoke(self.runner, asked)
 
     def cancel(self, managed: Managed) -> Report:
         """As Subject.cancel."""

@@ -175,6 +175,10 @@ class MemoryStore:
         if shelf.trash:
             self._act(name, "sweep trash", trash=())
 
+    def remove(self, name: str) -> None:
+        self._act(name, "remove the link", live=None)
+        self._act(name, "remove", generations=(), staging=(), recorded=CertificateState())
+
     def prune(self, name: str, keep: int, spare: Sequence[int]) -> None:
         shelf = self.shelf(name)
         if shelf.live is None:
@@ -249,4 +253,5 @@ def _frozen(state: CertificateState) -> tuple[tuple[str, Hashable], ...]:
         ("withdrawn", state.withdrawn),
         ("held", state.held),
         ("copies", tuple(state.copies.items())),
+        ("revoked", tuple(state.revoked.items())),
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from errno import ENOSPC
 from typing import Any, TypeVar
 
+from cryptography import x509
+
 from certrotd.audit.record import Happened
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.policy import COPIES, Policy
@@ -139,6 +141,7 @@ class MemoryWorld:
             prober=self.prober,
             adoptable=lambda: self.adoptable,
             new_key=self.new_key,
+            revoker=lambda _meta: issuer.revoke,
             remark=self.remarks.append,
         )
         self.in_use = replace(made, **self.otherwise)
@@ -201,6 +204,11 @@ class _Issuer:
             self._chance.look("issuer: resume")
         order = self._issuer.resume(url, deadline=deadline)
         return _Order(order, self._chance, self._failure)
+
+    def revoke(self, certificate: x509.Certificate, reason: int, key: PrivateKey | None, /) -> bool:
+        del reason, key
+        with _unanswered(self._failure):
+            return self._chance.act("issuer: revoke", lambda: self._issuer.revoke(certificate))
 
 
 class _Order:

@@ -202,6 +202,24 @@ def test_what_cannot_be_told_is_said_before_an_order(
     targeted(certified, docker, web, containers=["web", "nobody"])
     missing = certified.run("rotate", "web", "--force")
     assert "there is no container nobody at unix://" in missing.stderr
+    beginning = web.state(".Id")[:12]  # which the engine itself takes for it
+    targeted(certified, docker, web, containers=[beginning])
+    missing = certified.run("rotate", "web", "--force")
+    assert f"there is no container {beginning} at unix://" in missing.stderr
+    for option, place, words in (
+        ("--read-only", "/opt", "container rootfs is marked read-only"),
+        ("--tmpfs=/opt", "/opt/tls", "/opt/tls in the container odd is in a tmpfs"),
+        ("--tmpfs=/srv", "/opt/tls", "Could not find the file /opt/tls"),
+    ):
+        docker.run("run", "--detach", "--name", "odd", option, IMAGE, "sleep", "600")
+        targeted(certified, docker, web, containers=["odd"], copy_to={"folder": place})
+        run = certified.run("rotate", "web", "--force")
+        docker.run("rm", "--force", "odd")
+        assert words in run.stderr
+    hangs = {"command": ["true"], "check": ["sleep", "60"], "timeout": "2s"}
+    targeted(certified, docker, web, containers=["web"], mode="exec", **hangs)
+    late = certified.run("rotate", "web", "--force")
+    assert "sleep in the container web does not end in time" in late.stderr
     targeted(certified, docker, web, containers=["web"])
     docker.run("pause", "web")
     held = certified.run("rotate", "web", "--force")

@@ -1,14 +1,12 @@
-"""What certbot obtained is taken over as docs/from-certbot.md says: nothing is ordered for it."""
+"""What certbot obtained is taken over as docs/moving-in.md says: nothing is ordered for it."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, locate
+from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, peers
 from tests.parts.site import Site, matching, orders, probe, serves, snapshot
 
 NAME, WILDCARD = "example.test", "*.example.test"
@@ -18,22 +16,7 @@ Make = Callable[[Path, Pebble, Bind, Site], None]
 
 def by_certbot(folder: Path, ca: Pebble, bind: Bind, _site: Site) -> None:
     """A lineage that certbot itself has made."""
-    program = locate.require("certbot")
-    secrets = folder / "rfc2136.ini"
-    host, _, port = bind.server.rpartition(":")
-    told = {"server": host, "port": port, "name": bind.key.name, "secret": bind.key.secret}
-    told["algorithm"] = "HMAC-SHA256"
-    secrets.touch(mode=0o600)
-    secrets.write_text("".join(f"dns_rfc2136_{key} = {value}\n" for key, value in told.items()))
-    places = [("config", folder / "letsencrypt"), ("work", folder / "w"), ("logs", folder / "l")]
-    argv: list[str | Path] = [program, "certonly", "-n", "--agree-tos", "-m", "ops@example.test"]
-    argv += [f"--{what}-dir={path}" for what, path in places]
-    argv += ["--server", ca.directory_url, "--dns-rfc2136", "-d", NAME, "-d", WILDCARD]
-    argv += ["--dns-rfc2136-credentials", str(secrets)]
-    argv += ["--dns-rfc2136-propagation-seconds", "1"]
-    environment = {**os.environ, "REQUESTS_CA_BUNDLE": str(ca.ca_file)}
-    ran = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    peers.certbot(folder, ca, bind, NAME, WILDCARD)
 
 
 def by_hand(folder: Path, _ca: Pebble, _bind: Bind, site: Site) -> None:

@@ -233,8 +233,8 @@ def test_another_server_than_that_of_openssh_will_do(tmp_path: Path) -> None:
     [
         (Endless, Failure, "is not what is there|larger than|sent more than|took longer"),
         (Crowded, Failure, f"more than {MAX_ENTRIES} entries|sent more than|took longer"),
-        (Misleading, NeedsOperator, "leads to|is no directory|no delivery"),
-        (Garbled, Failure, "Unable to decode|is no directory"),
+        (Misleading, NeedsOperator, "leads to|is a symbolic link|no delivery"),
+        (Garbled, Failure, "Unable to decode|is a symbolic link"),
         (Hanging, Transient, "took longer than 3s"),
         (Forgetful, Transient, "is not what is there"),
     ],

@@ -228,7 +228,8 @@ def test_a_directory_that_others_may_write_in_is_refused(
     assert "others may write in" in why_failed(site.rotate("web", expect=1), "web.edge")
     there.chmod(0o755)
     (there / "generations").symlink_to(there.parent)
-    assert "is no directory" in why_failed(site.rotate("web", expect=1), "web.edge")
+    words = "is a symbolic link (use the directory itself"
+    assert words in why_failed(site.rotate("web", expect=1), "web.edge")
     (there / "generations").unlink()
     (there / "live").mkdir()
     assert "is no symbolic link" in why_failed(site.rotate("web", expect=1), "web.edge")
@@ -331,12 +332,30 @@ def test_a_key_that_may_do_these_two_things_alone_suffices(
     keys = sshd.directory / "authorized_keys"
     keys.write_text(f'restrict,command="{door}" {keys.read_text()}')
     edge["command"] = ["touch", str(told)]
+    door.chmod(0o644)
+    run = site.rotate("web", expect=1)
+    assert " in, but no SFTP server begins" in why_failed(run, "web.edge")
+    door.chmod(0o755)
     site.rotate("web")
     assert is_live(site, there)
     assert told.exists()
     edge["command"] = ["touch", str(tmp_path / "other")]
     assert "exited with 1" in why_failed(site.rotate("web", "--force", expect=1), "web.edge")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_server_that_allows_one_session_is_told_from_one_that_is_broken(
+    parts: Parts, site: Site, edge: dict[str, Any], there: Path
+) -> None:
+    """SFTP has it, so that there is none for the command."""
+    sshd = parts.start(Sshd, lines="MaxSessions 1")
+    site.config["hosts"]["edge"] = sshd.entry()
+    edge["command"] = ["true"]
+    run = site.rotate("web", expect=1)
+    assert "let sshd have MaxSessions of 2 or more" in why_failed(run, "web.edge")
+    del edge["command"]
+    site.rotate("web")
+    assert is_live(site, there)
 
 
 def test_a_key_with_a_passphrase_and_one_in_an_agent_log_in(

@@ -101,6 +101,9 @@ def test_clients_of_postgresql_stay_connected(made: Site, database: PostgreSQL) 
     refused(made, "PostgreSQL serves no TLS: ssl is off", "set ssl = on")
     old = leaf(made)
     turn_on(database, old)
+    with database.connect() as admin:  # as initdb makes one where there is no locale
+        admin.execute("create database ascii template template0 encoding 'SQL_ASCII' locale 'C'")
+    made.config["targets"]["server"]["url"] = database.url("ascii")
     url = f"{database.url()}?sslmode=require"
     with psycopg.connect(url, password=PASSWORD) as client:
         client.execute("create temporary table kept as select 1 as one")

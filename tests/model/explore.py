@@ -259,7 +259,7 @@ class Explorer:
             tuple(target.serves for target in world.targets.values()),
             frozenset(world.solver.records),
             tuple((order.url, order.names, order.status, order.chain) for order in issuer.orders),
-            tuple(issuer.issued),
+            (tuple(issuer.issued), tuple(issuer.revoked)),
             (disk.journal, disk.synced, disk.history),
             self.clock.freeze(),
             (self.monitor.reached, self._ids, self._keys),
@@ -287,7 +287,7 @@ class Explorer:
             order = MemoryOrder(issuer, url, names)
             order.status, order.chain = status, chain
             issuer.orders.append(order)
-        issuer.issued = list(issued)
+        issuer.issued, issuer.revoked = map(list, issued)
         disk.journal, disk.synced, disk.history = journal
         self.clock.thaw(clock)
         self.monitor.reached, self._ids, self._keys = mine

@@ -14,6 +14,7 @@ I6  no TXT record, staging, backup or trash is left at the end; no key is ever i
 I7  what is reported as done is served everywhere
 I8  after ``committed`` nothing is undone
 I9  nothing begins that the audit log does not know of, and in the end it knows what came of it
+I10 what the CA has revoked is not live, and does not become live again
 """
 
 from __future__ import annotations
@@ -87,6 +88,9 @@ class Monitor:
         self.effects += 1
         if what == "store: switch":
             self._whole_and_valid()
+            self._replaced()
+        elif what == "issuer: revoke":
+            self._replaced()
         elif what.startswith("store: "):
             self._leaf()
             self._nothing_lost(what)
@@ -156,6 +160,11 @@ class Monitor:
         except InvalidInput as failure:
             raise Violation("I1", f"generation {shelf.live}: {failure}") from None
         return facts.fingerprint, facts.not_after > self.world.clock.now()
+
+    def _replaced(self) -> None:
+        leaf = self._leaf()
+        if leaf is not None and leaf[0] in self.world.issuer.revoked:
+            raise Violation("I10", f"generation {self.shelf.live} is revoked and live")
 
     def _whole_and_valid(self) -> None:
         was, now = self._live_before, self._leaf()

@@ -78,6 +78,7 @@ def deterministic() -> Iterator[None]:
             "certrotd.certs.deploy.verify_key": cached(verify_key),
             "certrotd.certs.deploy.parse_certificates": certificates,
             "certrotd.certs.deploy.facts_of": facts,
+            "certrotd.certs.revoking.parse_certificates": certificates,
             "certrotd.pki.facts.parse_certificates": certificates,
             "certrotd.pki.facts.facts_of": facts,
             "certrotd.pki.verify.facts_of": facts,
@@ -198,6 +199,11 @@ def rollback() -> Scenario:
     return _scenario(_world({1: -20, 2: -10}, live=2), _roll_back)
 
 
+def revocation() -> Scenario:
+    """Generation 2 is live, and its key is known to somebody: it is replaced, then revoked."""
+    return _scenario(_world({1: -20, 2: -10}, live=2, reuse_key=True), _revoke)
+
+
 def adoption() -> Scenario:
     """Targets serve a pair that somebody else put there."""
     world = _world({}, live=None, adopts=True)
@@ -226,6 +232,7 @@ ALL: Mapping[str, Callable[[], Scenario]] = {
         lost_copies,
         damaged_files,
         rollback,
+        revocation,
         adoption,
     )
 }
@@ -253,6 +260,10 @@ def _rotate_by_hand(rotator: Rotator, world: MemoryWorld) -> Report:
 
 def _roll_back(rotator: Rotator, world: MemoryWorld) -> Report:
     return rotator.rollback(world.managed())
+
+
+def _revoke(rotator: Rotator, world: MemoryWorld) -> Report:
+    return rotator.revoke(world.managed(), 2, "keyCompromise")
 
 
 def _world(

@@ -21,6 +21,7 @@ FEWEST = {
     "lost_copies": 240,
     "damaged_files": 240,
     "rollback": 200,
+    "revocation": 400,
     "adoption": 310,
 }
 

@@ -20,6 +20,7 @@ _PARTS = {
     "step-ca": "step-ca",
     "ansible-vault": "ansible",
     "certbot": "certbot",
+    "lego": "lego",
     "sops": "sops",
     "docker-compose": "compose",
     "vault-transit": "vault-transit",

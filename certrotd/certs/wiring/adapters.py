@@ -34,6 +34,7 @@ from certrotd.certs.ports import (
 )
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.requests import request_in
+from certrotd.certs.wiring.revokers import Revokers
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.shelf import Shelf
 from certrotd.certs.world import Bound, World, no_renewal_info
@@ -93,6 +94,7 @@ class Adapters:
         self._solvers: Shelf[Solver] = Shelf(config.solvers, self._build_solver, dry=premises.dry)
         self._targets: Shelf[Target] = Shelf(config.targets, self._build_target)
         self._zones = {name: tuple(entry.zones) for name, entry in config.solvers.items()}
+        self.revokers = Revokers(config, self._issuers.get, self._clock, premises.state)
         self._dns: DnsClient | None = None
         self._naming_lock = threading.Lock()
 
@@ -123,6 +125,8 @@ class Adapters:
             request=partial(request_in, entry.csr, entry.names),
             still=partial(self._still, entry),
             renewal_info=self._renewal_info,
+            revoker=partial(self.revokers.of, entry),
+            delivered_to=partial(self.revokers.delivered_to, entry),
             wants=lambda issuer, names: issuer in entry.issuers and {*names} == {*entry.names},
             remark=self._premises.remark,
             dry=self._premises.dry,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from certrotd.certs import plan
 from certrotd.certs.case import left
-from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Sweep
+from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
 from certrotd.certs.fallback import choose, waits_of
 from certrotd.certs.policy import Policy
 from certrotd.certs.preflight import Foresight
@@ -81,6 +81,8 @@ def plan_of(found: CertificateFound, decision: Decision | None) -> Plan[World]:
             return plan.bootstrap(policy, generation, rotation="")
         case CatchUp(names=names) if standing.live is not None:
             return plan.catching_up(names, standing.live.number)
+        case Revoke(generations=generations):
+            return plan.revocation(standing, generations)
         case Sweep():
             return plan.sweeping(found.attempts)
         case _:

@@ -11,6 +11,7 @@ from certrotd.certs.wait_rules import WAITS
 from certrotd.lifecycle.decision import Asked, Postpone
 from certrotd.pki.generation import Behind, CertificateState, Standing
 from certrotd.pki.renewal import RenewalInfo, Suggestion
+from certrotd.pki.revocation import Revocation
 from certrotd.window import Window
 from tests.builders import DAY, LEFT, MINUTE, NOW, POLICY, broken, facts, generation, standing
 
@@ -29,6 +30,12 @@ EARLY = replace(
 LATE = replace(standing(generation()), behind={"box": (Behind("web", "has an older copy"),)})
 NIGHT = Window(frozenset(range(7)), time(1), time(5), UTC)
 
+
+def condemned(number: int) -> CertificateState:
+    """Of a certificate of which that generation is still to be revoked."""
+    return CertificateState(revoked={number: Revocation("superseded", NOW, "ab", NOW + DAY)})
+
+
 CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     "disabled": (replace(POLICY, enabled=False), standing(), Attempts()),
     "placeholder_wanted": (replace(POLICY, bootstraps=True), standing(), Attempts()),
@@ -45,6 +52,8 @@ CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     "copies_changed": (POLICY, replace(standing(generation()), displaced="gone"), Attempts()),
     "state_lost": (POLICY, replace(standing(generation()), damaged="lost"), Attempts()),
     "somebody_behind": (POLICY, LATE, Attempts()),
+    "revoked": (POLICY, replace(standing(generation()), state=condemned(5)), Attempts()),
+    "to_revoke": (POLICY, replace(standing(generation()), state=condemned(4)), Attempts()),
     "records_left": (POLICY, standing(generation()), Attempts(left=LEFT)),
     "not_due": (POLICY, standing(generation()), Attempts()),
     "retry_after": (POLICY, DUE, ASKED),

@@ -17,7 +17,7 @@ NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
 GROUPS = ("config", "audit", "notify", "internal", "account", "dns", "keys")
 COMMANDS = (
     *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback", "cancel"),
-    *("wake", "init"),
+    *("wake", "import", "init", "revoke", "delete", "certificates"),
     *(
         "config check",
         "config schema",

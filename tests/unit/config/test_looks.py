@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrotd.config.base import Entry
 from certrotd.config.load import check, load
+from certrotd.pki import keys
 from tests.parts import pki
 from tests.unit.config.test_example import classes
 from tests.unit.config.written import MINIMAL, write
@@ -312,3 +313,31 @@ def test_a_unit_needs_systemctl(
     assert [line.partition(": the program systemctl is not")[0] for line in said] == (
         [at] if at else []
     )
+
+
+@pytest.mark.parametrize(
+    ("there", "warned"),
+    [
+        (keys.to_pem(keys.generate(keys.KeyType.RSA_2048)), True),
+        (keys.to_pem(keys.generate(keys.KeyType.ECDSA_P256)), False),
+        (b"damaged", False),  # whoever uses it says so
+        (None, False),
+    ],
+    ids=["another", "the same", "damaged", "none"],
+)
+def test_an_account_key_of_another_type_is_told(
+    tmp_path: Path, there: bytes | None, warned: bool
+) -> None:
+    """The option alone changes no key that is there."""
+    text = f"state_dir: {tmp_path}\n" + ACME % "account_key: ecdsa-p256"
+    account = tmp_path / "accounts" / "ca"
+    account.mkdir(parents=True)
+    if there is not None:
+        (account / "account.key").write_bytes(there)
+    file = write(tmp_path, text + "certificates: []\n")
+    problems, warnings = check(file)
+    assert problems == ()
+    why = "is ecdsa-p256, but the account has a key of type rsa-2048"
+    cure = "certrotd account rollover ca changes it"
+    said = [(each.path, each.message) for each in warnings]
+    assert said == ([("issuers.ca.account_key", f"{why} ({cure})")] if warned else [])

@@ -31,6 +31,7 @@ from tests.unit.rotation.small import AFTER, BEFORE, BELIED, REFUSED, Crash, Fat
 T = TypeVar("T")
 ROOT = make_root()
 PAIRS = {number: make_leaf(ROOT, "example.test") for number in (1, 2)}
+PAIRS[3] = make_leaf(ROOT, "example.test", not_before=datetime.now(UTC) - timedelta(days=9))
 OLD, NEW = (f"{number:06}-0123456789abcdef" for number in (1, 2))
 TOLD = replace(POLICY, command=("reload", "it"), endpoints=(Endpoint("edge", 443, "example.test"),))
 
@@ -82,6 +83,10 @@ class Host:
 
     def different(self, name: str, wanted: Mapping[str, Stamp]) -> str | None:
         return self.call("different", lambda: self.changed)
+
+    def read(self, name: str, files: Sequence[str]) -> dict[str, bytes]:
+        found = {each.name: each.data for each in self.folders[name]}
+        return self.call("read", lambda: {each: found[each] for each in files if each in found})
 
     def switch(self, name: str) -> None:
         assert name in self.folders, "it would lead to nothing"
@@ -270,6 +275,25 @@ def test_nobody_is_led_back_to_a_certificate_that_has_expired() -> None:
     assert isinstance(outcome, RolledBack)
     assert case.host.link == NEW
     assert "the former expired" in str(outcome.facts["kept"])
+
+
+@pytest.mark.parametrize(
+    ("key", "chain", "words"),
+    [(1, 1, ""), (3, 3, "expired"), (2, 1, "does not belong"), (0, 1, "no key or no certificate")],
+    ids=["whole", "expired", "mismatched", "half"],
+)
+def test_what_is_there_is_looked_at_where_nothing_of_it_is_known(
+    key: int, chain: int, words: str
+) -> None:
+    """The state was lost: services are led back to the files there only if they are of use."""
+    case = Case(host=Host(bad=NEW, serves=OLD, link=OLD), first=True)
+    there = [NewFile("fullchain.pem", pair(chain)[1], 0o644)]
+    there += [NewFile("privkey.pem", pair(key)[0], 0o640)] if key else []
+    case.host.folders[OLD] = there
+    outcome = case.run()
+    assert isinstance(outcome, RolledBack)
+    assert case.host.link == (NEW if words else OLD)
+    assert words in str(outcome.facts.get("kept"))
 
 
 def test_nobody_is_led_back_to_files_that_somebody_has_changed() -> None:

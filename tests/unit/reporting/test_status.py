@@ -45,6 +45,7 @@ def test_a_certificate_is_listed_with_all_its_keys(stand: Stand) -> None:
         "kind": "certificate",
         "name": "web",
         "names": [HOST],
+        "revocations": {},
         "state": "due",
         "decision": "deploy",
         "reason": "in place, not yet proven on mail, ldap",

@@ -14,8 +14,9 @@ from certrotd.config.context import Context
 from certrotd.config.docker import DockerEntry
 from certrotd.containers.chosen import Chosen
 from certrotd.containers.container import Container, Mount, container, crash
-from certrotd.containers.engine import DockerEngine, Ended, Gone, exit_code
+from certrotd.containers.engine import DockerEngine, Ended, Gone
 from certrotd.containers.older import Copy
+from certrotd.containers.streams import exit_code
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki.generation import LiveCertificate
 from certrotd.state.ports import Fenced
@@ -171,6 +172,62 @@ class TestUnfit:
             made(engine, "web").check()
         assert words in str(caught.value)
         assert engine.log == []
+
+    def test_a_copy_below_a_tmpfs_is_refused(self) -> None:
+        """Nobody in the container would see it; a volume in a tmpfs is none."""
+        web = container(
+            {
+                "Name": "/web",
+                "State": {"Status": "running"},
+                "HostConfig": {"Tmpfs": {"/run": "size=1m"}},
+                "Mounts": [
+                    {"Type": "tmpfs", "Destination": "/tmp"},
+                    {"Type": "volume", "Source": "/v/tls/_data", "Destination": "/run/tls"},
+                ],
+            }
+        )
+        for folder in ("/run/x", "/tmp", "/run"):
+            with pytest.raises(NeedsOperator, match=f"{folder} in the container web is in a tmpfs"):
+                made(MemoryEngine(web), "web", copy=Copy(folder)).checked_for((live(),))
+        for folder in ("/run/tls/web", "/runs", "/etc"):
+            engine = MemoryEngine(web)
+            made(engine, "web", copy=Copy(folder)).checked_for((live(),))
+            assert engine.log == [f"web: {folder} has [] of 0"]
+
+    def test_one_that_was_paused_since_is_neither_told_nor_restarted(self) -> None:
+        """A backup may hold it for a while: told later, or put back later."""
+        engine = MemoryEngine(Container("web", "paused"), running("api"))
+        target = made(engine, "web", "api")
+        with pytest.raises(NeedsOperator, match="the container web is paused"):
+            target.apply_for((live(),))
+        with pytest.raises(NeedsOperator, match="the container web is paused"):
+            target.revert_for((live(),), {"running": {"web": "", "api": ""}})
+        assert engine.log == ["api: HUP"]
+
+    def test_one_that_is_removed_when_it_ends_is_warned_of(self) -> None:
+        """A restart that fails takes it away, with what it would have printed."""
+        web = container(
+            {
+                "Name": "/web",
+                "State": {"Status": "running"},
+                "HostConfig": {"AutoRemove": True},
+            }
+        )
+        engine = MemoryEngine(web)
+        [words] = made(engine, "web", telling=Telling()).checked_for((live(),)).warnings
+        assert "the container web was made with --rm" in words
+        assert made(engine, "web").checked_for((live(),)).warnings == []
+        engine.then = lambda each: replace(each, status="removing", exit_code=1)
+
+        def silent(name: str) -> str:
+            raise NeedsOperator(f"no logs of {name}")
+
+        engine.logs = silent  # type: ignore[method-assign]
+        with pytest.raises(NeedsOperator, match="it ended with exit code 1"):
+            made(engine, "web", telling=Telling()).apply()
+        engine.log.clear()
+        made(engine, "web", telling=Telling()).revert_for((), {"running": {"web": ""}})
+        assert engine.log == []  # it is as good as gone
 
     def test_what_does_not_run_is_left_alone(self) -> None:
         """With a warning."""

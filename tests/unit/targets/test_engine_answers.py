@@ -2,18 +2,27 @@
 
 import io
 import json
+import socket
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
 from requests.exceptions import ConnectionError as Broken
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ReadTimeoutError
 
-from certrotd.containers.engine import DockerEngine
+from certrotd.clock import Deadline, SystemClock
+from certrotd.containers.engine import DockerEngine, Gone
+from certrotd.containers.streams import output_of
+from certrotd.daemon.stopping import StoppableClock
 from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.rotation.outcome import Stopped
+
+ID = "db" + "0" * 62
 
 
 def event(name: str, at: int) -> bytes:
@@ -60,6 +69,14 @@ class Client:
         self.asked.append(params.get("since"))
         return self.answers.pop(0)
 
+    def inspect_container(self, name: str) -> dict[str, Any]:
+        if not ID.startswith(name) and name != "web":
+            raise NotFound("", explanation="No such container")
+        return {"Name": "/web", "Id": ID}
+
+    def kill(self, name: str, signal: str) -> None:
+        self.asked.append((name, signal))
+
     def get_archive(self, name: str, path: str) -> tuple[Iterator[bytes], dict[str, Any]]:
         assert (name, path) == ("web", "/srv/x")
         return iter([self.archive[:7], self.archive[7:]]), {}
@@ -69,6 +86,43 @@ def engine(client: Client) -> DockerEngine:
     made = DockerEngine("unix:///run/docker.sock")
     made._made = client
     return made
+
+
+class TestOutput:
+    """What a program in a container prints, as the engine frames it."""
+
+    def test_its_end_is_kept(self) -> None:
+        """Of both of its streams."""
+        here, there = socket.socketpair()
+        with here, there:
+            for stream, part in ((1, b"out\n"), (2, b"err\n")):
+                there.sendall(bytes([stream, 0, 0, 0]) + len(part).to_bytes(4, "big") + part)
+            there.shutdown(socket.SHUT_WR)
+            assert output_of(here, Deadline(SystemClock(), 60)) == b"out\nerr\n"
+
+    def test_a_silent_program_has_an_end(self) -> None:
+        """That of its time, and at once where certrotd is told to stop."""
+        told = threading.Event()
+        here, there = socket.socketpair()
+        with here, there:
+            with pytest.raises(TimeoutError):
+                output_of(here, Deadline(StoppableClock(told), 0.1))
+            told.set()
+            with pytest.raises(Stopped):
+                output_of(here, Deadline(StoppableClock(told), 600))
+
+
+def test_the_beginning_of_an_id_is_no_name() -> None:
+    """An engine takes it for one: a container db that is gone would be whosever id begins so."""
+    client = Client()
+    engine(client).kill("web", "HUP")
+    assert engine(client).get(ID).name == "web"
+    for name in ("db", "gone"):
+        with pytest.raises(Gone, match=f"there is no container {name}"):
+            engine(client).kill(name, "HUP")
+        with pytest.raises(Gone):
+            engine(client).get(name)
+    assert client.asked == [("web", "HUP")]
 
 
 SILENT = Broken(ReadTimeoutError(HTTPConnectionPool("localhost"), "/events", "timed out"))

@@ -25,7 +25,8 @@ def service(folder: Path, *, test: str = "true", running: str = "true") -> Servi
         return ("/bin/sh", "-c", f"echo {name} >> {folder}/ran; {end}")
 
     command = CommandTarget(noted("reload", "true"), noted("test", test))
-    return ServiceTarget(command, CommandTarget(noted("running", running)).apply)
+    asked = CommandTarget(noted("running", running))
+    return ServiceTarget(command, asked.apply, "look into its log")
 
 
 def ran(folder: Path) -> list[str]:
@@ -50,9 +51,10 @@ def test_a_reload_is_tested_before(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("broken", [{"test": "false"}, {"running": "false"}])
 def test_one_that_is_broken_or_down_is_refused(tmp_path: Path, broken: dict[str, str]) -> None:
-    """Before an order."""
-    with pytest.raises(NeedsOperator, match="exited with 1"):
+    """Before an order; what a program does not say, a hint of the service does."""
+    with pytest.raises(NeedsOperator, match="exited with 1") as raised:
         service(tmp_path, **broken).check()
+    assert raised.value.hint == "look into its log"
 
 
 def test_what_is_broken_is_not_reloaded(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""A certificate revoked at its CA (RFC 8555 §7.6), and what the CA's refusals mean."""
+
+from __future__ import annotations
+
+from acme import messages
+from cryptography import x509
+from josepy.jwk import JWK
+
+from certrotd.acme.client import Client
+from certrotd.acme.network import account_jwk
+from certrotd.acme.problems import Refused
+from certrotd.acme.transport import check_url
+from certrotd.pki.keys import PrivateKey, key_type_of
+from certrotd.pki.revocation import NotEntitled, RevocationRefused
+
+_ANOTHER_SIGNER = ("unauthorized", "accountDoesNotExist")
+
+
+def revoke(client: Client, certificate: x509.Certificate, reason: int) -> bool:
+    """Have it revoked, signed as the client signs; whether it was already.
+
+    Raises NotEntitled, RevocationRefused, and what asking the CA raises.
+    """
+    where = client.directory.to_partial_json().get("revokeCert")
+    if not isinstance(where, str):
+        raise RevocationRefused("the CA revokes nothing by ACME: its directory has no revokeCert")
+    check_url(where)
+    try:
+        client.post(where, messages.Revocation(certificate=certificate, reason=reason))
+    except Refused as refused:
+        if refused.code == "alreadyRevoked":
+            return True
+        if refused.code in _ANOTHER_SIGNER:
+            raise NotEntitled(refused.message) from refused
+        if refused.of_the_ca:
+            raise RevocationRefused(refused.message) from refused
+        raise
+    return False
+
+
+def signer_of(key: PrivateKey) -> JWK:
+    """The certificate's own key as it signs; raises NotEntitled for a kind that ACME has not."""
+    jwk = account_jwk(key)
+    if jwk is None:
+        kind = key_type_of(key.public_key())
+        raise NotEntitled(f"a key of type {kind} does not sign requests to a CA")
+    return jwk

@@ -1,0 +1,73 @@
+"""What a CA answers to a revocation (RFC 8555 §7.6), and who signs for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.pki.keys import load
+from certrotd.pki.revocation import NotEntitled, RevocationRefused
+from tests.builders import PAIR, soon
+from tests.unit.acme.scripted import Reply, ScriptedCA, problem
+
+WHERE = "/revoke"
+
+
+@pytest.fixture
+def ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedCA]:
+    """One whose directory says where it revokes."""
+    with ScriptedCA(tmp_path / "ca") as found:
+        plain = found._directory
+        directory = lambda: {**plain(), "revokeCert": f"{found.base}{WHERE}"}  # noqa: E731
+        monkeypatch.setattr(found, "_directory", directory)
+        yield found
+
+
+def test_the_account_or_the_key_signs(ca: ScriptedCA, tmp_path: Path) -> None:
+    """The account by its URL, the certificate's key by itself; a repeated one counts as done."""
+    issuer = ca.issuer(tmp_path)
+    ca.on(WHERE, Reply(200), Reply(400, problem("alreadyRevoked")))
+    key = load(PAIR.key_pem)
+    assert issuer.revoke(PAIR.certificate, 4, key=None, deadline=soon()) is False
+    assert issuer.revoke(PAIR.certificate, 1, key=key, deadline=soon()) is True
+    by_account, by_key = (each for each in ca.seen if each.path == WHERE)
+    assert (by_account.payload["reason"], by_key.payload["reason"]) == (4, 1)
+    assert ("kid" in by_account.header, "jwk" in by_account.header) == (True, False)
+    assert ("kid" in by_key.header, "jwk" in by_key.header) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("reply", "failure"),
+    [
+        (Reply(403, problem("unauthorized")), NotEntitled),
+        (Reply(400, problem("badRevocationReason", "not 5")), RevocationRefused),
+        (Reply(404, problem("malformed")), RevocationRefused),
+        (Reply(403, "<html>no</html>"), NeedsOperator),
+        (Reply(503), Transient),
+    ],
+    ids=["another signer", "another reason", "unknown", "a gateway", "busy"],
+)
+def test_a_refusal_says_who_acts_next(
+    ca: ScriptedCA, tmp_path: Path, reply: Reply, failure: type[Failure]
+) -> None:
+    """Only what the CA itself refuses for good is not tried again."""
+    ca.on(WHERE, *[reply] * 9)
+    with pytest.raises(failure) as raised:
+        ca.issuer(tmp_path).revoke(PAIR.certificate, 5, key=None, deadline=soon(2))
+    settled = isinstance(raised.value, RevocationRefused | NotEntitled)
+    assert settled == (failure in (RevocationRefused, NotEntitled))
+
+
+def test_what_cannot_revoke_says_so(tmp_path: Path) -> None:
+    """A CA without the service, and a key that signs nothing in ACME."""
+    with ScriptedCA(tmp_path / "ca") as plain:
+        issuer = plain.issuer(tmp_path)
+        with pytest.raises(RevocationRefused, match="has no revokeCert"):
+            issuer.revoke(PAIR.certificate, 0, key=None, deadline=soon())
+        key = ed25519.Ed25519PrivateKey.generate()
+        with pytest.raises(NotEntitled, match="ed25519 does not sign"):
+            issuer.revoke(PAIR.certificate, 0, key=key, deadline=soon())

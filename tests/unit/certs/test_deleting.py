@@ -1,0 +1,110 @@
+"""Certificates that are deleted: what keeps that from being done, and what is remembered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from certrotd.certs.deleting import DeletingRotation, foreseen, users_of
+from certrotd.certs.managed import relearnt
+from certrotd.certs.plan import rebuild
+from certrotd.certs.removing import Remove
+from certrotd.errors import NeedsOperator
+from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.subject import DeletionForeseen
+from certrotd.pki.generation import Standing
+from certrotd.rotation.engine import Finished, Parked
+from tests.builders import DAY, NOW, generation, standing
+from tests.model import scenarios
+from tests.unit.certs.rotating import Case
+
+
+def delete(case: Case) -> Report:
+    return DeletingRotation(case.world.managed()).delete(case.rotator().runner)
+
+
+def seen(case: Case, users: tuple[str, ...] = ()) -> DeletionForeseen:
+    return foreseen(
+        case.world.managed(),
+        copies=["/etc/tls.pem"],
+        hosts=["mail"],
+        in_secret=False,
+        users=lambda _found: users,
+    )
+
+
+def test_everything_goes_but_what_others_read() -> None:
+    """It says so before, and the audit log and the history know of it."""
+    case = Case("rollback")
+    found = seen(case)
+    assert found.version == 2
+    assert "generations 1, 2" in found.goes[0]
+    assert found.stays[:2] == ("the copy /etc/tls.pem", "the copies on host mail")
+    assert isinstance(delete(case).outcome, Finished)
+    assert case.world.store.look(scenarios.NAME) == Standing()
+    assert case.world.audit.happened[-1].details == {"act": "delete"}
+
+
+def test_what_is_in_use_or_in_flight_is_not_deleted() -> None:
+    """With the reason, and what to do."""
+    case = Case("rollback")
+    with pytest.raises(NeedsOperator, match="still in use: www:443 serves it"):
+        seen(case, ("www:443 serves it",))
+    case.trouble.refuse |= {"target web: apply": 1, "installer: restore the key": 1}
+    case.rotate(forced=True)
+    with pytest.raises(NeedsOperator, match="a rotation of site is in flight"):
+        seen(case)
+    assert "in flight" in str(delete(case).failure)
+    assert case.live is not None
+
+
+def test_a_deletion_that_is_cut_off_is_finished() -> None:
+    """By the next one; nothing of it is undone."""
+    case = Case("rollback")
+    case.trouble.refuse["store: remove"] = 1
+    assert isinstance(delete(case).outcome, Parked)
+    assert seen(case).version is None, "it may be asked for again"
+    assert isinstance(delete(case).recovered, Finished)
+    assert case.world.store.look(scenarios.NAME) == Standing()
+    assert isinstance(rebuild("delete", {}), Remove)
+
+
+def test_whoever_serves_it_is_found() -> None:
+    """By its leaf at an endpoint, and by its path in a service's own configuration."""
+
+    case = Case("rollback")
+    world = case.world.managed().world()
+    found = case.world.store.look(scenarios.NAME)
+    endpoint = case.world.endpoint("web")
+    place = world.store.place(scenarios.NAME)
+
+    class Service:
+        def reads(self, path: str) -> bool:
+            return path == place
+
+    targets = [("nginx", Service), ("command", object)]
+    assert list(users_of(found, world, [endpoint, endpoint], targets)) == [
+        f"{endpoint} serves it",
+        f"the configuration of target nginx names {place}",
+    ]
+    other = replace(found, live=None, newest=None)
+    assert len(list(users_of(other, world, [endpoint], []))) == 0
+
+
+def test_a_certificate_of_the_same_name_knows_nothing_of_the_one_before() -> None:
+    """Generations are numbered anew: an earlier revocation is of another one."""
+    entry = {
+        "reason": "superseded",
+        "asked": NOW.isoformat(),
+        "fingerprint": "ab",
+        "by": "",
+        "not_after": (NOW + DAY).isoformat(),
+        "done": None,
+        "why": "",
+        "refused": False,
+    }
+    revoked = {"outcome": "finished", "to": "", "facts": {"revocations": {"1": entry}}}
+    deleted = {"outcome": "finished", "to": "", "facts": {"act": "delete"}}
+    assert relearnt([revoked], standing(generation())).revoked
+    assert not relearnt([revoked, deleted], standing(generation())).revoked
