@@ -16,8 +16,10 @@ class Failure(Exception):
     """Anything certrotd reports to a person: one line of what, and a hint of what to do.
 
     ``message`` is a single printable line (control characters of hostile input are escaped);
-    ``hint`` is what the reader can do about it, or empty.
+    ``hint`` is what the reader can do about it, or empty. ``at_ca``: a CA was being asked.
     """
+
+    at_ca = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         self.message = one_line(message)

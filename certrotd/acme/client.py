@@ -19,7 +19,7 @@ from josepy.jwk import JWK
 from certrotd.acme.account import Account, AccountFolder
 from certrotd.acme.key_change import KeyChange, find_account
 from certrotd.acme.network import Network
-from certrotd.acme.problems import Refused
+from certrotd.acme.problems import ClockOff, Refused
 from certrotd.acme.reach import AllowedUrls
 from certrotd.acme.transport import check_url, location_of
 from certrotd.clock import Deadline
@@ -169,14 +169,14 @@ class Clients:
             self._free.release()
 
     def compare_clocks(self, client: Client) -> None:
-        """Raises Transient where our clock is so far off the CA's that no certificate would do."""
+        """Raises ClockOff where our clock is so far off the CA's that no certificate would do."""
         time = client.net.time_of_ca(client.directory["newNonce"])
         if time is None:
             return
         self._site.ca_time(time)
         ahead = self._clock.now() - time
         if abs(ahead) > CLOCK_OFF:
-            raise Transient(
+            raise ClockOff(
                 f"the clock is {count(abs(ahead).days, 'day')} "
                 f"{'ahead of' if ahead > CLOCK_OFF else 'behind'} the CA's "
                 f"({time:%Y-%m-%d %H:%M}Z): nothing was ordered",

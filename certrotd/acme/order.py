@@ -129,7 +129,8 @@ class AcmeOrder:
         response: requests.Response | None = None
         while self._state.status != "valid":
             if self._state.status == "invalid":
-                raise ValidationFailed(self.refusal())
+                problem = self._state.problem
+                raise ValidationFailed(self.refusal(), kinds=[problem.kind] if problem else ())
             if response is not None:
                 pace.wait(response, late=self._unfinished)
             if self._state.status == "processing":
@@ -304,7 +305,8 @@ def _failed(failed: Sequence[AuthorizationState]) -> ValidationFailed:
     kinds = {each.problem.kind for each in failed if each.problem}
     if kinds & _NOT_THE_RECORD:
         hint = HINTS[min(kinds & _NOT_THE_RECORD)]
-    return ValidationFailed(f"the CA did not accept the proof for {'; '.join(said)}", hint=hint)
+    words = f"the CA did not accept the proof for {'; '.join(said)}"
+    return ValidationFailed(words, hint=hint, kinds=kinds)
 
 
 def _late(waiting: Sequence[AuthorizationState]) -> Failure:

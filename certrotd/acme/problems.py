@@ -104,6 +104,10 @@ class Busy(Transient):
         self.code = code
 
 
+class ClockOff(Transient):
+    """Our own clock is too far off the CA's."""
+
+
 def read_problem(data: object) -> Problem | None:
     """The problem in decoded JSON, or None where it is something else.
 

@@ -25,7 +25,7 @@ MOST = 10_000
 
 VERSION = 2
 OF_SUBJECTS = frozenset(
-    {"rotation", "recovered", "late", "unplanned", "damaged", "acknowledgement", "adopt"}
+    {"rotation", "recovered", "late", "unplanned", "damaged", "acknowledgement", "adopt", "issuer"}
 )
 """The incidents that each subject has of its own, as in the key ``rotation/certificate/web``."""
 

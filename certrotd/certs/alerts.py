@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from certrotd.certs.decision import Deploy, Renew
-from certrotd.certs.fitness import drift, its_time
+from certrotd.certs.fitness import drift, its_time, standing_in
 from certrotd.certs.rules import PULLED_FORWARD, fallen_back
 from certrotd.certs.subject import CertificateFound
 from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved, command
@@ -41,7 +41,7 @@ def of_look(view: View, found: CertificateFound) -> list[AlertEvent]:
         said.append(
             Resolved(f"late/{subject}", f"{subject}: the renewal is no longer late.", subject)
         )
-    said.append(_damage(found))
+    said += [_damage(found), _other_ca(found)]
     why = unplanned(view, found)
     if why is not None:
         what = f"certrotd renews {subject} outside of its schedule: {why}."
@@ -59,6 +59,27 @@ def of_look(view: View, found: CertificateFound) -> list[AlertEvent]:
     elif isinstance(decision, Wait):
         said.append(Resolved(f"unplanned/{subject}", ""))
     return said
+
+
+def _other_ca(found: CertificateFound) -> AlertEvent:
+    """That another CA than the first of the list issued what is live."""
+    policy = found.managed.policy
+    subject, key = policy.id, f"issuer/{policy.id}"
+    why = standing_in(found.standing.live, policy)
+    if why is None:
+        return Resolved(key, f"{subject}: {policy.issuer} issues again.", subject)
+    return Alert(
+        kind="other_issuer",
+        severity="warning",
+        key=key,
+        title=f"{subject}: another CA issued the certificate",
+        what=f"The live certificate of {subject} was {why}.",
+        todo=f"certrotd asks {policy.issuer} first at the next renewal. Find out why it did "
+        f"not issue: {command('history', subject)}. Once it does, this brings it back at "
+        f"once: {command('rotate --force', subject)}",
+        subject=subject,
+        cause=why,
+    )
 
 
 def _damage(found: CertificateFound) -> AlertEvent:

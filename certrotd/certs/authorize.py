@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from certrotd.certs.issue import Left, order_at_hand
+from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
 from certrotd.dns.persistent import confirm
@@ -33,6 +34,7 @@ class Authorize(Journaled):
     kind = "authorize"
     announced = False
 
+    @noting_trouble()
     def do(self, world: World, ledger: Ledger) -> Done:
         left = _withdraw(_left(ledger), world)  # those of a try that a crash cut off
         order = order_at_hand(self.issuer, self.names, world, ledger)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from certrotd.certs.decision import Adopt, Renew
+from certrotd.certs.fallback import Choice, choose, waits_of
 from certrotd.certs.fitness import advised, its_time, suggestion_for, usable
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.lifecycle.decision import Action, Asked
@@ -52,6 +53,18 @@ class Case:
         if known is None or known.ask_after > self.now + LONGEST_POLL:
             return self.now
         return known.ask_after
+
+    @cached_property
+    def choice(self) -> Choice:
+        """The CA that an order would go to."""
+        waits, asked = waits_of(self.attempts), self.asked
+        return choose(
+            self.policy,
+            waits,
+            left=left(self.standing, now=self.now),
+            now=self.now,
+            forced=asked.forced,
+        )
 
     @property
     def works(self) -> bool:

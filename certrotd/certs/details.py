@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from certrotd.certs.fitness import standing_in
 from certrotd.certs.policy import COPIES
 from certrotd.errors import Failure
 from certrotd.lifecycle.details import Cell, Consumer, Details, Table
@@ -63,7 +64,8 @@ def details_of(found: CertificateFound) -> Details:
 
 
 def _facts(found: CertificateFound) -> Iterator[tuple[str, Cell]]:
-    yield "Issuer", Cell(found.managed.policy.issuer)
+    policy, live = found.managed.policy, found.standing.live
+    yield "Issuer", Cell(", then ".join(policy.issuers), note=standing_in(live, policy) or "")
     if found.managed.policy.installs:
         yield "Copies", Cell(_copies(found).words)
     facts, renewal = found.facts, found.renewal

@@ -109,10 +109,10 @@ def suggestion_for(
 
 def advised(live: Generation | None, policy: Policy) -> bool:
     """Whether a CA that is asked for renewal information has issued it."""
-    if live is None or live.facts is None or live.meta is None or not policy.renewal_info:
+    if live is None or live.facts is None or live.meta is None:
         return False
-    issued = (live.meta.origin, live.meta.authority) == ("issued", policy.authority)
-    return issued and bool(live.facts.authority_key)
+    its = policy.of(live.meta.authority) if live.meta.origin == "issued" else None
+    return its is not None and its.renewal_info and bool(live.facts.authority_key)
 
 
 def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> str | None:
@@ -131,11 +131,23 @@ def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> st
         return f"the key is {facts.key_type}, the configuration asks for {policy.key_type}"
     if meta is None or meta.origin == "adopted":
         return None
-    if meta.issuer != policy.issuer:
-        return f"it was issued by {meta.issuer}, the configuration asks for {policy.issuer}"
-    if meta.authority != policy.authority:
-        return f"issuer {policy.issuer} is another CA now: {policy.authority}"
+    if meta.issuer not in policy.issuers:
+        issuers = " or ".join(policy.issuers)
+        return f"it was issued by {meta.issuer}, the configuration asks for {issuers}"
+    its = next(each for each in policy.one_by_one() if each.issuer == meta.issuer)
+    if meta.authority != its.authority:
+        return f"issuer {its.issuer} is another CA now: {its.authority}"
     return None
+
+
+def standing_in(live: Generation | None, policy: Policy) -> str | None:
+    """Why a certificate of another CA than the first of the list is live, or None if none is."""
+    if live is None or live.facts is None or live.meta is None or live.meta.origin != "issued":
+        return None
+    if live.meta.issuer not in policy.issuers[1:]:
+        return None
+    why = live.meta.instead or f"{policy.issuer} is the first of the list since"
+    return f"issued by {live.meta.issuer}, not by {policy.issuer}: {why}"
 
 
 def _request_changed(meta: Meta, policy: Policy) -> str | None:

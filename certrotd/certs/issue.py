@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrotd.certs.decision import longest_wait
 from certrotd.certs.fitness import worse
-from certrotd.certs.policy import REPLACES
+from certrotd.certs.policy import INSTEAD, REPLACES
 from certrotd.certs.ports import Choosing, Order, sealing_at_once
+from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, InvalidInput, Transient
@@ -88,6 +89,7 @@ class PlaceOrder(Journaled):
     announced = False
     can_kill = False
 
+    @noting_trouble()
     def do(self, world: World, ledger: Ledger) -> Done:
         return Done({"order": order_at_hand(self.issuer, self.names, world, ledger).url})
 
@@ -112,6 +114,7 @@ class Obtain(Journaled):
     announced = False
     can_kill = False
 
+    @noting_trouble()
     def do(self, world: World, ledger: Ledger) -> Done:
         if world.store.sealed(world.name, self.generation):  # a crash came before the record of it
             _, chain = world.store.read(world.name, self.generation)
@@ -266,6 +269,7 @@ class Seal(Journaled):
             asked=self.names,
             terms=self.terms,
             missed=Missed.from_json(ledger.facts.get("missed")),
+            instead=str(ledger.facts.get(INSTEAD) or ""),
             request=digest(key) if is_request(key) else "",
         )
         if meta.missed:

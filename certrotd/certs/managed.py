@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.certs.decision import Delete
-from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.fallback import Blame, Trouble
+from certrotd.certs.policy import (
+    AUTHORITY,
+    HOLD_AFTER_ROLLBACK,
+    TROUBLE,
+    WAITS,
+    Attempts,
+    Policy,
+)
 from certrotd.lifecycle import managed
 from certrotd.lifecycle.decision import ACT, CONFIGURATION
+from certrotd.pki.certificate import moment
 from certrotd.pki.generation import CertificateState, Generation, Standing
 from certrotd.pki.revocation import REVOCATIONS, Revocation, revocations_in
 from certrotd.state.ports import History
@@ -38,6 +48,10 @@ class Managed(managed.Managed, Protocol):
         """One of its generations, as the store has it."""
         ...
 
+    def over(self) -> Mapping[str, datetime]:
+        """Until when budgets at CAs are used up for it, by authority, if another CA was chosen."""
+        ...
+
     def deletion(self) -> DeletionForeseen:
         """As Deletable.foresee_deletion."""
         ...
@@ -47,23 +61,35 @@ def attempts_of(managed: Managed) -> Attempts:
     """What the newest line of history says of the last attempts."""
     last = managed.history.last()
     if last is None:
-        return Attempts()
-    left = last["facts"].get("left") or ()
+        return Attempts(waits=managed.over())
+    facts = last["facts"]
+    left, waits = facts.get("left") or (), {**_waits(facts.get(WAITS)), **managed.over()}
     if not last["failures"]:
-        return Attempts(left=tuple(left))
+        return Attempts(left=tuple(left), waits=waits)
     seconds, failed_at = last["retry_after"], last.get("failed_at")
-    known = last["facts"].get(CONFIGURATION)
+    known, trouble = facts.get(CONFIGURATION), Trouble.from_json(facts.get(TROUBLE))
     return Attempts(
         failures=int(last["failures"]),
         at=datetime.fromisoformat(last["ended"]),
         why=str(last["failure"]),
         retry_after=timedelta(seconds=seconds) if seconds else None,
         left=tuple(left),
-        authority=str(last["facts"].get(AUTHORITY) or ""),
+        authority=str(facts.get(AUTHORITY) or ""),
         by_hand=int(last.get("by_hand_failures", 0)),
         unasked_at=datetime.fromisoformat(failed_at) if failed_at else None,
         mended=known is not None and known != managed.configuration(),
+        at_ca=trouble is not None and trouble.blame is not Blame.USER,
+        waits=waits,
     )
+
+
+def _waits(known: object) -> dict[str, datetime]:
+    """What a rotation was told of other CAs; what is no moment is passed over."""
+    found: dict[str, datetime] = {}
+    for authority, until in known.items() if isinstance(known, dict) else ():
+        with suppress(TypeError, ValueError):
+            found[str(authority)] = moment(until)
+    return found
 
 
 def as_remembered(found: Standing, history: History) -> Standing:

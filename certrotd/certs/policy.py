@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,12 @@ AUTHORITY = "authority"
 """The fact that says which CA a rotation asks, as Policy.authority."""
 REPLACES = "replaces"
 """The fact that says which certificate an order is to replace, as pki.renewal.renewal_id."""
+TROUBLE = "trouble"
+"""The fact that says why a CA did not issue, as fallback.Trouble."""
+WAITS = "waits"
+"""The fact that says until when other CAs take no order, by their authority."""
+INSTEAD = "instead"
+"""The fact that says why the first CA of the list was not asked, or did not issue."""
 HOLD_AFTER_ROLLBACK = timedelta(days=1)
 COPIES = "install:"
 """What CertificateState.targets calls the copies of ``install:``; no target can have this name."""
@@ -24,6 +30,17 @@ COPIES = "install:"
 def id_of(name: str) -> Id:
     """What the certificate of that name is called beside things of other kinds."""
     return Id(KIND, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Issuance:
+    """A CA that may issue a certificate; fields as Policy's."""
+
+    issuer: str
+    authority: str
+    terms: str = ""
+    preferred_chain: str = ""
+    renewal_info: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +55,7 @@ class Policy:
     ``window``: when services may be reloaded. ``id``: what it is called beside things of other
     kinds.
     ``renewal_info``: the CA is asked when it wants a certificate to be renewed (RFC 9773).
+    ``others`` are the CAs that are asked, in this order, where the first one does not issue.
     ``elsewhere``: the key is not made here; ``request`` is the request for it now, as
     pki.request.digest, empty if that cannot be told.
     ``bootstraps``: a placeholder stands in until there is a certificate. ``programs``: a target
@@ -66,12 +84,40 @@ class Policy:
     programs: bool = True
     trailing: tuple[str, ...] = ()
     renewal_info: bool = False
+    others: tuple[Issuance, ...] = ()
     elsewhere: bool = False
     request: str = ""
     id: Id = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", id_of(self.name))
+
+    def one_by_one(self) -> Iterator[Policy]:
+        """The same policy for each of its CAs, as if that were the only one, in their order."""
+        yield replace(self, others=()) if self.others else self
+        for each in self.others:
+            yield replace(
+                self,
+                issuer=each.issuer,
+                authority=each.authority,
+                terms=each.terms,
+                preferred_chain=each.preferred_chain,
+                renewal_info=each.renewal_info,
+                others=(),
+            )
+
+    def of(self, authority: str) -> Policy | None:
+        """The policy as if that CA were the only one; None where it is none of its CAs."""
+        if authority == self.authority:
+            return self
+        if not self.others:
+            return None
+        return next((each for each in self.one_by_one() if each.authority == authority), None)
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The names of its issuers, the first one first."""
+        return (self.issuer, *(each.issuer for each in self.others))
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -91,7 +137,8 @@ class Attempts:
     ``left`` are TXT records that could not be withdrawn, as {"solver": …, "record": …}. It was the
     CA ``authority`` that named ``retry_after``, "" if that is not known. ``by_hand`` of the
     failures were a person's, the last of the others was at ``unasked_at`` (None: at ``at``).
-    ``mended``: what they failed with is configured otherwise now.
+    ``mended``: what they failed with is configured otherwise now. ``at_ca``: the last one failed
+    at a CA and through no fault of the user. ``waits``: until when other CAs take no order.
     """
 
     failures: int = 0
@@ -103,3 +150,5 @@ class Attempts:
     by_hand: int = 0
     unasked_at: datetime | None = None
     mended: bool = False
+    at_ca: bool = False
+    waits: Mapping[str, datetime] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from certrotd.certs.ports import Cautious, Precheck, Target
+from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.errors import Failure, failed
 from certrotd.rotation.step import Done, Journaled, Ledger
@@ -46,6 +47,7 @@ class PreflightStep(Journaled):
         """As Step.announced."""
         return self.programs
 
+    @noting_trouble(registering=True)
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         shown: dict[str, Any] = {}
         for found in self._findings(world):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from certrotd.audit.record import Happened
-from certrotd.certs.policy import Policy
+from certrotd.certs.policy import AUTHORITY, INSTEAD, Policy
 from certrotd.lifecycle.decision import ACT
 from certrotd.pki.generation import Generation, Standing
 from certrotd.pki.revocation import REVOCATIONS
@@ -23,11 +23,14 @@ def recorded_of(
     finished = line["outcome"] == "finished"
     happened = []
     if "fingerprint" in facts and (finished or line["to"]):
-        details = {
+        details: dict[str, JSON] = {
             "fingerprint": facts["fingerprint"],
             "not_after": facts["not_after"],
             "names": _names(policy, standing, str(facts["fingerprint"])),
+            "authority": str(facts.get(AUTHORITY) or ""),
         }
+        if INSTEAD in facts:
+            details["instead"] = facts[INSTEAD]
         happened.append(Happened("certificate.issued", name, rotation, details))
     happened += revoked_events(name, rotation, facts)
     if finished and facts.get(ACT) in _DEPLOYS and standing.live is not None:

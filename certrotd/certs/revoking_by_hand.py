@@ -9,8 +9,9 @@ from certrotd.certs.decision import Deploy, Renew, Revoke
 from certrotd.certs.fitness import stamp
 from certrotd.certs.managed import Managed
 from certrotd.certs.recorded import revoked_events
+from certrotd.certs.renewing import Standings
 from certrotd.certs.revoking import Noted, RevokeGeneration, shared_key
-from certrotd.certs.rotate import ONCE, CertificateRotation, Standings
+from certrotd.certs.rotate import ONCE, CertificateRotation
 from certrotd.certs.rules import candidate
 from certrotd.certs.world import World
 from certrotd.errors import NeedsOperator

@@ -12,12 +12,13 @@ from certrotd.audit.record import Happened
 from certrotd.certs import plan
 from certrotd.certs.catching_up import survey
 from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
-from certrotd.certs.fitness import advised, to_outdo
+from certrotd.certs.fitness import advised
 from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, REPLACES, Attempts, Policy
+from certrotd.certs.policy import HOLD_AFTER_ROLLBACK, Attempts, Policy
 from certrotd.certs.ports import Fenceable
 from certrotd.certs.recorded import recorded_of
+from certrotd.certs.renewing import Standings, carried, renew
 from certrotd.certs.rules import decide
 from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, Transient
@@ -26,14 +27,12 @@ from certrotd.lifecycle.decision import ACT, DAEMON, Action, Asked, Decision, Po
 from certrotd.lifecycle.fencing import guarded
 from certrotd.lifecycle.report import Report, beside
 from certrotd.lifecycle.runner import RotationOf, Run, Runner, Told
-from certrotd.pki.generation import PLACEHOLDER, Standing
-from certrotd.pki.renewal import LONGEST_POLL, renewal_id, suggested, unanswered
+from certrotd.pki.generation import PLACEHOLDER
+from certrotd.pki.renewal import LONGEST_POLL, suggested, unanswered
 from certrotd.rotation.engine import Finished, Outcome, Parked, Stuck
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import JSON, Plan, Step
 from certrotd.rotation.unexpected import as_failure
-
-Standings = tuple[Standing, Attempts]
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,8 @@ class CertificateRotation(RotationOf[Managed, World]):
         outcome, unrecorded = self._begin(run, decision, found)
         if isinstance(decision, CatchUp):
             survey(self.managed)  # who was behind may be so no more
-        if policy.renewal_info and isinstance(decision, Renew) and isinstance(outcome, Finished):
+        advises = any(each.renewal_info for each in policy.one_by_one())
+        if advises and isinstance(decision, Renew) and isinstance(outcome, Finished):
             with suppress(Failure, OSError):  # else at the next look, which tells of it
                 self._asked_ca(run, self._found(run))
         report = Report(self.id, decision, outcome, recovered, unrecorded)
@@ -134,7 +134,7 @@ class CertificateRotation(RotationOf[Managed, World]):
         if not advised(live, self.managed.policy):
             return found
         try:
-            info = world.renewal_info(live.facts)
+            info = world.renewal_info(live.meta.issuer, live.facts)
         except Stopped:
             return found  # whoever starts next asks: the CA has not refused anything
         except Failure as failure:
@@ -186,15 +186,10 @@ class CertificateRotation(RotationOf[Managed, World]):
     def _begin(
         self, run: Run[World], action: Action, found: Standings, revoke: Plan[World] = ()
     ) -> Told:
-        facts = _carried(found[1])
         if isinstance(action, Renew):
-            facts[AUTHORITY] = self.managed.policy.authority
-            live = found[0].live
-            if live is not None and live.facts and advised(live, self.managed.policy):
-                facts[REPLACES] = renewal_id(live.facts)
-        return run.begin(
-            action.why, action.act, partial(self._plan, run, action, found, revoke), facts
-        )
+            return renew(run, self.managed, action, found, revoke)
+        steps = partial(self._plan, run, action, found, revoke)
+        return run.begin(action.why, action.act, steps, carried(found[1]))
 
     def _plan(
         self,
@@ -206,16 +201,6 @@ class CertificateRotation(RotationOf[Managed, World]):
     ) -> Plan[World]:
         policy, (standing, attempts) = self.managed.policy, found
         match action:
-            case Renew(forced=forced):
-                now, draw = run.runner.clock.now(), run.runner.draw()
-                outdo = None if forced else to_outdo(policy, standing, now=now)
-                return plan.renewal(
-                    *(policy, standing, attempts),
-                    rotation=rotation,
-                    draw=draw,
-                    outdo=outdo,
-                    revoke=revoke,
-                )
             case Deploy(generation=generation):
                 return plan.deployment(
                     policy, standing, generation, rotation=rotation, revoke=revoke
@@ -286,7 +271,7 @@ class CertificateRotation(RotationOf[Managed, World]):
         def steps(rotation: str) -> Plan[World]:
             return plan.rollback(policy, standing, generation, rotation=rotation, held=held)
 
-        outcome, unrecorded = run.begin(why, ROLLBACK, steps, _carried(attempts), to=generation)
+        outcome, unrecorded = run.begin(why, ROLLBACK, steps, carried(attempts), to=generation)
         report = Report(self.id, Deploy(why, generation), outcome, recovered, unrecorded)
         return beside(report, unswept)
 
@@ -316,8 +301,3 @@ def fenced(world: World, check: Callable[[], None]) -> World:
         target=target,
         fence=check,
     )
-
-
-def _carried(attempts: Attempts) -> dict[str, JSON]:
-    """What a new rotation must not forget of those before: the TXT records they left behind."""
-    return {"left": [dict(each) for each in attempts.left]} if attempts.left else {}

@@ -63,6 +63,10 @@ def explain(
     yield from tried(RULES, case)
     if isinstance(due := _due(case), Action):
         yield from tried_waits(WAITS, case, due)
+    if policy.others:
+        its, why = case.choice.policy.issuer, case.choice.why
+        words = f"{its} is asked: {why}" if why else f"{its} is asked first"
+        yield Tried("issuer", bool(why), f"{words}, of {', '.join(policy.issuers)}")
 
 
 def _due(case: Case) -> Wait | Action:

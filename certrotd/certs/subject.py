@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from certrotd.certs.fitness import its_time
+from certrotd.certs.fallback import too_long, waits_of
+from certrotd.certs.fitness import its_time, standing_in
 from certrotd.certs.limits.sliding_windows import registered_domain, renews
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts
@@ -38,10 +39,25 @@ BACKDATED = timedelta(hours=25)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """An order at a CA that counts them; ``renewal``: for the same names as before."""
+class PossibleOrder:
+    """An order at a CA that may count them; ``renewal``: for the same names as before."""
 
+    issuer: str
+    authority: str
     renewal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An order at the first of these CAs that has room in time.
+
+    ``served_until`` is when the certificate that is served ends, None if none is; ``waits`` says
+    until when CAs, by their authority, want no order.
+    """
+
+    orders: tuple[PossibleOrder, ...]
+    served_until: datetime | None
+    waits: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,12 @@ class CertificateFound(OfAttempts):
         live = self.standing.live
         facts = live.facts if live and not live.placeholder else None
         object.__setattr__(self, "facts", facts)
+
+    @property
+    def issued_by(self) -> str | None:
+        """The issuer of the live certificate, by its name in the configuration then."""
+        meta = self.standing.live.meta if self.standing.live else None
+        return meta.issuer if meta and meta.origin == "issued" else None
 
     @property
     def condition(self) -> str:
@@ -103,10 +125,19 @@ class CertificateFound(OfAttempts):
     @property
     def claim(self) -> Claim | None:
         policy, decision = self.managed.policy, self.decision
-        # the CA of our own has no limits
-        if decision is None or not decision.needs_clock or not elsewhere(policy.authority):
+        if decision is None or not decision.needs_clock:
             return None
-        return Claim(renews(self.standing, policy.names, policy.authority))
+        orders = [
+            PossibleOrder(
+                each.issuer, each.authority, renews(self.standing, each.names, each.authority)
+            )
+            for each in policy.one_by_one()
+        ]
+        # a CA of our own has no limits
+        if not any(elsewhere(each.authority) for each in orders):
+            return None
+        facts, waits = self.facts, waits_of(self.attempts) if policy.others else {}
+        return Claim(tuple(orders), facts.not_after if facts else None, waits)
 
     @property
     def names(self) -> Sequence[str]:
@@ -129,11 +160,10 @@ class CertificateFound(OfAttempts):
 
     @property
     def remark(self) -> str:
-        known = self.standing.state.revoked
-        words = [each.words(number) for number, each in known.items()]
-        return "; ".join(
-            filter(None, [missed_chain(self.standing.live, self.managed.policy), *words])
-        )
+        live, policy = self.standing.live, self.managed.policy
+        words = [each.words(number) for number, each in self.standing.state.revoked.items()]
+        of_live = standing_in(live, policy), missed_chain(live, policy)
+        return "; ".join(filter(None, (*of_live, *words)))
 
     def consumers(self, *, ask: bool = False) -> Sequence[Consumer]:
         from certrotd.certs.details import consumers_of
@@ -148,6 +178,9 @@ class CertificateFound(OfAttempts):
             "names": list(self.names),
             "newest_generation": newest.number if newest else None,
             "issuer": facts.issuer if facts else None,
+            "issuers": list(self.managed.policy.issuers),
+            "issued_by": self.issued_by,
+            "issued_instead": standing_in(self.standing.live, self.managed.policy),
             "key_type": facts.key_type if facts else None,
             "fingerprint": facts.fingerprint if facts else None,
             "targets": targets_of(self, ask=ask),
@@ -207,22 +240,35 @@ class CertificateSubject(OfManaged):
         return CertificateFound(self.managed, Standing(), Attempts(), None)
 
     def reserve(self, claim: Claim, *, now: datetime) -> Held | None:
-        policy = self.managed.policy
-        budget = self.accounts.budget(policy.issuer)
-        if budget is None:
-            return None
-        over = budget.hold(str(policy.id), policy.names, renewal=claim.renewal, now=now)
+        policy, name = self.managed.policy, str(self.id)
+
+        def hold(order: PossibleOrder) -> Over | None:
+            budget = self.accounts.budget(order.issuer)
+            if budget is None:
+                return None
+            return budget.hold(name, policy.names, renewal=order.renewal, now=now)
+
+        over, passed = first_with_room(claim, hold, now=now)
+        self.accounts.pass_over(name, passed)
+        for each in claim.orders:
+            if each.authority in passed and (budget := self.accounts.budget(each.issuer)):
+                budget.release(name)  # it waits for none of those
         return by_budget(over) if over else None
 
     def release(self) -> None:
-        budget = self.accounts.budget(self.managed.policy.issuer)
-        if budget is not None:
-            budget.release(str(self.id))
+        self.accounts.pass_over(str(self.id), {})
+        for issuer in self.managed.policy.issuers:
+            if (budget := self.accounts.budget(issuer)) is not None:
+                budget.release(str(self.id))
 
     def foresee(self, claim: Claim, *, now: datetime) -> Held | None:
-        policy = self.managed.policy
+        names = self.managed.policy.names
+
+        def look(order: PossibleOrder) -> Over | None:
+            return self.accounts.foresee(order.issuer, names, order.renewal, now)
+
         try:
-            over = self.accounts.foresee(policy.issuer, policy.names, claim.renewal, now)
+            over, _ = first_with_room(claim, look, now=now)
         except Failure as failure:
             return Held(Gate.BUDGET, str(failure))
         return by_budget(over) if over else None
@@ -283,10 +329,35 @@ class Accounts(Protocol):
         """What an order would exceed, as files tell; raises Failure where they do not."""
         ...
 
+    def pass_over(self, name: str, until: Mapping[str, datetime]) -> None:
+        """For that certificate, those CAs (by authority) have no room until then; forget others."""
+        ...
+
 
 def elsewhere(authority: str) -> bool:
     """Whether a CA has limits, and a clock of its own."""
     return authority.startswith("https://")
+
+
+def first_with_room(
+    claim: Claim, ask: Callable[[PossibleOrder], Over | None], *, now: datetime
+) -> tuple[Over | None, dict[str, datetime]]:
+    """Why an order has to wait, or None; and the CAs passed over for another, each until when.
+
+    As fallback.choose(), of which CAs ``ask`` says that their accounts have no room.
+    """
+    left = claim.served_until - now if claim.served_until and claim.served_until > now else None
+    passed: dict[str, datetime] = {}
+    soonest: Over | None = None
+    for each in claim.orders:
+        if (until := claim.waits.get(each.authority)) and too_long(until - now, left):
+            continue
+        over = ask(each)
+        if over is None or not too_long(over.until - now, left):
+            return over, passed
+        passed[each.authority] = over.until
+        soonest = over if soonest is None or over.until < soonest.until else soonest
+    return soonest, {}
 
 
 def by_budget(over: Over) -> Held:

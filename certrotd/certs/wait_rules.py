@@ -18,15 +18,19 @@ WINDOW_MARGIN = 10
 
 def _retry_after(case: Case, due: Action) -> Postpone | None:
     failed_at, attempts = _failed_at(case), case.attempts
-    # what one CA asked for says nothing of another, which may have been configured because of it
-    same_ca = attempts.authority in ("", case.policy.authority)
-    if case.asked.forced or not (failed_at and attempts.retry_after and same_ca and orders(due)):
+    if case.asked.forced or not orders(due):
         return None
-    longest = longest_wait(left(case.standing, now=failed_at))
-    until = failed_at + min(attempts.retry_after, longest)
-    return (
-        Postpone("the CA asked to wait", until, due, Gate.RETRY_AFTER) if case.now < until else None
-    )
+    # what one CA asked for says nothing of another, which may have been configured because of it
+    authority, until = case.choice.policy.authority, None
+    if failed_at and attempts.retry_after and attempts.authority in ("", authority):
+        longest = longest_wait(left(case.standing, now=failed_at))
+        until = failed_at + min(attempts.retry_after, longest)
+    elif case.policy.others and (asked := attempts.waits.get(authority)):
+        since = failed_at or case.now
+        until = min(asked, since + longest_wait(left(case.standing, now=since)))
+    if until is None or case.now >= until:
+        return None
+    return Postpone("the CA asked to wait", until, due, Gate.RETRY_AFTER)
 
 
 def _held(case: Case, due: Action) -> Postpone | None:

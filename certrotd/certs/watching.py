@@ -120,7 +120,8 @@ def judge_files(kept: OnDisk, policy: Policy, *, now: datetime) -> tuple[Finding
         words = "a self-signed placeholder is in place, there is no certificate yet"
         return (*found, Finding(FindingKind.PLACEHOLDER, words, FindingSeverity.WARNING))
     if missed := missed_chain(live, policy):
-        words = f"{missed}; correct preferred_chain of issuer {policy.issuer}, or remove it"
+        issuer = live.meta.issuer if live.meta else policy.issuer
+        words = f"{missed}; correct preferred_chain of issuer {issuer}, or remove it"
         found.append(Finding(FindingKind.CHAIN_NOT_OFFERED, words, FindingSeverity.WARNING))
     if live.facts is not None:
         found += _overdue(live.facts, live, policy, now)
@@ -151,8 +152,10 @@ def of_behind(target: str, found: Sequence[Behind]) -> Finding | None:
 
 def missed_chain(live: Generation | None, policy: Policy) -> str:
     """That the chain which is preferred, today still, was not offered for what is live; or ""."""
-    missed = live.meta.missed if live is not None and live.meta is not None else None
-    return str(missed) if missed and missed.wanted == policy.preferred_chain else ""
+    if live is None or live.meta is None or (missed := live.meta.missed) is None:
+        return ""
+    its = policy.of(live.meta.authority)
+    return str(missed) if its is not None and missed.wanted == its.preferred_chain else ""
 
 
 def of_broken(live: Generation, policy: Policy) -> Finding:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ class Certificates:
 
     @property
     def rations(self) -> Mapping[str, Callable[[], Ration | None]]:
-        issuers = {each.managed.policy.issuer for each in self.subjects}
+        issuers = {name for each in self.subjects for name in each.managed.policy.issuers}
         return {issuer: partial(self.accounts.budget, issuer) for issuer in sorted(issuers)}
 
     @property
@@ -231,7 +232,7 @@ class Certificates:
         config = self.config
         solvers = config.solvers if entry.solver is None else {"": config.solvers[entry.solver]}
         parts = (
-            *(entry, config.issuers[entry.issuer], dict(solvers), config.dns),
+            *(entry, [config.issuers[name] for name in entry.issuers], dict(solvers), config.dns),
             [config.targets[use.target] for use in entry.targets],
         )
         return hashlib.sha256(to_json(parts, fallback=str)).hexdigest()[:16]
@@ -281,6 +282,9 @@ class ConfiguredCertificate:
         if COPIES in found.state.targets and self._entry.install:
             return replace(found, displaced=displaced(self._entry.install, found.state.copies))
         return found
+
+    def over(self) -> Mapping[str, datetime]:
+        return self._wing.accounts.passed_over(str(self.policy.id))
 
     def configuration(self) -> str:
         return self._wing.configuration(self._entry)

@@ -51,7 +51,7 @@ def no_request() -> bytes:
     raise NeedsOperator("the configuration names no csr of this certificate")
 
 
-def no_renewal_info(_facts: CertificateFacts) -> RenewalInfo:
+def no_renewal_info(_issuer: str, _facts: CertificateFacts) -> RenewalInfo:
     """Of an issuer that has no opinion."""
     raise NeedsOperator("the issuer does not say when to renew")
 
@@ -82,11 +82,11 @@ class World:
     came of it, where that is not staged.
     ``follows`` says whether a CNAME at a challenge's name is to be followed, given the name and
     the solver that the certificate names.
-    ``renewal_info`` asks the CA when a certificate of its own is to be renewed; raises Failure.
+    ``renewal_info`` asks an issuer when a certificate of its own is to be renewed; raises Failure.
     ``revoker`` gives what asks the CA that issued a generation to revoke it, by its Meta; raises
     NeedsOperator where there is none. ``delivered_to`` names the other hosts that have that one.
     ``request`` reads the request of a key that is elsewhere, as PEM, and puts it to the test.
-    ``wants`` says whether the configuration still asks for these names from that issuer.
+    ``wants`` says whether the configuration still has these names ordered from that issuer.
     In a ``dry`` world everything is looked at without a trace, on disk or at the CA. ``awaiting``:
     placeholders are still to come that services name, so they are not asked yet.
     ``fence`` comes before every effect at a CA, a solver or a target: it raises Fenced when the
@@ -106,7 +106,7 @@ class World:
     target: Callable[[str], Bound | None]
     prober: Prober
     unready: Unready = lambda *_asked, **_how: ()
-    renewal_info: Callable[[CertificateFacts], RenewalInfo] = no_renewal_info
+    renewal_info: Callable[[str, CertificateFacts], RenewalInfo] = no_renewal_info
     revoker: Callable[[Meta | None], AskToRevoke] = no_revoker
     delivered_to: Callable[[int], Sequence[str]] = lambda _generation: ()
     request: Callable[[], bytes] = no_request

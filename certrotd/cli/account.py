@@ -48,7 +48,7 @@ class Chosen:
         configured = {
             each.managed.policy.name
             for each in certificates.subjects
-            if each.managed.policy.issuer == self.name
+            if self.name in each.managed.policy.issuers
         }
         return sorted({*configured, *certificates.issued(self.name)})
 

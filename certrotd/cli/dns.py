@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,14 +35,16 @@ def persist_record(config: Path, name: str, *, until: str | None, as_json: bool)
             raise UsageError(
                 f"there is no certificate {name!r}", hint=suggestion(name, sorted(known))
             )
-        if site.config.issuers[entry.issuer].type != "acme":
-            raise UsageError(f"{name} comes from {entry.issuer}, which needs no record")
+        cas = [each for each in entry.issuers if site.config.issuers[each].type == "acme"]
+        if not cas:
+            raise UsageError(f"{name} comes from {entry.issuers[0]}, which needs no record")
         site.prepare()
         adapters = cast("Certificates", site.wing("certificate")).adapters()
         deadline = Deadline(clock, WAIT)
         asking = replace(entry, challenge=DNS_PERSIST_01)
         rows = []
-        for record in adapters.records(asking, entry.issuer, entry.names, deadline):
+        wanted = (adapters.records(asking, ca, entry.names, deadline) for ca in cas)
+        for record in chain.from_iterable(wanted):
             problem = ""
             try:
                 adapters.confirm(record, deadline)

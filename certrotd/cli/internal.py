@@ -34,7 +34,7 @@ def init(config: Path, name: str) -> int:
         certificates = cast("Certificates", site.wing("certificate"))
         issuer = cast("InternalIssuer", certificates.adapters().issuer(name))
         path = issuer.init(deadline=Deadline(clock, LOCK_WAIT))
-        configured = {each.name for each in site.config.certificates if each.issuer == name}
+        configured = {each.name for each in site.config.certificates if name in each.issuers}
         issued = [each for each in certificates.issued(name) if each in configured]
     say(f"the root of the CA {name} is {path}: clients must trust it", sys.stdout)
     if issued:

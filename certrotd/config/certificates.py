@@ -27,7 +27,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.durations import Duration
 from certrotd.config.hosts import DeliverEntry, Keep
-from certrotd.config.issuers import KeyTypeName
+from certrotd.config.issuers import IssuerNames, KeyTypeName
 from certrotd.config.looks import pem, request
 from certrotd.config.modes import CertificateMode, KeyMode, Mode
 from certrotd.config.probes import ProbeEntry
@@ -256,7 +256,11 @@ ChallengeKind = Literal["dns-01", "dns-account-01", "dns-persist-01"]
 class DefaultsEntry(Entry):
     """Settings of certificates without their own."""
 
-    issuer: SafeName | None = Field(default=None, description="The issuer (null: the only one).")
+    issuer: IssuerNames | None = Field(
+        default=None,
+        description="The issuer, or a list: the next one is asked where the CA before it is away, "
+        "at its limit or refuses (null: the only one).",
+    )
     solver: SafeName | None = Field(
         default=None, description="The solver (null: the solvers' zones decide)."
     )
@@ -284,8 +288,10 @@ class CertificateEntry(Entry):
     names: Annotated[Items[AnyName], Field(min_length=1, max_length=MAX_NAMES)] = Field(
         description="DNS names, wildcards and IP addresses; reports show the first."
     )
-    issuer: SafeName | None = Field(
-        default=None, description="Who issues it (null: as in defaults)."
+    issuer: IssuerNames | None = Field(
+        default=None,
+        description="Who issues it, one or a list in the order to ask them in (null: as in "
+        "defaults).",
     )
     solver: SafeName | None = Field(
         default=None, description="Who proves its names (null: as in defaults)."

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from itertools import count
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from certrotd.config.certificates import CertificateEntry, UseEntry
 from certrotd.config.docker import DockerEntry
 from certrotd.config.hostfile import HostFile
 from certrotd.config.hosts import delivery_name
-from certrotd.config.issuers import AcmeEntry, InternalEntry
-from certrotd.config.model import issuer_of, store_dir
+from certrotd.config.issuers import AcmeEntry, InternalEntry, IssuerEntry
+from certrotd.config.model import issuers_of, store_dir
 from certrotd.config.nearest import suggestion
 from certrotd.config.solvers import ResponderEntry
 from certrotd.config.targets import KubernetesEntry
@@ -84,9 +83,9 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
 def _defaults(checked: Checked) -> Iterator[ConfigFinding]:
     defaults = checked.file.defaults
     loc: Loc = ("defaults",)
-    for section, name in (("issuers", defaults.issuer), ("solvers", defaults.solver)):
-        if name is not None:
-            yield from refers(checked, section, name, (*loc, section[:-1]))
+    yield from _asked(checked, defaults.issuer or (), (*loc, "issuer"))
+    if defaults.solver is not None:
+        yield from refers(checked, "solvers", defaults.solver, (*loc, "solver"))
     yield from _uses(checked, defaults.targets, (*loc, "targets"))
 
 
@@ -112,12 +111,25 @@ def _issuers(checked: Checked) -> Iterator[ConfigFinding]:
 
 def _references(checked: Checked) -> Iterator[ConfigFinding]:
     for index, entry in checked.entries:
-        if entry.issuer is not None:
-            yield from refers(checked, "issuers", entry.issuer, ("certificates", index, "issuer"))
+        yield from _asked(checked, entry.issuer or (), ("certificates", index, "issuer"))
         if entry.solver is not None:
             yield from refers(checked, "solvers", entry.solver, ("certificates", index, "solver"))
         if entry.targets:
             yield from _uses(checked, entry.targets, ("certificates", index, "targets"))
+
+
+def _asked(checked: Checked, names: Sequence[str], loc: Loc) -> Iterator[ConfigFinding]:
+    """Issuers that no entry has, and two of one list that are the same CA."""
+    first: dict[str, str] = {}
+    for number, name in enumerate(names):
+        place = (*loc, number) if len(names) > 1 else loc
+        yield from refers(checked, "issuers", name, place)
+        issuer = checked.file.issuers.get(name)
+        if not isinstance(issuer, AcmeEntry):
+            continue
+        if (same := first.setdefault(issuer.directory, name)) != name:
+            message = f"{shown(name)} is the same CA as {same}: list another CA after it"
+            yield ConfigFinding(place, message)
 
 
 def refers(checked: Checked, section: str, name: str, loc: Loc) -> Iterator[ConfigFinding]:
@@ -147,21 +159,22 @@ def _names(checked: Checked) -> Iterator[ConfigFinding]:
             yield ConfigFinding(loc, message, other=("certificates", other, "name"))
         if len(entry.names) > 1 and len(set(entry.names)) < len(entry.names):
             yield from _repeated(index, entry.names)
-        issuer = checked.file.issuers.get(issuer_of(checked.file, entry) or "")
-        if isinstance(issuer, AcmeEntry):
+        if acme := _is_acme(checked, entry):
             yield from _redundant(index, entry.names)
+        private = [each for each in _issuers_of(checked, entry) if isinstance(each, InternalEntry)]
         for position, name in enumerate(entry.names):
             loc = ("certificates", index, "names", position)
-            if isinstance(issuer, AcmeEntry) and is_ip(name):
+            if acme and is_ip(name):
                 message = (
                     f"{name} is an IP address, which no DNS record proves to an ACME CA (RFC 8738 "
                     "§7): remove it, or use an internal issuer"
                 )
                 yield ConfigFinding(loc, message)
-            elif isinstance(issuer, InternalEntry) and not _permitted(name, issuer):
-                allowed = ", ".join(issuer.permitted_names)
-                message = f"{name} is not within the issuer's permitted_names: {allowed}"
-                yield ConfigFinding(loc, message)
+            for issuer in private:
+                if not issuer.permits(name):
+                    allowed = ", ".join(issuer.permitted_names)
+                    message = f"{name} is not within the issuer's permitted_names: {allowed}"
+                    yield ConfigFinding(loc, message)
 
 
 def _repeated(index: int, names: Sequence[str]) -> Iterator[ConfigFinding]:
@@ -195,7 +208,12 @@ def _publishes(checked: Checked, entry: CertificateEntry) -> bool:
 
 
 def _is_acme(checked: Checked, entry: CertificateEntry) -> bool:
-    return isinstance(checked.file.issuers.get(issuer_of(checked.file, entry) or ""), AcmeEntry)
+    return any(isinstance(each, AcmeEntry) for each in _issuers_of(checked, entry))
+
+
+def _issuers_of(checked: Checked, entry: CertificateEntry) -> Iterator[IssuerEntry]:
+    known = checked.file.issuers
+    return (known[name] for name in issuers_of(checked.file, entry) if name in known)
 
 
 def unproven(checked: Checked) -> Iterator[ConfigFinding]:
@@ -229,18 +247,6 @@ def _above(name: str) -> Iterator[str]:
     while name:
         yield name
         name = name.partition(".")[2]
-
-
-def _permitted(name: str, issuer: InternalEntry) -> bool:
-    """Whether name constraints allow ``name``: each kind of name is bound only by its own kind."""
-    if not issuer.permitted_names:
-        return True
-    networks = [permitted for permitted in issuer.permitted_names if "/" in permitted]
-    domains = [permitted for permitted in issuer.permitted_names if "/" not in permitted]
-    if is_ip(name):
-        address = ip_address(name)
-        return not networks or any(address in ip_network(network) for network in networks)
-    return not domains or any(f".{base(name)}".endswith(f".{domain}") for domain in domains)
 
 
 def _paths(checked: Checked) -> Iterator[ConfigFinding]:

@@ -1,22 +1,34 @@
 """Who issues certificates: one class per type of issuer, and the line that lists them."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from certrotd.config.base import (
+    PATTERNS,
+    SAFE_NAME,
     AbsolutePath,
     Entry,
     EntryFinding,
     EntryFindings,
     Items,
+    SafeName,
     Text,
     canonical,
+    is_safe_name,
     refuse,
     shown,
 )
@@ -24,12 +36,13 @@ from certrotd.config.durations import Duration, DurationOrZero, render
 from certrotd.config.looks import roots
 from certrotd.config.secrets import SecretRef, formed
 from certrotd.errors import InvalidInput, NeedsOperator
-from certrotd.pki.names import is_ip, is_wildcard
+from certrotd.pki.names import base, is_ip, is_wildcard
 
 KeyTypeName = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
 
 ACCOUNTS, ACCOUNT_KEY = "accounts", "account.key"
 """Where the accounts at CAs are in the state, each in a folder of its issuer's name; its key."""
+MAX_ISSUERS = 8
 MOST_BACKDATED = timedelta(days=365)
 _BASE64URL = re.compile(rb"(?:[A-Za-z0-9_-]{4}){4,}(?:[A-Za-z0-9_-]{2,3})?")
 _FINGERPRINT = re.compile(r"(?i:sha256):\s*[0-9A-Fa-f]{2}(?::?[0-9A-Fa-f]{2}){31}")
@@ -292,6 +305,42 @@ class InternalEntry(Entry):
             "renewal when they begin"
         )
 
+    def permits(self, name: str) -> bool:
+        """Whether its name constraints allow ``name``; each binds only names of its own kind."""
+        networks = [each for each in self.permitted_names if "/" in each]
+        domains = [each for each in self.permitted_names if "/" not in each]
+        if is_ip(name):
+            address = ip_address(name)
+            return not networks or any(address in ip_network(network) for network in networks)
+        return not domains or any(f".{base(name)}".endswith(f".{each}") for each in domains)
+
 
 IssuerEntry = Annotated[AcmeEntry | InternalEntry, Field(discriminator="type")]
 """Every type of issuer; a new one is added here."""
+
+
+def _in_order(value: Any, check: ValidatorFunctionWrapHandler) -> tuple[str, ...]:
+    names = value
+    if isinstance(value, str):
+        if not is_safe_name(value):
+            raise refuse(f"{PATTERNS[SAFE_NAME]}, got {shown(value)}")
+        names = (value,)
+    elif repeated := _repeated(names := check(value)):
+        raise refuse(f'has "{repeated}" twice: each issuer once, in the order to ask them in')
+    return _orders.setdefault(names, names)
+
+
+def _repeated(names: Sequence[str]) -> str:
+    return next((each for number, each in enumerate(names) if each in names[:number]), "")
+
+
+_orders: dict[tuple[str, ...], tuple[str, ...]] = {}
+"""One tuple for all certificates that name the same issuers."""
+
+_List = Annotated[Items[SafeName], Field(min_length=1, max_length=MAX_ISSUERS)]
+IssuerNames = Annotated[
+    tuple[SafeName, ...],
+    Field(strict=False, min_length=1, max_length=MAX_ISSUERS),
+    WrapValidator(_in_order, json_schema_input_type=SafeName | _List),
+]
+"""An issuer, or several in the order in which they are asked; a tuple afterwards."""

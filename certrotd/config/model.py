@@ -41,13 +41,14 @@ OWN_KEK = "state_dir/kek"
 class Certificate:
     """One certificate to keep fresh, independent of the file's defaults.
 
-    ``names`` are canonical and without repetition. ``solver`` None: the solvers' zones decide;
+    ``names`` are canonical and without repetition. ``issuers`` are asked in that order until one
+    issues. ``solver`` None: the solvers' zones decide;
     ``store`` None: it is kept in files.
     """
 
     name: str
     names: tuple[str, ...]
-    issuer: str
+    issuers: tuple[str, ...]
     solver: str | None
     key: KeyEntry
     renew: RenewEntry
@@ -105,13 +106,10 @@ def store_dir(file: HostFile) -> Path:
     return file.store_dir or file.state_dir / "certificates"
 
 
-def issuer_of(file: HostFile, entry: CertificateEntry) -> str | None:
-    """Which issuer ``entry`` has: its own, else the default one, else the only one."""
-    return (
-        entry.issuer
-        or file.defaults.issuer
-        or (next(iter(file.issuers)) if len(file.issuers) == 1 else None)
-    )
+def issuers_of(file: HostFile, entry: CertificateEntry) -> tuple[str, ...]:
+    """Which issuers ``entry`` has: its own, else the default ones, else the only one."""
+    only = tuple(file.issuers) if len(file.issuers) == 1 else ()
+    return entry.issuer or file.defaults.issuer or only
 
 
 def resolve(file: HostFile, entries: Sequence[CertificateEntry]) -> Config:
@@ -151,12 +149,12 @@ def _keys(file: HostFile) -> "Keys":
 def _certificate(file: HostFile, entry: CertificateEntry) -> Certificate:
     defaults = file.defaults
     names = entry.names
-    issuer = issuer_of(file, entry)
-    assert issuer is not None
+    issuers = issuers_of(file, entry)
+    assert issuers
     return Certificate(
         name=entry.name,
         names=names if len(names) == 1 else tuple(dict.fromkeys(names)),
-        issuer=issuer,
+        issuers=issuers,
         solver=entry.solver or defaults.solver,
         key=entry.key or defaults.key,
         renew=entry.renew or defaults.renew,

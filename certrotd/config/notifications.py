@@ -27,6 +27,7 @@ AlertKind = Literal[
     "attempts_running_out",
     "expiring",
     "unplanned_rotation",
+    "other_issuer",
     "damaged",
     "served_mismatch",
     "acknowledgement_missing",

@@ -24,7 +24,8 @@ class Meta:
     ``origin`` is "issued", "adopted" or PLACEHOLDER; ``draw`` is the random number in [0, 1) that
     was drawn once for this generation, so that every later look comes to the same renewal time.
     ``asked`` are the names that were ordered, empty if that is not known; ``terms`` what was
-    asked of the issuer besides, as Policy.terms; ``missed`` the chain that was not offered.
+    asked of the issuer besides, as Policy.terms; ``missed`` the chain that was not offered;
+    ``instead`` why the first CA of the list has not issued it, empty if it has.
     ``request`` is what the request was, as pki.request.digest, where the key is elsewhere.
     """
 
@@ -37,6 +38,7 @@ class Meta:
     asked: tuple[str, ...] = ()
     terms: str = ""
     missed: Missed | None = None
+    instead: str = ""
     request: str = ""
 
 

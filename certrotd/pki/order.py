@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,8 +85,12 @@ class ValidationFailed(Failure):
     """The CA looked and was not satisfied; repeated at once it would use up the CA's patience.
 
     CAs count failed validations per name and hour and then refuse: back off by hours, or wait
-    for somebody.
+    for somebody. ``kinds`` are those of the CA's problems (RFC 8555 §6.7), where it named any.
     """
+
+    def __init__(self, message: str, *, hint: str = "", kinds: Iterable[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.kinds = frozenset(kinds)
 
 
 class IssuanceRefused(NeedsOperator):

@@ -16,6 +16,8 @@ from certrotd.state.records import decode_line, encode
 HISTORY_LINES = 500
 MAX_HISTORY = 16 * 1024 * 1024
 MAX_LINE = 32 * 1024
+SAME_ATTEMPT = "same_attempt"
+"""The fact of a rotation that followed a failed one at once: both count as one failure."""
 
 
 class FileHistory:
@@ -88,8 +90,9 @@ def _failures(last: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, 
     failures, by_hand = int(last.get("failures", 0)), int(last.get("by_hand_failures", 0))
     failed_at = last.get("failed_at") or (last.get("ended") if failures > by_hand else None)
     if not summary.get("stopped"):
-        failures += 1
-        by_hand += bool(summary.get("by_hand"))
+        if not (summary.get("facts") or {}).get(SAME_ATTEMPT):
+            failures += 1
+            by_hand += bool(summary.get("by_hand"))
         if not summary.get("by_hand"):
             failed_at = summary.get("ended")
     if not by_hand:

@@ -175,6 +175,7 @@ def document(
         "asked": list(meta.asked),
         "terms": meta.terms,
         "missed": meta.missed.to_json() if meta.missed else None,
+        "instead": meta.instead,
         "request": meta.request,
         "draw": meta.draw,
         "facts": facts.to_json(),
@@ -212,5 +213,6 @@ def meta_from_json(known: Mapping[str, Any]) -> Meta:
         asked=tuple(known.get("asked", ())),
         terms=str(known.get("terms", "")),
         missed=Missed.from_json(known.get("missed")),
+        instead=str(known.get("instead", "")),
         request=str(known.get("request", "")),
     )

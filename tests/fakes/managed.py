@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from certrotd.certs.policy import Policy
@@ -25,6 +26,7 @@ class FakeManaged:
     look: Callable[..., Standing]
     generation: Callable[[int], Generation]
     configuration: Callable[[], str] = lambda: "configured"
+    over: Callable[[], Mapping[str, datetime]] = dict
     deletion: Callable[[], DeletionForeseen] = lambda: DeletionForeseen(None, (), ())
 
     @property

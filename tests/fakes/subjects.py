@@ -39,6 +39,9 @@ class FakeAccounts:
     ) -> Over | None:
         return None
 
+    def pass_over(self, name: str, until: Mapping[str, datetime]) -> None:
+        pass
+
 
 def subject_of(
     managed: Managed, budget_of: Callable[[str], Budget | None] = lambda _issuer: None

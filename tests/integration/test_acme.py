@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +25,7 @@ from certrotd.pki.verify import verify
 from tests.builders import soon, state_folder
 from tests.contract.test_issuers import IssuerContract, Subject
 from tests.parts import Bind, Parts, Pebble, StepCA, locate, pki
+from tests.parts.postgresql import PostgreSQL
 from tests.unit.acme.scripted import acme_entry
 
 StartPebble = Callable[..., Pebble]
@@ -275,6 +277,30 @@ def test_a_ca_that_wants_a_bound_account_is_reported(
             )
     issuer = issuer_of(server, tmp_path, eab=bound(tmp_path, "kid", f"{key}\n"))
     assert obtain(issuer, dns)
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+def test_accounts_are_bound_at_a_second_ca_as_well(
+    bound_stepca: StepCA, dns: Bind, tmp_path: Path, algorithm: str
+) -> None:
+    """step-ca with requireEAB shares no code with Pebble; a key binds one account, once."""
+    key = (algorithm * 13)[:64].encode()
+    bound_stepca.bind_accounts(algorithm, key)
+    text = urlsafe_b64encode(key).rstrip(b"=").decode()
+    entry = bound(tmp_path, algorithm, text).model_copy(update={"algorithm": algorithm})
+    with pytest.raises(NeedsOperator, match="externalAccountRequired"):
+        issuer_of(bound_stepca, tmp_path / "none").preflight(deadline=soon())
+    assert obtain(issuer_of(bound_stepca, tmp_path, eab=entry), dns)
+    with pytest.raises(Transient, match="serverInternal"):  # its word for a key that was used
+        issuer_of(bound_stepca, tmp_path / "again", eab=entry).preflight(deadline=soon())
+
+
+@pytest.fixture(scope="module")
+def bound_stepca(module_parts: Parts, dns: Bind) -> StepCA:
+    """A step-ca that takes only accounts of its customers."""
+    locate.require("step-ca")
+    database = module_parts.start(PostgreSQL)
+    return module_parts.start(StepCA, resolver=dns.server, require_eab=True, database=database)
 
 
 def bound(folder: Path, key_id: str, key: str) -> BindingEntry:

@@ -117,7 +117,7 @@ def renewal_as_suggested() -> Scenario:
     recorded = replace(shelf.recorded, suggested=told)
     world.store.shelves[NAME] = replace(shelf, recorded=recorded)
 
-    def later(known: CertificateFacts) -> RenewalInfo:
+    def later(_issuer: str, known: CertificateFacts) -> RenewalInfo:
         return RenewalInfo(known.not_after - timedelta(days=30), known.not_after)
 
     world.otherwise["renewal_info"] = later

@@ -1,11 +1,13 @@
 """step-ca: a second ACME server that shares no code with Pebble, and has no ARI."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.parts import locate, pki
 from tests.parts.client import https
+from tests.parts.postgresql import PASSWORD, PostgreSQL
 from tests.parts.process import Server, free_port
 
 
@@ -13,7 +15,8 @@ class StepCA(Server):
     """A CA with a database on disk: `restart` keeps its accounts and orders.
 
     resolver: "ip:port" it asks for TXT. duration: of every certificate, in Go's notation.
-    require_eab: refuses every new account, as the open-source server has no way to make keys.
+    require_eab: takes only bound accounts. The open-source server has no way to make their keys:
+    they are written into its ``database``, a PostgreSQL (else it keeps one of its own).
     """
 
     def __init__(
@@ -23,8 +26,10 @@ class StepCA(Server):
         resolver: str,
         duration: str = "5m",
         require_eab: bool = False,
+        database: PostgreSQL | None = None,
     ) -> None:
         super().__init__(directory)
+        self._database = database
         self._binary = locate.require("step-ca")
         self._resolver = resolver
         address = f"127.0.0.1:{free_port()}"
@@ -59,12 +64,36 @@ class StepCA(Server):
                     "address": address,
                     "dnsNames": ["127.0.0.1", "localhost"],
                     "logger": {"format": "text"},
-                    "db": {"type": "badgerv2", "dataSource": str(directory / "db")},
+                    "db": self._db(),
                     "authority": {"provisioners": [provisioner]},
                 },
                 indent=2,
             )
         )
+
+    def _db(self) -> dict[str, str]:
+        if self._database is None:
+            return {"type": "badgerv2", "dataSource": str(self.directory / "db")}
+        source = self._database.url().replace("@", f":{PASSWORD}@")
+        return {"type": "postgresql", "dataSource": source, "database": "stepca"}
+
+    def bind_accounts(self, key_id: str, key: bytes) -> None:
+        """Lets accounts be bound with that key, as smallstep's hosted CA does in the same table."""
+        assert self._database is not None, "no other program can write its own database"
+        record = {  # letter by letter as the server writes it: it compares before it changes it
+            "id": key_id,
+            "provisionerID": "",
+            "reference": "",
+            "key": b64encode(key).decode(),
+            "createdAt": "2026-01-01T00:00:00Z",
+            "boundAt": "0001-01-01T00:00:00Z",
+        }
+        value = json.dumps(record, separators=(",", ":")).encode()
+        with self._database.connect("stepca") as connection:
+            connection.execute(
+                "INSERT INTO acme_external_account_keys (nkey, nvalue) VALUES (%s, %s)",
+                (key_id.encode(), value),
+            )
 
     def command(self) -> Sequence[str | Path]:
         return [self._binary, "--resolver", self._resolver, self._config]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ class ConfiguredAccounts:
         self._lock = threading.Lock()
         self._budgets: dict[str, Budget | None] = {}
         self._spent: dict[str, Spent | Failure | None] = {}
+        self._passed_over: dict[str, Mapping[str, datetime]] = {}
 
     def budget(self, issuer: str) -> Budget | None:
         """As Accounts.budget."""
@@ -49,6 +50,17 @@ class ConfiguredAccounts:
             raise spent
         # without any, nothing is counted yet, or it is counted anew
         return over(spent, limits, names, renewal=renewal, now=now) if spent else None
+
+    def pass_over(self, name: str, until: Mapping[str, datetime]) -> None:
+        """As Accounts.pass_over."""
+        if until:
+            self._passed_over[name] = dict(until)
+        else:
+            self._passed_over.pop(name, None)
+
+    def passed_over(self, name: str) -> Mapping[str, datetime]:
+        """What pass_over() was told last of that certificate."""
+        return self._passed_over.get(name, {})
 
     def _new_budget(self, issuer: str) -> Budget | None:
         from certrotd.certs.limits.budget import Budget, DocumentBudgetStore

@@ -105,7 +105,6 @@ class Adapters:
 
     def world(self, entry: Certificate) -> World:
         """What the steps of one rotation of ``entry`` act on."""
-        issuer = self._config.issuers[entry.issuer]
         return World(
             name=entry.name,
             clock=self._clock,
@@ -125,13 +124,13 @@ class Adapters:
             adoptable=partial(self._adoptable, entry),
             request=partial(request_in, entry.csr, entry.names),
             still=partial(self._still, entry),
-            renewal_info=partial(self._renewal_info, entry),
+            renewal_info=self._renewal_info,
             revoker=partial(self.revokers.of, entry),
             delivered_to=partial(self.revokers.delivered_to, entry),
-            wants=lambda issuer, names: (issuer, {*names}) == (entry.issuer, {*entry.names}),
+            wants=lambda issuer, names: issuer in entry.issuers and {*names} == {*entry.names},
             remark=self._premises.remark,
             dry=self._premises.dry,
-            order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
+            order_time=self._order_time(entry),
             dns_time=self._dns_time(),
             wait_time=self._wait_time(),
             follows=self._follows,
@@ -178,11 +177,16 @@ class Adapters:
         texts = self._dns_client().texts(challenge.name, deadline=deadline)
         return confirm(challenge, texts, now=self._clock.now())
 
-    def _renewal_info(self, entry: Certificate, facts: CertificateFacts) -> RenewalInfo:
+    def _order_time(self, entry: Certificate) -> float:
+        """Seconds that placing an order may take, at whichever of its CAs."""
+        limits = (getattr(self._config.issuers[name], "timeout", None) for name in entry.issuers)
+        return max((each.total_seconds() for each in limits if each), default=LOCK_WAIT)
+
+    def _renewal_info(self, name: str, facts: CertificateFacts) -> RenewalInfo:
         """As World.renewal_info; nobody hears that a CA does not answer this."""
-        issuer: object = self._issuers.get(entry.issuer)
+        issuer: object = self._issuers.get(name)
         if not isinstance(issuer, Advising):
-            return no_renewal_info(facts)
+            return no_renewal_info(name, facts)
         return issuer.renewal_info(facts, deadline=Deadline(self._clock, ADVICE_TIME))
 
     def _listener(self, entry: Certificate, issuer: str) -> ContactListener:

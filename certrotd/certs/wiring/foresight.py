@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from certrotd.certs import plan
+from certrotd.certs.case import left
 from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
+from certrotd.certs.fallback import choose, waits_of
+from certrotd.certs.policy import Policy
 from certrotd.certs.preflight import Foresight
 from certrotd.certs.subject import CertificateFound
 from certrotd.certs.world import World
@@ -32,7 +35,7 @@ def problems_of(
     """
     policy, world = found.managed.policy, found.managed.world()
     if isinstance(decision, Wait | Postpone):
-        yield from plan.preflight(policy).problems(world, due=False)
+        yield from _ahead(policy, world)
         if flight is not None:  # its targets will reload, forth or back
             yield from plan.preflight_of_targets(policy).problems(world)
         return
@@ -43,12 +46,33 @@ def problems_of(
             yield from step.problems(world)
 
 
+def _whose_turn(found: CertificateFound) -> Policy:
+    """As if the CA that would be asked were the only one."""
+    policy = found.managed.policy
+    if not policy.others:
+        return policy
+    now = found.managed.world().clock.now()
+    waits, served = waits_of(found.attempts), left(found.standing, now=now)
+    return choose(policy, waits, left=served, now=now).policy
+
+
+def _ahead(policy: Policy, world: World) -> Iterator[Failure]:
+    """What the next renewal will fail for, at whichever CA; each problem once."""
+    told: set[str] = set()
+    for each in policy.one_by_one():
+        for problem in plan.preflight(each).problems(world, due=False):
+            if str(problem) not in told:
+                yield problem
+            told.add(str(problem))
+
+
 def plan_of(found: CertificateFound, decision: Decision | None) -> Plan[World]:
     """The plan that a decision would be carried out by."""
     policy, standing = found.managed.policy, found.standing
     match decision:
         case Renew():
-            return plan.renewal(policy, standing, found.attempts, rotation="", draw=0.0)
+            its = _whose_turn(found)
+            return plan.renewal(its, standing, found.attempts, rotation="", draw=0.0)
         case Deploy(generation=generation):
             return plan.deployment(policy, standing, generation, rotation="")
         case Adopt():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from certrotd.certs.policy import Policy
+from certrotd.certs.policy import Issuance, Policy
 from certrotd.config.certificates import UseEntry
 from certrotd.config.model import Certificate, Config
 
@@ -16,18 +16,17 @@ class Policies:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._authorities = authorities(config)
-        self._terms = {name: _terms(entry) for name, entry in config.issuers.items()}
+        self._issuances = {name: _issuance(name, entry) for name, entry in config.issuers.items()}
         self._waves: dict[tuple[str, ...], Waves] = {}
 
     def of(self, entry: Certificate) -> Policy:
-        """What its entry and that of its issuer ask for."""
-        issuer = self._config.issuers[entry.issuer]
+        """What its entry and those of its issuers ask for."""
+        first = self._issuances[entry.issuers[0]]
         return Policy(
             name=entry.name,
             names=entry.names,
-            issuer=entry.issuer,
-            authority=self._authorities[entry.issuer],
+            issuer=first.issuer,
+            authority=first.authority,
             key_type=entry.key.type,
             reuse_key=entry.key.reuse,
             solver=entry.solver,
@@ -41,14 +40,15 @@ class Policies:
             waves=self._waves_of(entry.targets),
             adopts=entry.adopt is not None or (entry.store is not None and entry.store.adopt),
             bootstraps=entry.bootstrap is not None,
-            terms=self._terms[entry.issuer],
+            terms=first.terms,
             programs=any(self._config.targets[use.target].programs for use in entry.targets),
             trailing=tuple(
                 use.target for use in entry.targets if self._config.targets[use.target].trails
             ),
-            renewal_info=getattr(issuer, "renewal_info", False),
+            renewal_info=first.renewal_info,
+            preferred_chain=first.preferred_chain,
+            others=tuple(self._issuances[name] for name in entry.issuers[1:]),
             elsewhere=entry.csr is not None,
-            preferred_chain=getattr(issuer, "preferred_chain", None) or "",
         )
 
     def _waves_of(self, uses: tuple[UseEntry, ...]) -> Waves:
@@ -70,6 +70,16 @@ def authorities(config: Config) -> dict[str, str]:
 
 def _authority(issuer: str, entry: Any) -> str:
     return str(getattr(entry, "directory", None) or f"{entry.type}:{issuer}")
+
+
+def _issuance(name: str, entry: Any) -> Issuance:
+    return Issuance(
+        name,
+        _authority(name, entry),
+        _terms(entry),
+        getattr(entry, "preferred_chain", None) or "",
+        getattr(entry, "renewal_info", False),
+    )
 
 
 def _terms(entry: Any) -> str:

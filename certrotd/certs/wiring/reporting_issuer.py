@@ -1,4 +1,7 @@
-"""An issuer that reports when its CA fails for the time being, and when it issues."""
+"""An issuer that reports when its CA fails for the time being, and when it issues.
+
+What it raises says that a CA was asked (Failure.at_ca).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from contextlib import contextmanager
 from certrotd.certs.passed_order import PassedOrder
 from certrotd.certs.ports import Issuer, Order
 from certrotd.clock import Deadline
-from certrotd.errors import Transient
+from certrotd.errors import Failure, Transient
+from certrotd.pki.order import Challenge
 
 ContactListener = Callable[[Transient | None], None]
 """Hears of a failure that may pass by itself, and by None of a certificate that was issued."""
@@ -19,8 +23,10 @@ def reported(report: ContactListener) -> Iterator[None]:
     """The block asks a CA."""
     try:
         yield
-    except Transient as failure:
-        report(failure)
+    except Failure as failure:
+        failure.at_ca = True
+        if isinstance(failure, Transient):
+            report(failure)
         raise
 
 
@@ -47,6 +53,10 @@ class ReportingOrder(PassedOrder):
     def __init__(self, order: Order, report: ContactListener) -> None:
         super().__init__(order)
         self._report = report
+
+    def challenges(self) -> tuple[Challenge, ...]:
+        with reported(self._report):
+            return super().challenges()
 
     def validate(self) -> None:
         with reported(self._report):

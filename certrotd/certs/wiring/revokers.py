@@ -83,7 +83,7 @@ class Revokers:
     def _issuer_of(self, entry: Certificate, meta: Meta | None) -> str:
         """The issuer that is the CA which issued a generation; of another's pair, ours."""
         if meta is None or meta.origin != "issued":
-            return entry.issuer
+            return entry.issuers[0]
         same = [name for name, ca in authorities(self.config).items() if ca == meta.authority]
         if not same:
             raise NeedsOperator(

@@ -27,7 +27,7 @@ def entry_of(
     return Certificate(
         name=name,
         names=names or ("unknown.invalid",),
-        issuer=next(iter(config.issuers)),
+        issuers=(next(iter(config.issuers)),),
         solver=None,
         key=KeyEntry(),
         renew=RenewEntry(),

@@ -14,7 +14,7 @@ from certrotd.certs import alerts
 from certrotd.certs.alerts import unplanned
 from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.findings import FindingKind
-from certrotd.certs.policy import Attempts, Policy, id_of
+from certrotd.certs.policy import Attempts, Issuance, Policy, id_of
 from certrotd.config.notifications import AlertKind
 from certrotd.errors import Failure, LockHeld
 from certrotd.keys import alerts as key_alerts
@@ -231,6 +231,25 @@ def test_a_renewal_for_another_reason_is_one(
     assert (alert.kind, alert.lasting) == ("unplanned_rotation", False)
     assert words in alert.what
     assert "certrotd audit show certificate/web" in alert.todo
+
+
+def test_a_certificate_of_another_ca_is_told_until_the_first_one_issues_again() -> None:
+    """With the reason; a renewal for that is not due."""
+    live = generation(age=10 * DAY)
+    assert live.meta is not None
+    other = Issuance("other", "https://other.test")
+    stand_in = replace(
+        live,
+        meta=replace(live.meta, issuer="other", authority=other.authority, instead="ca: away"),
+    )
+    both = replace(POLICY, others=(other,))
+    found = look(stand_in, policy=both)
+    alert = the_alert(alerts_of(found))
+    assert (alert.kind, alert.severity, alert.lasting) == ("other_issuer", "warning", True)
+    assert f"issued by other, not by {POLICY.issuer}: ca: away" in alert.what
+    assert isinstance(found.decision, Wait)
+    over = [each for each in alerts_of(look(live, policy=both)) if each.key == alert.key]
+    assert [type(each) for each in over] == [Resolved]
 
 
 @pytest.mark.parametrize("failures", [NONE, Attempts(9, NOW - 3 * DAY, "no")])

@@ -135,7 +135,7 @@ class Advice:
         case.world.otherwise["renewal_info"] = self
         case.policy(renewal_info=True)
 
-    def __call__(self, known: CertificateFacts) -> RenewalInfo:
+    def __call__(self, _issuer: str, known: CertificateFacts) -> RenewalInfo:
         self.asked.append(known.serial)
         if isinstance(self.answer, Exception):
             raise self.answer

@@ -69,8 +69,9 @@ def test_a_certificate_needs_to_know_its_issuer(tmp_path: Path) -> None:
         "3: certificates[web].issuer: is required here or in defaults, "
         "because there are several: a, b"
     ]
-    assert config(tmp_path, two + WEB + "  issuer: b\n").certificates[0].issuer == "b"
-    assert config(tmp_path, two + "defaults: {issuer: a}\n" + WEB).certificates[0].issuer == "a"
+    [named] = config(tmp_path, two + WEB + "  issuer: b\n").certificates
+    [silent] = config(tmp_path, two + "defaults: {issuer: [b, a]}\n" + WEB).certificates
+    assert (named.issuers, silent.issuers) == (("b",), ("b", "a"))
 
 
 def test_certificates_without_any_issuer_are_one_problem(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_parts_of_one_section_may_come_from_several_files(tmp_path: Path) -> Non
     found = load(main).config
     assert sorted(found.issuers) == ["lab", "other"]
     assert found.dns.propagation.skip
-    assert (found.certificates[0].issuer, found.certificates[0].keep) == ("lab", 1)
+    assert (found.certificates[0].issuers, found.certificates[0].keep) == (("lab",), 1)
 
 
 def test_a_key_in_two_files_is_refused_with_both_places(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def test_two_lines_per_certificate_are_enough(tmp_path: Path) -> None:
     assert found.store_dir == Path("/var/lib/certrotd/certificates")
     assert found.concurrency == 8
     [web] = found.certificates
-    assert (web.name, web.names, web.issuer, web.solver) == ("web", ("example.com",), "lab", None)
+    assert (web.name, web.names, web.issuers) == ("web", ("example.com",), ("lab",))
+    assert web.solver is None
     assert web.key == KeyEntry(type="ecdsa-p256", reuse=False)
     assert web.renew == RenewEntry(at=None, before=None, jitter=0.05)
     assert (web.keep, web.enabled, web.install, web.adopt, web.targets) == (3, True, (), None, ())
@@ -45,7 +46,7 @@ certificates:
   names: [a.b]
 - name: outspoken
   names: [a.c]
-  issuer: b
+  issuer: [b, a]
   solver: y
   key: {type: rsa-3072, reuse: true}
   renew: {before: 2w}
@@ -53,11 +54,11 @@ certificates:
   targets: []
 """
     silent, outspoken = config(tmp_path, text).certificates
-    assert (silent.issuer, silent.solver, silent.keep) == ("a", "x", 7)
+    assert (silent.issuers, silent.solver, silent.keep) == (("a",), "x", 7)
     assert silent.key == KeyEntry(type="rsa-2048")
     assert silent.renew == RenewEntry(at=0.5)
     assert silent.targets == (UseEntry(target="web"),)
-    assert (outspoken.issuer, outspoken.solver, outspoken.keep) == ("b", "y", 1)
+    assert (outspoken.issuers, outspoken.solver, outspoken.keep) == (("b", "a"), "y", 1)
     assert outspoken.key == KeyEntry(type="rsa-3072", reuse=True)
     assert outspoken.renew.before == timedelta(weeks=2)
     assert outspoken.targets == ()

@@ -61,7 +61,7 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         ("- a\n- b\n", "0: : must hold settings such as certificates:, got a list"),
         # names
         (LAB + "certificates:\n- name: 12\n  names: [a.b]\n", "3: certificates[0].name: must be text, got 12: put it in quotes"),
-        (CERTIFICATE % ("issuer: [a]"), "5: certificates[web].issuer: must be text, got a list"),
+        (CERTIFICATE % ("issuer: 7"), "5: certificates[web].issuer: must be a list such as [a, b], got a number"),
         # types of entries
         (SOLVER % ("type: rfc2163"), '7: solvers.ns1.type: unknown type "rfc2163", did you mean "rfc2136"?'),
         (SOLVER % ("server: 192.0.2.1"), "6: solvers.ns1.type: is required: acmedns, cloudflare, exec, lexicon, powerdns, responder, rfc2136, route53, webhook"),

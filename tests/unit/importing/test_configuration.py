@@ -77,7 +77,7 @@ def test_it_is_written_once_passes_the_check_and_has_the_accounts(
     assert "rotate --all" in " ".join(shown["next"])
     assert check(folder / "config.yaml") == ((), ())
     [entry] = load(folder / "config.yaml").config.certificates
-    assert (entry.name, entry.names, entry.issuer) == (NAME, (NAME,), "letsencrypt")
+    assert (entry.name, entry.names, entry.issuers) == (NAME, (NAME,), ("letsencrypt",))
     [secret] = (folder / "secrets").iterdir()
     assert (secret.read_text(), secret.stat().st_mode & 0o777) == (f"{SECRET}\n", 0o600)
     key = tmp_path / "state" / "accounts" / "letsencrypt" / "account.key"
