@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 MAX_LINES = 10_000
-_SECTION = re.compile(r"(\[+)\s*([^\[\]]+?)\s*(\]+)")
-_SETTING = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^"'=\[\]#\s][^=]*?))\s*=\s*(.*)""")
+_SECTION = re.compile(r"(\[+)([^\[\]]+)(\]+)")
+_SETTING = re.compile(r"""(?:(?:"([^"]+)"|'([^']+)')\s*|([^"'=\[\]#\s][^=]*))=\s*(.*)""")
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII)
 _BARE = re.compile(r"[A-Za-z0-9_./:@%+,=*~-]*", re.ASCII)
 _START, _END = "__ACME_BASE64__START_", "__ACME_BASE64__END_"
@@ -37,14 +37,14 @@ def read_ini(text: str) -> Settings:
             if depth != len(section[3]) or depth > len(path):
                 top.unread.append(number)
                 continue
-            path[depth:] = [path[depth - 1].sections.setdefault(section[2], Settings())]
+            path[depth:] = [path[depth - 1].sections.setdefault(section[2].strip(), Settings())]
             continue
         setting = _SETTING.fullmatch(line)
         value = _ini_value(setting[4]) if setting else None
         if setting is None or value is None:
             top.unread.append(number)
         else:
-            path[-1].values[setting[1] or setting[2] or setting[3]] = value
+            path[-1].values[setting[1] or setting[2] or setting[3].rstrip()] = value
     return top
 
 
@@ -106,7 +106,7 @@ def _ini_value(text: str) -> str | None:
         if closed and (not rest.strip() or rest.strip().startswith("#")):
             return value
         return text if closed and rest.strip().startswith(",") else None
-    return re.split(r"\s+#|^#", text, maxsplit=1)[0].strip()
+    return re.split(r"(?<!\s)\s+#|^#", text, maxsplit=1)[0].strip()
 
 
 def _shell_value(text: str) -> str | None:

@@ -57,6 +57,14 @@ def test_commands_in_base64_are_decoded_and_damaged_ones_are_told() -> None:
     assert decoded("__ACME_BASE64__START_***__ACME_BASE64__END_") is None
 
 
+@pytest.mark.parametrize("line", ["a{}b", "[{}a", "[a{}b", "c = a{}b", '"a"{}b', "c = 'a'{}b"])
+def test_a_line_as_long_as_a_file_may_be_is_read_at_once(line: str) -> None:
+    """A pattern that looks at each space from each other one would take hours."""
+    found = read_ini(f"b = fine\n{line.format(' ' * 200_000)}\n")
+    assert found.values["b"] == "fine"
+    assert len(found.unread) + len(found.values) == 2
+
+
 @given(st.text(max_size=400))
 def test_any_text_is_read_or_left_unread(text: str) -> None:
     """Neither reader fails, and no value has a second line."""
