@@ -129,10 +129,12 @@ class SweepRecords(Journaled):
 
 def _confirm(challenges: Iterable[Challenge], world: World) -> None:
     """Those records that stay are there before the CA looks: a failed look counts with the CA."""
-    now, deadline = world.clock.now(), Deadline(world.clock, world.dns_time)
+    now = world.clock.now()
     for each in challenges:
         if each.persistent is None:
             continue
+        # a name server that is dead costs each name its time
+        deadline = Deadline(world.clock, world.dns_time)
         end = confirm(each, world.dns().texts(each.name, deadline=deadline), now=now)
         if end is not None and end - now < ENDS_SOON:
             world.remark(f"{world.name}: the record {each.name} ends at {end:%Y-%m-%d %H:%M}Z")

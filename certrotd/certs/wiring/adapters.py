@@ -379,7 +379,7 @@ class Adapters:
             return
         if entry.challenge == DNS_PERSIST_01:
             for each in records:
-                yield from failed(partial(self.confirm, each, deadline))
+                yield from failed(partial(self.confirm, each, Deadline(self._clock, LOCK_WAIT)))
             return
         yield from self._unpublishable(records, solver, deadline, ask=ask)
 

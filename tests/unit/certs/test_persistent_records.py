@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from certrotd.certs.authorize import Authorize
-from certrotd.clock import ManualClock
-from certrotd.errors import NeedsOperator
+from certrotd.clock import Deadline, ManualClock
+from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.order import Challenge, Persistent
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -25,21 +25,32 @@ class Ledger:
         self.facts |= facts
 
 
-def authorize(*values: str) -> tuple[list[str], list[str]]:
-    """What the CA was asked for and what was remarked, where the DNS has these values."""
+def authorize(*values: str, records: int = 1) -> tuple[list[str], list[str]]:
+    """What the CA was asked for and what was remarked, where the DNS has these values.
+
+    Each look takes most of the time that there is for one.
+    """
     asked: list[str] = []
     said: list[str] = []
+    clock = ManualClock(NOW)
+
+    def texts(_name: str, *, deadline: Deadline) -> dict[str, frozenset[str]]:
+        clock.advance(timedelta(seconds=50))
+        if deadline.passed:
+            raise Transient("too late")
+        return {"ns": frozenset(values)}
+
     order = SimpleNamespace(
         url="https://ca.test/order",
-        challenges=lambda: (CHALLENGE,),
+        challenges=lambda: (CHALLENGE,) * records,
         validate=lambda: asked.append("validate"),
     )
     world: Any = SimpleNamespace(
         name="web",
         order=order,
-        clock=ManualClock(NOW),
+        clock=clock,
         dns_time=60.0,
-        dns=lambda: SimpleNamespace(texts=lambda _name, *, deadline: {"ns": frozenset(values)}),
+        dns=lambda: SimpleNamespace(texts=texts),
         remark=said.append,
         fence=lambda: None,
     )
@@ -54,6 +65,11 @@ def authorize(*values: str) -> tuple[list[str], list[str]]:
 def test_the_ca_is_asked_where_the_record_is_right() -> None:
     """No solver is needed, and nothing is left behind that would have to be withdrawn."""
     assert authorize(RIGHT) == (["validate"], [])
+
+
+def test_many_names_have_the_time_that_one_has() -> None:
+    """Where a name server is dead, each look waits for it in vain."""
+    assert authorize(RIGHT, records=100) == (["validate"], [])
 
 
 def test_the_ca_is_not_asked_where_it_is_missing() -> None:
