@@ -125,7 +125,7 @@ def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> st
     if missing or extra:
         changes = [f"+{n}" for n in sorted(missing)] + [f"-{n}" for n in sorted(extra)]
         return f"the configured names changed: {' '.join(changes)}"
-    if meta is not None and (changed := _request_changed(meta, policy)):
+    if meta is not None and (changed := other_key(meta, policy)):
         return changed
     if facts.key_type != policy.key_type and not policy.elsewhere:
         return f"the key is {facts.key_type}, the configuration asks for {policy.key_type}"
@@ -150,7 +150,8 @@ def standing_in(live: Generation | None, policy: Policy) -> str | None:
     return f"issued by {live.meta.issuer}, not by {policy.issuer}: {why}"
 
 
-def _request_changed(meta: Meta, policy: Policy) -> str | None:
+def other_key(meta: Meta, policy: Policy) -> str | None:
+    """Why a generation is for a key that those who serve it do not have; None if it may be."""
     if not policy.elsewhere:
         made_here = "its key is elsewhere, the configuration asks for one made here"
         return made_here if meta.request else None

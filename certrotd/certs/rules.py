@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from certrotd.certs.case import Case
 from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
-from certrotd.certs.fitness import drift, pulled_forward, renewal_time, stamp, usable
+from certrotd.certs.fitness import drift, other_key, pulled_forward, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.wait_rules import WAITS
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Tried, Wait
@@ -86,9 +86,12 @@ def fallen_back(standing: Standing) -> str | None:
     )
 
 
-def _mending(standing: Standing, *, now: datetime) -> Deploy | None:
-    """How the live generation is mended without an order, or replaced by one that can be used."""
-    live = standing.live
+def _mending(case: Case) -> Deploy | None:
+    """How the live generation is mended without an order, or replaced by one that can be used.
+
+    Not by one for another key than whoever serves it has, where that is elsewhere.
+    """
+    standing, now, live = case.standing, case.now, case.standing.live
     if live is not None and live.facts is not None:
         expired = live.facts.not_after <= now
         if live.damaged is not None and (live.placeholder or not usable(live, now=now)):
@@ -98,6 +101,8 @@ def _mending(standing: Standing, *, now: datetime) -> Deploy | None:
     broken = usable(live, now=now) if live else "no generation is live"
     for each in (standing.newest, *standing.earlier):
         if each is None or each.number in standing.state.barred:
+            continue
+        if each.meta is not None and other_key(each.meta, case.policy):
             continue
         if usable(each, now=now) is None:
             why = f"the live certificate cannot be used: {broken}; generation {each.number} is "
@@ -173,15 +178,15 @@ def _issued(case: Case) -> Deploy | None:
 
 
 def _mend(case: Case) -> Deploy | None:
-    return None if case.mend_later else _mending(case.standing, now=case.now)
+    return None if case.mend_later else _mending(case)
 
 
 def _mend_after_failure(case: Case) -> Deploy | None:
-    return _mending(case.standing, now=case.now) if case.mend_later else None
+    return _mending(case) if case.mend_later else None
 
 
 def _no_damage(case: Case) -> str:
-    if _mending(case.standing, now=case.now) is None:
+    if _mending(case) is None:
         return "the live generation is intact and usable, or nothing better exists"
     return "the last repair failed: a due renewal comes first"
 

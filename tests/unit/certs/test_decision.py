@@ -50,6 +50,27 @@ def test_a_certificate_is_renewed_for_a_reason_it_can_tell(on_disk: Standing, re
     assert reason in decision.why
 
 
+@pytest.mark.parametrize(
+    ("request_of", "policy", "mends"),
+    [
+        ("new", ELSEWHERE, True),
+        ("old", ELSEWHERE, False),
+        ("", ELSEWHERE, False),
+        ("old", replace(ELSEWHERE, request=""), True),
+        ("old", POLICY, False),
+        ("", POLICY, True),
+    ],
+)
+def test_a_certificate_of_another_key_never_stands_in(
+    request_of: str, policy: Policy, mends: bool
+) -> None:
+    """An appliance has the key of its new request, and could not serve it; a service has none."""
+    earlier = Generation(4, meta(request=request_of), facts())
+    on_disk = replace(standing(broken()), earlier=(earlier,))
+    decision = decide(policy, on_disk, Attempts(), now=NOW)
+    assert isinstance(decision, Deploy if mends else Renew)
+
+
 def test_a_renewal_shows_since_when_it_has_been_due() -> None:
     """Alerts are about how long nobody managed to do it."""
     late = decide(POLICY, standing(generation(age=61 * DAY)), Attempts(), now=NOW)
