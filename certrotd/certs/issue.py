@@ -18,12 +18,13 @@ from certrotd.certs.ports import Choosing, Order, sealing_at_once
 from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
-from certrotd.errors import Failure, InvalidInput, Transient
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
 from certrotd.pki.keys import KeyType, PrivateKey, signing_request, to_pem
 from certrotd.pki.order import IssuanceRefused, Missed, OrderGone, ValidationFailed
 from certrotd.pki.request import digest, holder_of, is_request
+from certrotd.pki.revocation import COMPROMISED
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
 from certrotd.rotation.unexpected import as_failure
@@ -57,6 +58,7 @@ class StageKey(Journaled):
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         if self.elsewhere:
             pem = world.request()
+            _refuse_compromised(digest(pem), world)
         elif self.reuse_from is not None:
             pem, _ = world.store.read(world.name, self.reuse_from)
         else:
@@ -329,6 +331,20 @@ def _kept(state: str, doing: str) -> Iterator[None]:
         raise Later(
             f"{state}, but {trouble}", hint=f"the next run will {doing} without a new order"
         ) from trouble
+
+
+def _refuse_compromised(request: str, world: World) -> None:
+    """Nothing is ordered for a key that is known to others, of which only its owner makes another.
+
+    Raises NeedsOperator.
+    """
+    for number, each in world.store.look(world.name).state.revoked.items():
+        meta = world.store.generation(world.name, number).meta
+        if each.reason == COMPROMISED and meta is not None and meta.request == request:
+            raise NeedsOperator(
+                f"the csr of {world.name} is still that of the key that is compromised",
+                hint="put the request of a new key in its place",
+            )
 
 
 def _csr(pem: bytes, names: tuple[str, ...]) -> bytes:

@@ -14,7 +14,7 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import CertificateState, Generation, Meta, Standing
-from certrotd.pki.keys import load
+from certrotd.pki.request import holder_of
 from certrotd.pki.verify import verify_key
 from tests.fakes.chance import CALM, Chance, Refused
 
@@ -235,7 +235,7 @@ class AtOnceStore(MemoryStore):
 def matching(key: bytes, chain: bytes) -> CertificateFacts:
     """The facts of a pair's leaf; InvalidInput unless key and certificate belong together."""
     leaf = parse_certificates(chain)[0]
-    verify_key(load(key), leaf)
+    verify_key(holder_of(key), leaf)
     return facts_of(leaf)
 
 

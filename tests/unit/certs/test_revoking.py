@@ -17,7 +17,8 @@ from certrotd.certs.rules import decide
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.generation import CertificateState, Standing
-from certrotd.pki.keys import KeyType, generate
+from certrotd.pki.keys import KeyType, generate, load, signing_request
+from certrotd.pki.request import digest, read_request, to_pem
 from certrotd.pki.revocation import (
     ACCOUNT,
     CERTIFICATE_KEY,
@@ -301,3 +302,29 @@ def test_the_request_of_a_compromised_key_is_not_ordered_again() -> None:
     report = found.rotator().revoke(found.world.managed(), 2, "keyCompromise")
     assert "is still that of the key that is compromised" in str(report.failure)
     assert (found.live, found.world.issuer.revoked) == (2, [])
+
+
+def test_a_request_of_a_compromised_key_is_not_ordered_after_it_was_revoked_at_once() -> None:
+    """Nor by itself later: the new certificate would be for the key that others know."""
+    found = case(elsewhere=True)
+    shelf = found.world.store.shelves[scenarios.NAME]
+    key = load(found.world.store.read(scenarios.NAME, 2)[0])
+    of_it, other = (
+        to_pem(read_request(signing_request(each, found.world.policy.names), what="csr"))
+        for each in (key, KEY)
+    )
+    asked = tuple((n, pair, replace(m, request=digest(of_it))) for n, pair, m in shelf.generations)
+    found.world.store.shelves[scenarios.NAME] = replace(shelf, generations=asked)
+    csr = [of_it]
+    found.world.otherwise["request"] = lambda: csr[-1]
+    orders = len(found.world.issuer.orders)
+    told = found.rotator().revoke(found.world.managed(), 2, "keyCompromise", now=True)
+    assert known(found)[2].done is not None
+    assert isinstance(told.outcome, RolledBack)
+    assert "is still that of the key that is compromised" in told.outcome.because
+    again = found.rotate(after=DAY).outcome
+    assert isinstance(again, RolledBack)
+    assert len(found.world.issuer.orders) == orders
+    csr.append(other)
+    assert isinstance(found.rotate(after=DAY).outcome, Finished)
+    assert found.live == 3
