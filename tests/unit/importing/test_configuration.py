@@ -98,6 +98,28 @@ def test_an_account_that_cannot_be_kept_leaves_no_configuration(tmp_path: Path) 
     assert bring_in(wish(root, folder), as_json=True) == 0
 
 
+@pytest.mark.parametrize("trap", ["a link", "open to others", "another's"])
+def test_secrets_are_written_nowhere_else_and_over_nothing_else(tmp_path: Path, trap: str) -> None:
+    """Whatever is in the place of secrets/ or of a file in it stays as it is, and is named."""
+    root, folder = certbot(tmp_path / "letsencrypt"), tmp_path / "written"
+    outside, secrets = tmp_path / "outside", folder / "secrets"
+    for each in (outside, folder):
+        each.mkdir()
+    match trap:
+        case "a link":
+            secrets.symlink_to(outside)
+        case "open to others":
+            secrets.mkdir()
+            secrets.chmod(0o777)
+        case _:
+            put(secrets / "rfc2136.secret", "another secret")
+    before = sorted((each, each.lstat().st_ino) for each in folder.rglob("*"))
+    with pytest.raises(UsageError, match="secrets"):
+        bring_in(wish(root, folder), as_json=True)
+    assert sorted((each, each.lstat().st_ino) for each in folder.rglob("*")) == before
+    assert not list(outside.iterdir())
+
+
 def test_an_issuer_with_another_account_keeps_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
