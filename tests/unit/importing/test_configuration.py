@@ -87,6 +87,23 @@ def test_it_is_written_once_passes_the_check_and_has_the_accounts(
         bring_in(wish(root, folder), as_json=True)
 
 
+def test_paths_are_those_of_the_folder_in_which_the_command_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration takes no others, and is read in other folders later."""
+    root = certbot(tmp_path / "letsencrypt")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "roots.pem").write_bytes((root / "live" / NAME / "fullchain.pem").read_bytes())
+    typed = Path("written"), Path("../state"), Path("../roots.pem")
+    asked = replace(wish(root, typed[0]), state_dir=typed[1], ca_bundle=typed[2])
+    assert bring_in(asked, as_json=True) == 0
+    config = load(tmp_path / "here" / "written" / "config.yaml").config
+    assert config.state_dir == tmp_path / "state"
+    written = yaml.safe_load((tmp_path / "here" / "written" / "config.yaml").read_text())
+    assert written["issuers"]["letsencrypt"]["ca_bundle"] == str(tmp_path / "roots.pem")
+
+
 def test_an_account_that_cannot_be_kept_leaves_no_configuration(tmp_path: Path) -> None:
     """With one, certrotd would register another account; the command may be repeated."""
     root, folder = certbot(tmp_path / "letsencrypt"), tmp_path / "written"
