@@ -121,8 +121,10 @@ def _is_valid(config: Path) -> bool:
     from certrotd.config.load import check
 
     problems, warnings = check(config)
-    for problem in (*problems, *warnings):
+    for problem in problems:
         say(str(problem))
+    for warning in warnings:
+        say(f"{warning} (warning)")
     return not problems
 
 

@@ -137,6 +137,17 @@ def test_secrets_are_written_nowhere_else_and_over_nothing_else(tmp_path: Path, 
     assert not list(outside.iterdir())
 
 
+def test_an_account_with_an_rsa_key_leaves_nothing_to_warn_of(tmp_path: Path) -> None:
+    """Those of certbot have one; the configuration asks for what is there."""
+    root, folder = certbot(tmp_path / "letsencrypt"), tmp_path / "written"
+    [theirs] = root.glob("accounts/**/private_key.json")
+    theirs.write_bytes(keys.to_pem(keys.generate(keys.KeyType.RSA_2048)))
+    assert bring_in(wish(root, folder), as_json=True) == 0
+    assert check(folder / "config.yaml") == ((), ())
+    written = yaml.safe_load((folder / "config.yaml").read_text())
+    assert written["issuers"]["letsencrypt"]["account_key"] == "rsa-2048"
+
+
 def test_an_issuer_with_another_account_keeps_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,7 +161,10 @@ def test_an_issuer_with_another_account_keeps_it(
     [theirs] = root.glob("accounts/**/private_key.json")
     theirs.write_bytes(keys.to_pem(keys.generate(keys.KeyType.ECDSA_P384)))
     assert bring_in(wish(root, tmp_path / "written-3"), as_json=False) == 0
-    assert "letsencrypt has another account already" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "letsencrypt has another account already" in said.out
+    [warning] = [line for line in said.err.splitlines() if "account_key" in line]
+    assert warning.endswith("(warning)"), "nothing is wrong that keeps it from working"
     assert key.read_bytes() == first
 
 
