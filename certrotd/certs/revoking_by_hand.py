@@ -155,7 +155,8 @@ def foreseen(
     facts = found.facts
     effects = [
         f"{policy.name}: generation {number}, serial {facts.serial}, for "
-        f"{', '.join(facts.names)}, valid until {stamp(facts.not_after)}, is revoked: {reason}"
+        f"{', '.join(facts.names)}, valid until {stamp(facts.not_after)}, is to be revoked: "
+        f"{reason}"
     ]
     if number != live:
         effects.append(f"generation {live} is live and stays; whoever has a copy of {number} fails")

@@ -43,7 +43,7 @@ def delete(
         for what, lines in (("goes", goes), ("stays", seen.stays)):
             for line in lines:
                 say(f"{what}: {line}")
-        confirm(name, f"{name} is deleted, with its keys", confirmed, what="certificate")
+        confirm(name, f"{name} is to be deleted, with its keys", confirmed, what="certificate")
         site.prepare()
         outlive_terminal()
         stopping.listen()

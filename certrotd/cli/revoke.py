@@ -49,7 +49,7 @@ def revoke(
         seen = subject.foresee_revocation(generation, reason, at_once=now, now=site.clock.now())
         for line in seen.effects:
             say(line)
-        what = f"generation {seen.version} of {subject.id.name} is revoked"
+        what = f"generation {seen.version} of {subject.id.name} is to be revoked"
         confirm(subject.id.name, what, confirmed, what="certificate")
         site.prepare()
         outlive_terminal()
@@ -94,9 +94,8 @@ def revoke_file(
             )
         called = facts.names[0] if facts.names else facts.serial
         what = f"serial {facts.serial}, for {', '.join(facts.names)}, of {facts.issuer}"
-        words = (
-            f"{file}: {what}, is revoked ({reason}); whoever serves it fails, nothing replaces it"
-        )
+        words = f"{file}: {what}, is to be revoked ({reason}); "
+        words += "whoever serves it fails, nothing replaces it"
         confirm(called, words, confirmed, what="first name of the certificate")
         site.prepare()
         came = wing.revoke_file(certificate, signer, issuer=issuer, reason=reason, by=by)

@@ -244,6 +244,7 @@ def test_other_hosts_have_the_new_one_before() -> None:
     assert known(found)[2].done
     hosts.append("mail")
     seen = foreseen(found.world.managed(), 3, "superseded", at_once=False, now=NOW)
+    assert "is to be revoked: superseded" in seen.effects[0]
     assert "revoked once these hosts" not in " ".join(seen.effects), "they have another one"
 
 
