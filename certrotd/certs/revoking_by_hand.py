@@ -203,9 +203,15 @@ def revocable(
 def _steps(
     asked: RevocationAsked, numbers: tuple[int, ...], *, must: bool
 ) -> tuple[RevokeGeneration, ...]:
+    """Those that share its key come first: what the CA does not do of them is kept for later."""
+    others = [each for each in numbers if each != asked.generation]
     return tuple(
-        RevokeGeneration(each, asked.reason, asked.by, must=must, at_once=asked.at_once)
-        for each in numbers
+        RevokeGeneration(
+            *(each, asked.reason, asked.by),
+            must=must and each == asked.generation,
+            at_once=asked.at_once,
+        )
+        for each in (*others, asked.generation)
     )
 
 

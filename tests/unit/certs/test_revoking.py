@@ -16,6 +16,7 @@ from certrotd.certs.revoking_by_hand import foreseen
 from certrotd.certs.rules import decide
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import CertificateState, Standing
 from certrotd.pki.keys import KeyType, generate
 from certrotd.pki.revocation import (
@@ -142,6 +143,43 @@ def test_every_generation_with_a_compromised_key_is_revoked() -> None:
     assert isinstance(report.outcome, Finished)
     assert (found.live, sorted(known(found))) == (4, [2, 3])
     assert len(found.world.issuer.revoked) == 2
+
+
+@pytest.mark.parametrize(
+    "answer", [RevocationRefused("unknown"), Transient("away")], ids=["refused", "away"]
+)
+def test_another_with_the_same_key_keeps_no_revocation_away(answer: Exception) -> None:
+    """Of one that is in doubt the CA says no, or nothing: the one that was named is revoked."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    older, asked = found.world.managed().generation(2).facts, []
+    assert older is not None
+
+    def ask(certificate: Any, *_how: object) -> bool:
+        asked.append(certificate)
+        if facts_of(certificate).fingerprint == older.fingerprint:
+            raise answer
+        return found.world.issuer.revoke(certificate)
+
+    found.world.otherwise["revoker"] = lambda _meta: ask
+    report = found.rotator().revoke(found.world.managed(), 3, "keyCompromise", now=True)
+    assert not report.failed
+    assert (found.live, len(asked)) == (4, 2)
+    assert known(found)[3].done
+    assert known(found)[2].why == str(answer)
+
+
+def test_of_several_that_are_open_each_is_asked_for() -> None:
+    """Also where the CA of the first is not in the configuration any more."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    found.trouble.refuse["issuer: revoke"] = 3
+    found.rotator().revoke(found.world.managed(), 3, "keyCompromise")
+    assert sorted(known(found)) == [2, 3]
+    assert isinstance(found.rotate().outcome, Finished)
+    assert (known(found)[2].done, bool(known(found)[3].done)) == (None, True)
+    assert isinstance(found.rotate().outcome, Finished)
+    assert known(found)[2].done
 
 
 def test_what_is_not_replaced_is_not_revoked() -> None:
