@@ -169,6 +169,20 @@ def test_another_with_the_same_key_keeps_no_revocation_away(answer: Exception) -
     assert known(found)[2].why == str(answer)
 
 
+def test_it_says_before_that_the_live_one_has_the_same_key() -> None:
+    """Whoever names an earlier generation must know what happens to what is served."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    managed, now = found.world.managed(), found.clock.now()
+    for at_once, words in ((False, "is live: it is replaced first"), (True, "revoked BEFORE")):
+        effects = foreseen(managed, 2, "keyCompromise", at_once=at_once, now=now).effects
+        assert effects[1] == "generation 3 with the same key: revoked as well"
+        assert effects[2].startswith("generation 3 is live")
+        assert words in effects[2]
+    effects = foreseen(managed, 2, "superseded", at_once=False, now=now).effects
+    assert effects[1:] == ("generation 3 is live and stays; whoever has a copy of 2 fails",)
+
+
 def test_of_several_that_are_open_each_is_asked_for() -> None:
     """Also where the CA of the first is not in the configuration any more."""
     found = case(reuse_key=True)
