@@ -54,6 +54,10 @@ def test_a_certificate_is_deleted_once_nothing_uses_it(site: Site, parts: Parts)
     again = site.run("delete", "web", "--confirm", "web")
     assert (again.code, "nothing is kept" in again.stderr) == (1, True)
     assert site.run("delete", "../web", "--confirm", "../web").code == 1
+    foreign = site.store / "lost+found"
+    foreign.mkdir()
+    assert site.run("delete", foreign.name, "--confirm", foreign.name).code == 1
+    assert foreign.exists(), "of no certificate"
 
     site.certificate("web", HOST)
     site.rotate()
