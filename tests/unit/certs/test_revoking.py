@@ -311,13 +311,16 @@ def test_what_is_not_there_is_not_revoked(number: int | None, why: str) -> None:
 
 
 def test_a_disabled_certificate_is_not_replaced() -> None:
-    """Whoever disabled it wants nothing to happen to its services."""
+    """Whoever disabled it wants nothing to happen to its services; its CA is asked again."""
     found = case(enabled=False)
     report = found.rotator().revoke(found.world.managed(), 2)
     assert "is disabled" in str(report.failure)
     assert not found.world.issuer.revoked
-    found.rotator().revoke(found.world.managed(), 2, now=True)
+    found.trouble.refuse["issuer: revoke"] = 1
+    assert found.rotator().revoke(found.world.managed(), 2, now=True).failed
+    assert isinstance(found.rotate(after=timedelta(minutes=1)).decision, Revoke)
     assert (len(found.world.issuer.revoked), found.live) == (1, 2)
+    assert isinstance(found.rotate().decision, Wait)
 
 
 def test_a_revoked_one_is_not_deployed_by_itself() -> None:
