@@ -76,16 +76,21 @@ def foreseen(
     newest = max(each.number if each else 0 for each in (standing.live, standing.newest))
     there = [str(n) for n in range(1, newest + 1) if world.store.sealed(policy.name, n)]
     place = world.store.place(policy.name)
+    known, now = standing.state.revoked, world.clock.now()
     goes = (
         f"generations {', '.join(there)}, with their keys" if there else "no generation",
         "its state" if in_secret else f"its state, and {place}",
+        *(f"the CA is NOT told: {known[n].words(n)}" for n in standing.state.to_revoke(now)),
     )
     stays = [f"the copy {each}" for each in copies]
     stays += [f"the copies on host {each}" for each in hosts]
     stays += [f"{place}, which pods read (kubectl delete secret)"] if in_secret else []
     stays += ["its history, the audit log, the account at the CA"]
     if standing.live is not None and standing.live.facts is not None:
-        stays.append(f"the certificate at the CA, valid until {standing.live.facts.not_after:%F}")
+        entry = known.get(standing.live.number)
+        until = f"valid until {standing.live.facts.not_after:%F}"
+        until = "revoked" if entry is not None and entry.done is not None else until
+        stays.append(f"the certificate at the CA, {until}")
     number = standing.live.number if standing.live is not None else None
     return DeletionForeseen(number, goes, tuple(stays))
 

@@ -59,6 +59,18 @@ def test_what_is_in_use_or_in_flight_is_not_deleted() -> None:
     assert case.live is not None
 
 
+def test_it_says_of_what_the_ca_was_not_told() -> None:
+    """With the state goes that it was to be revoked, and with the generation its certificate."""
+    case = Case("rollback")
+    case.trouble.refuse["issuer: revoke"] = 1
+    case.rotator().revoke(case.world.managed(), 1, "keyCompromise")
+    [line] = seen(case).goes[2:]
+    assert line.startswith("the CA is NOT told: still to be revoked: generation 1 (keyCompromise)")
+    case.rotator().revoke(case.world.managed(), 1, "keyCompromise")
+    assert len(seen(case).goes) == 2
+    assert "valid until" in seen(case).stays[-1]
+
+
 def test_a_deletion_that_is_cut_off_is_finished() -> None:
     """By the next one; nothing of it is undone."""
     case = Case("rollback")
