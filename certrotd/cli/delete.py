@@ -40,7 +40,7 @@ def delete(
         seen = subject.foresee_deletion()
         version = seen.version if revoke and not _is_revoked(subject, seen.version) else None
         goes = [*seen.goes, *([f"revoked: {reason}"] if version is not None else [])]
-        for what, lines in (("goes", goes), ("stays", seen.stays)):
+        for what, lines in (("goes", goes), ("stays", seen.stays), ("not known", seen.unknown)):
             for line in lines:
                 say(f"{what}: {line}")
         confirm(name, f"{name} is deleted, with its keys", confirmed, what="certificate")
