@@ -23,6 +23,7 @@ from certrotd.lifecycle.wing import Revokes
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.keys import MAX_KEY_BYTES
 from certrotd.pki.revocation import SIGNERS, RevocationAsked, reason_named
+from certrotd.rotation.outcome import Parked
 
 COMMAND = "certrotd revoke"
 MAX_FILE = 1024 * 1024
@@ -123,10 +124,10 @@ def _show(
         rows = [(report.subject.name, *report_words(report)) for report in reports]
         print_table(("NAME", "RESULT", "WHY"), rows)
     if entry is None:
-        say(
-            f"generation {version} is NOT revoked: it is revoked once a new one is in place; "
-            "--now revokes it before"
-        )
+        waits = isinstance(reports[0].outcome, Parked)
+        later = "it is revoked once the new one is in place"
+        then = later if waits else "nothing does that later, so run this again"
+        say(f"generation {version} is NOT revoked: {then}; --now revokes it at once")
     others = {n: e for n, e in known.items() if n != version and not e.done and e.not_after > now}
     for number, each in {**({version: entry} if entry else {}), **others}.items():
         again = _AGAIN if each.is_open(now) else ""

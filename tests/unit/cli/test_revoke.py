@@ -12,7 +12,7 @@ from certrotd.certs.policy import id_of
 from certrotd.cli.revoke import _show
 from certrotd.lifecycle.report import Report
 from certrotd.pki.revocation import Revocation
-from certrotd.rotation.outcome import Finished
+from certrotd.rotation.outcome import Finished, Parked
 from tests.builders import DAY, NOW
 
 OPEN = Revocation("keyCompromise", NOW, "ab", NOW + DAY, why="the CA is away")
@@ -55,3 +55,16 @@ def test_it_failed_while_anything_is_still_to_be_revoked(
     said = capsys.readouterr().err
     assert all(each in said for each in words)
     assert ("generation 6" in said) == (6 in known and known[6].not_after > NOW)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_is_not_revoked_yet_is_revoked_by_itself_only_if_that_is_under_way(
+    ours: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rotation that was begun for something else revokes nothing."""
+    parked = Parked(NOW, "the DNS")
+    outcome, recovered = (parked, None) if ours else (None, parked)
+    report = Report(id_of("web"), outcome=outcome, recovered=recovered)
+    assert _show([report], Subject({}), 7, as_json=False, now=NOW) == 1
+    then = "it is revoked once" if ours else "nothing does that later, so run this again"
+    assert f"generation 7 is NOT revoked: {then}" in capsys.readouterr().err
