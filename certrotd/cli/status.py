@@ -50,14 +50,18 @@ def _print_status(views: Sequence[View], *, probe: bool) -> None:
     called = names_of([view.id for view in views])
     for view, name in zip(views, called, strict=True):
         consumers = view.found.consumers(ask=probe)
-        row = _status_row(view, name, consumers)
+        remark = view.found.remark
+        row = _status_row(view, name, consumers, remark)
         shown.append(row)
-        if _is_well(row[1], view, consumers):
+        calm = row[1] in ("ok", "disabled") and not remark
+        if calm and all(each.current or each.unproven for each in consumers):
             well.add(row)
     print_table(_COLUMNS, shown, well=lambda row: tuple(row) in well)
 
 
-def _status_row(view: View, name: str, consumers: Sequence[Consumer]) -> tuple[str, ...]:
+def _status_row(
+    view: View, name: str, consumers: Sequence[Consumer], remark: str
+) -> tuple[str, ...]:
     found, validity = view.found, view.found.validity
     names = found.names
     shown = names[0] + (f" +{len(names) - 1}" if len(names) > 1 else "") if names else "-"
@@ -70,14 +74,8 @@ def _status_row(view: View, name: str, consumers: Sequence[Consumer]) -> tuple[s
         str(found.version or "-"),
         ", ".join(f"{each.name}: {each.words}" for each in consumers) or "-",
         shown,
-        f"{view.why}; {found.remark}" if found.remark else view.why,
+        f"{view.why}; {remark}" if remark else view.why,
     )
-
-
-def _is_well(state: str, view: View, consumers: Sequence[Consumer]) -> bool:
-    """Whether there is no reason to say more of a subject than its ``state``."""
-    calm = state in ("ok", "disabled") and not view.found.remark
-    return calm and all(each.current or each.unproven for each in consumers)
 
 
 def _print_plans(

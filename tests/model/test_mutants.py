@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.certs import authorize, deploy, issue, plan, rotate
+from certrotd.certs import authorize, deploy, issue, plan, renewing, rotate
 from certrotd.clock import Deadline
 from certrotd.lifecycle import audited, report
 from certrotd.rotation import engine, journaled_rotation, recovery, rollback
@@ -121,7 +121,8 @@ def puts_back_without_looking(patch: pytest.MonkeyPatch) -> None:
 
 def forgets_records_left_behind(patch: pytest.MonkeyPatch) -> None:
     """A rotation knows nothing of the TXT records of the one before."""
-    patch.setattr(rotate, "_carried", lambda _attempts: {})
+    for module in (renewing, rotate):
+        patch.setattr(module, "carried", lambda _attempts: {})
 
 
 def is_content_with_being_stuck(patch: pytest.MonkeyPatch) -> None:

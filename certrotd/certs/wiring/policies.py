@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from certrotd.certs.policy import Issuance, Policy
 from certrotd.config.certificates import UseEntry
@@ -11,17 +11,25 @@ from certrotd.config.model import Certificate, Config
 Waves = tuple[tuple[str, ...], ...]
 
 
+class _Told(NamedTuple):
+    """What the targets of a certificate are together; see Policy."""
+
+    waves: Waves
+    programs: bool
+    trailing: tuple[str, ...]
+
+
 class Policies:
     """Makes the policy of each certificate of one configuration."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._issuances = {name: _issuance(name, entry) for name, entry in config.issuers.items()}
-        self._waves: dict[tuple[str, ...], Waves] = {}
+        self._told: dict[tuple[str, ...], _Told] = {}
 
     def of(self, entry: Certificate) -> Policy:
         """What its entry and those of its issuers ask for."""
-        first = self._issuances[entry.issuers[0]]
+        first, told = self._issuances[entry.issuers[0]], self._told_by(entry.targets)
         return Policy(
             name=entry.name,
             names=entry.names,
@@ -37,30 +45,32 @@ class Policies:
             keep=entry.keep,
             enabled=entry.enabled,
             installs=bool(entry.install),
-            waves=self._waves_of(entry.targets),
+            waves=told.waves,
             adopts=entry.adopt is not None or (entry.store is not None and entry.store.adopt),
             bootstraps=entry.bootstrap is not None,
             terms=first.terms,
-            programs=any(self._config.targets[use.target].programs for use in entry.targets),
-            trailing=tuple(
-                use.target for use in entry.targets if self._config.targets[use.target].trails
-            ),
+            programs=told.programs,
+            trailing=told.trailing,
             renewal_info=first.renewal_info,
             preferred_chain=first.preferred_chain,
             others=tuple(self._issuances[name] for name in entry.issuers[1:]),
             elsewhere=entry.csr is not None,
         )
 
-    def _waves_of(self, uses: tuple[UseEntry, ...]) -> Waves:
-        """The targets by wave; most certificates have the same ones, so each answer is kept."""
+    def _told_by(self, uses: tuple[UseEntry, ...]) -> _Told:
+        """What the targets are; most certificates have the same ones, so each answer is kept."""
         names = tuple(use.target for use in uses)
-        if names not in self._waves:
-            wave = {name: self._config.targets[name].wave for name in names}
-            self._waves[names] = tuple(
-                tuple(name for name in names if wave[name] == each)
-                for each in sorted(set(wave.values()))
+        if names not in self._told:
+            entries = {name: self._config.targets[name] for name in names}
+            waves = sorted({entry.wave for entry in entries.values()})
+            self._told[names] = _Told(
+                tuple(
+                    tuple(name for name in names if entries[name].wave == each) for each in waves
+                ),
+                any(entry.programs for entry in entries.values()),
+                tuple(name for name in names if entries[name].trails),
             )
-        return self._waves[names]
+        return self._told[names]
 
 
 def authorities(config: Config) -> dict[str, str]:

@@ -94,6 +94,7 @@ def test_a_renewal_is_written_down_from_beginning_to_end(stage: Stage) -> None:
         "fingerprint": live.facts.fingerprint,
         "not_after": live.facts.not_after.isoformat(),
         "names": ["example.test"],
+        "authority": "memory://ca",
     }
     deployed = stage.event("certificate.deployed").details
     assert (deployed["fingerprint"], deployed["generation"]) == (issued["fingerprint"], 1)
