@@ -58,6 +58,7 @@ from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import Lease
 from certrotd.stores.configured import Stores
 from certrotd.stores.install import Copies, FileInstaller
+from certrotd.stores.local import DISPLACED
 
 ADVICE_TIME = 30.0
 """A rotation that waits for advice has one of the slots."""
@@ -112,7 +113,7 @@ class Adapters:
             installer=FileInstaller(
                 entry.name,
                 tuple(_copies(each) for each in entry.install),
-                self._config.store_dir / entry.name / "displaced",
+                self._config.store_dir / entry.name / DISPLACED,
             ),
             issuer=partial(self._issuer, entry),
             solver=self._solvers.find,
