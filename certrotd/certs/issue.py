@@ -21,7 +21,7 @@ from certrotd.clock import Deadline
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
-from certrotd.pki.keys import KeyType, PrivateKey, signing_request, to_pem
+from certrotd.pki.keys import KeyType, PrivateKey, key_digest, signing_request, to_pem
 from certrotd.pki.order import IssuanceRefused, Missed, OrderGone, ValidationFailed
 from certrotd.pki.request import digest, holder_of, is_request
 from certrotd.pki.revocation import COMPROMISED
@@ -58,13 +58,20 @@ class StageKey(Journaled):
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         if self.elsewhere:
             pem = world.request()
-            _refuse_compromised(digest(pem), world)
-        elif self.reuse_from is not None:
-            pem, _ = world.store.read(world.name, self.reuse_from)
+            _refuse_compromised(pem, world)
+        elif (kept := self._kept_key(world)) is not None:
+            pem = kept
         else:
             pem = to_pem(world.new_key(KeyType(self.key_type)))
         world.store.stage_key(world.name, self.generation, pem)
         return Done()
+
+    def _kept_key(self, world: World) -> bytes | None:
+        """That of the generation to reuse it from; None without one, or if others know it."""
+        if self.reuse_from is None:
+            return None
+        pem, _ = world.store.read(world.name, self.reuse_from)
+        return None if _compromised(pem, world) else pem
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
         world.store.discard(world.name, self.generation)
@@ -124,6 +131,7 @@ class Obtain(Journaled):
         pem = world.store.staged_key(world.name, self.generation)
         if pem is None:
             raise Failure(f"the staged key of generation {self.generation} is missing")
+        _refuse_compromised(pem, world)  # it may have become known while this rotation waited
         chain, missed = self._fetch(_csr(pem, self.names), world, ledger)
         facts = _issued(chain)
         world.chain = chain
@@ -247,6 +255,7 @@ class Seal(Journaled):
             pem = world.chain or world.store.staged_chain(world.name, self.generation)
         if key is None or pem is None:
             raise Failure(f"the staged files of generation {self.generation} are missing")
+        _refuse_compromised(key, world)
         chain = parse_certificates(pem, what="the CA's answer")
         try:
             verify(holder_of(key), chain, self.names, now=now)
@@ -333,18 +342,31 @@ def _kept(state: str, doing: str) -> Iterator[None]:
         ) from trouble
 
 
-def _refuse_compromised(request: str, world: World) -> None:
-    """Nothing is ordered for a key that is known to others, of which only its owner makes another.
+def _refuse_compromised(pem: bytes, world: World) -> None:
+    """Nothing is ordered for a key that is known to others, nor is it put in place.
 
-    Raises NeedsOperator.
+    Raises NeedsOperator for one that is elsewhere: only its owner makes another.
     """
-    for number, each in world.store.look(world.name).state.revoked.items():
-        meta = world.store.generation(world.name, number).meta
-        if each.reason == COMPROMISED and meta is not None and meta.request == request:
-            raise NeedsOperator(
-                f"the csr of {world.name} is still that of the key that is compromised",
-                hint="put the request of a new key in its place",
-            )
+    number = _compromised(pem, world)
+    if number is None:
+        return
+    if is_request(pem):
+        raise NeedsOperator(
+            f"the csr of {world.name} is still that of the key that is compromised",
+            hint="put the request of a new key in its place",
+        )
+    raise Failure(
+        f"its key is that of generation {number}, which was revoked as compromised",
+        hint="the next run orders for a new key",
+    )
+
+
+def _compromised(pem: bytes, world: World) -> int | None:
+    """The generation that was revoked because others know this key, be it in a request."""
+    key = key_digest(holder_of(pem).public_key())
+    known = world.store.look(world.name).state.revoked.items()
+    same = (number for number, each in known if each.reason == COMPROMISED and each.key == key)
+    return next(same, None)
 
 
 def _csr(pem: bytes, names: tuple[str, ...]) -> bytes:

@@ -11,7 +11,7 @@ from cryptography import x509
 from certrotd.certs.world import World
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
 from certrotd.pki.facts import facts_of, parse_certificates
-from certrotd.pki.keys import PrivateKey, load
+from certrotd.pki.keys import PrivateKey, key_digest, load
 from certrotd.pki.request import is_request
 from certrotd.pki.revocation import (
     ACCOUNT,
@@ -84,9 +84,9 @@ class RevokeGeneration(Journaled):
         if known is not None:
             return replace(known, reason=self.reason, by=self.by, refused=False)
         _, certificate = self._pair(world)
-        facts = facts_of(certificate)
+        facts, key = facts_of(certificate), key_digest(certificate.public_key())
         now = world.clock.now()
-        return Revocation(self.reason, now, facts.fingerprint, facts.not_after, self.by)
+        return Revocation(self.reason, now, facts.fingerprint, facts.not_after, self.by, key=key)
 
     def _revoke(self, world: World) -> str:
         """Who has signed for it at last."""

@@ -60,7 +60,8 @@ class Revocation:
 
     ``reason`` as in REASONS, ``by`` of SIGNERS (empty: the account, else the key); ``asked`` is
     when it was wanted, ``done`` when the CA confirmed it. ``why`` says why it did not, for good if
-    it is ``refused``. Of the certificate: ``fingerprint``, and when it ends by itself.
+    it is ``refused``. Of the certificate: ``fingerprint``, when it ends by itself, and ``key``, its
+    key_digest() (empty if that is not known).
     """
 
     reason: str
@@ -71,6 +72,7 @@ class Revocation:
     done: datetime | None = None
     why: str = ""
     refused: bool = False
+    key: str = ""
 
     def is_open(self, now: datetime) -> bool:
         """Whether the CA is still to be asked."""
@@ -96,6 +98,7 @@ class Revocation:
             "done": self.done.isoformat() if self.done else None,
             "why": self.why,
             "refused": self.refused,
+            "key": self.key,
         }
 
     @classmethod
@@ -110,6 +113,7 @@ class Revocation:
             done=moment(data["done"]) if data["done"] is not None else None,
             why=str(data["why"]),
             refused=bool(data["refused"]),
+            key=str(data.get("key", "")),
         )
 
 

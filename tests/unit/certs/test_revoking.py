@@ -18,7 +18,7 @@ from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import CertificateState, Standing
-from certrotd.pki.keys import KeyType, generate, load, signing_request
+from certrotd.pki.keys import KeyType, generate, key_digest, load, signing_request
 from certrotd.pki.request import digest, read_request, to_pem
 from certrotd.pki.revocation import (
     ACCOUNT,
@@ -29,7 +29,7 @@ from certrotd.pki.revocation import (
     RevocationRefused,
     reason_named,
 )
-from certrotd.rotation.engine import Finished, RolledBack, Stuck
+from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
 from tests.builders import DAY, NOW, POLICY, generation, standing
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
@@ -61,7 +61,7 @@ def test_a_reason_may_be_spelt_as_other_programs_do(said: str) -> None:
 
 def test_it_is_kept_as_json() -> None:
     """Within the state of a certificate; one of before had none."""
-    done = replace(ENTRY, by=ACCOUNT, done=NOW, why="no", refused=True)
+    done = replace(ENTRY, by=ACCOUNT, done=NOW, why="no", refused=True, key="cd")
     state = CertificateState(revoked={1: ENTRY, 2: done})
     assert CertificateState.from_json(state.to_json()) == state
     older = {k: v for k, v in CertificateState().to_json().items() if k != "revoked"}
@@ -384,3 +384,35 @@ def test_a_request_of_a_compromised_key_is_not_ordered_after_it_was_revoked_at_o
     csr.append(other)
     assert isinstance(found.rotate(after=DAY).outcome, Finished)
     assert found.live == 3
+
+
+@pytest.mark.parametrize("waits_for", ["issuer: finalize", "store: seal"])
+def test_a_renewal_that_waits_does_not_put_a_compromised_key_in_place(waits_for: str) -> None:
+    """It has staged the key that it keeps, before anybody knew that others have it."""
+    found = case(reuse_key=True)
+    found.trouble.refuse[waits_for] = 2
+    assert isinstance(found.rotate(forced=True).outcome, Parked)
+    told = found.rotator().revoke(found.world.managed(), 2, "keyCompromise", now=True)
+    assert isinstance(told.recovered, Parked)
+    assert known(found)[2].done
+    given_up = found.rotate(after=DAY, by_hand=True).recovered
+    assert isinstance(given_up, RolledBack)
+    assert "its key is that of generation 2" in given_up.because
+    found.rotate(after=DAY, by_hand=True)
+    assert found.live == 3
+    store = found.world.store
+    assert store.read(scenarios.NAME, 2)[0] != store.read(scenarios.NAME, 3)[0]
+
+
+def test_a_compromised_key_is_not_kept_for_another_certificate() -> None:
+    """Also where the live generation with that key could not be told to have it."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    store = found.world.store
+    old = store.read(scenarios.NAME, 3)[0]
+    assert old == store.read(scenarios.NAME, 2)[0]
+    entry = replace(ENTRY, reason="keyCompromise", key=key_digest(load(old).public_key()))
+    state = store.look(scenarios.NAME).state
+    store.record(scenarios.NAME, replace(state, revoked={2: replace(entry, done=NOW)}))
+    assert isinstance(found.rotate(forced=True).outcome, Finished)
+    assert store.read(scenarios.NAME, 4)[0] != old
