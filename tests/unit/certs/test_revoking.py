@@ -233,6 +233,35 @@ def test_a_ca_that_does_not_answer_is_asked_again() -> None:
     assert len(found.world.issuer.revoked) == 1
 
 
+def test_a_target_that_fails_for_ever_keeps_no_revocation_away() -> None:
+    """Nor a CA that is away the target: they take turns, with the backoff of any failure."""
+    found = case()
+    found.trouble.refuse["issuer: revoke"] = 2
+    found.rotator().revoke(found.world.managed(), 2)
+    found.trouble.refuse["target web: apply"] = 100
+    found.rotate(forced=True)
+    tried = [found.rotate(after=DAY) for _ in range(4)]
+    assert [type(each.decision) for each in tried] == [Revoke, Deploy, Revoke, Deploy]
+    assert isinstance(tried[0].outcome, RolledBack)
+    assert known(found)[2].done
+    assert isinstance(found.rotate().decision, Postpone)
+
+
+def test_whoever_asks_once_has_the_rotation_after_the_revocation_too() -> None:
+    """And is told of the revocation where that failed."""
+    found = case()
+    found.trouble.refuse |= {"issuer: revoke": 2, "target web: apply": 0}
+    found.rotator().revoke(found.world.managed(), 2)
+    found.trouble.refuse["target web: apply"] = 1
+    found.rotate(forced=True)
+    report = found.rotate(by_hand=True)
+    assert isinstance(report.decision, Deploy)
+    assert isinstance(report.outcome, Finished)
+    assert "revoke: no answer" in str(report.failure)
+    assert "still to be revoked: generation 2" in report.mended
+    assert known(found)[2].done is None
+
+
 def test_a_ca_that_refuses_is_not_asked_again() -> None:
     """Unless somebody asks: for another reason, or by another signer."""
     found = case()
