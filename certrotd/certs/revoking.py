@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from cryptography import x509
 
@@ -172,16 +172,40 @@ def revoked_by(ask: Ask, key: Callable[[], PrivateKey | None], by: str) -> str:
     return CERTIFICATE_KEY
 
 
-def shared_key(world: World, generation: int, newest: int) -> tuple[int, ...]:
-    """Every generation with the key of that one, itself included, oldest first."""
+@dataclass(frozen=True)
+class SharedKey:
+    """Generations with one key, oldest first; ``unread`` says why of others nobody can tell."""
 
-    def key_of(number: int) -> object:
-        with suppress(Failure, OSError):
-            _, chain = world.store.read(world.name, number)
-            return parse_certificates(chain)[0].public_key()
-        return None
+    numbers: tuple[int, ...]
+    unread: Mapping[int, str]
 
-    wanted = key_of(generation)
-    others = (number for number in range(1, newest + 1) if number != generation)
-    same = [number for number in others if wanted is not None and key_of(number) == wanted]
-    return tuple(sorted([generation, *same]))
+    def doubts(self, name: str) -> Iterator[str]:
+        """What is not known of the others, in words."""
+        for number, why in self.unread.items():
+            yield f"{name}: whether generation {number} has the same key is not known: {why}"
+
+
+def shared_key(world: World, generation: int, newest: int, *, now: datetime) -> SharedKey:
+    """That one and every other generation with its key that is valid still.
+
+    Raises what reading that one raises.
+    """
+
+    def leaf(number: int) -> x509.Certificate:
+        _, chain = world.store.read(world.name, number)
+        return parse_certificates(chain)[0]
+
+    wanted, known = leaf(generation).public_key(), world.store.look(world.name).state.revoked
+    numbers, unread = [generation], {}
+    for number in range(1, newest + 1):
+        settled = number in known and known[number].done is not None
+        if number == generation or settled:
+            continue
+        try:
+            if world.store.sealed(world.name, number):
+                other = leaf(number)
+                if other.public_key() == wanted and other.not_valid_after_utc > now:
+                    numbers.append(number)
+        except (Failure, OSError) as error:
+            unread[number] = as_failure(error, "read it").message
+    return SharedKey(tuple(sorted(numbers)), unread)

@@ -35,6 +35,10 @@ class RevocationRefused(NeedsOperator):
     """The CA will not revoke that certificate, whoever asks and however often."""
 
 
+class KeyNotCompared(NeedsOperator):
+    """Generations that may have a compromised key could not be read, and are not revoked."""
+
+
 def reason_named(text: str) -> str:
     """The reason of that name, however it is spelt; raises InvalidInput."""
     plain = text.replace("-", "").replace("_", "").lower()

@@ -146,6 +146,34 @@ def test_every_generation_with_a_compromised_key_is_revoked() -> None:
     assert len(found.world.issuer.revoked) == 2
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("trouble", [Transient("no answer"), OSError(5, "Input/output error")])
+def test_a_generation_that_cannot_be_read_may_have_the_compromised_key(
+    at_once: bool, trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not revoked without being known, and whoever asks hears of it before and after."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    store = found.world.store
+    read = store.read
+
+    def unreadable(name: str, number: int) -> tuple[bytes, bytes]:
+        if number == 2:
+            raise trouble
+        return read(name, number)
+
+    monkeypatch.setattr(store, "read", unreadable)
+    managed, now = found.world.managed(), found.clock.now()
+    effects = foreseen(managed, 3, "keyCompromise", at_once=at_once, now=now).effects
+    assert "whether generation 2 has the same key is not known" in " ".join(effects)
+    report = found.rotator().revoke(managed, 3, "keyCompromise", now=at_once)
+    assert isinstance(report.outcome, Finished)
+    assert (found.live, sorted(known(found))) == (4, [3])
+    assert report.failure is not None
+    assert "whether generation 2 has the same key is not known" in str(report.failure)
+    assert "--generation N --reason keyCompromise" in (report.failure.hint or "")
+
+
 @pytest.mark.parametrize(
     "answer", [RevocationRefused("unknown"), Transient("away")], ids=["refused", "away"]
 )
