@@ -96,12 +96,18 @@ class RevokeGeneration(Journaled):
                 hint="`certrotd revoke` with --now does not wait for that",
             )
         key, certificate = self._pair(world)
-        ask = world.revoker(world.store.generation(world.name, self.generation).meta)
-        world.fence()
+        meta = world.store.generation(world.name, self.generation).meta
         code = REASONS[self.reason]
-        return revoked_by(
-            lambda signer: ask(certificate, code, signer), lambda: key_in(key), self.by
-        )
+        try:
+            ask = world.revoker(meta)
+            world.fence()
+            return revoked_by(
+                lambda signer: ask(certificate, code, signer), lambda: key_in(key), self.by
+            )
+        except RevocationRefused as refused:
+            if guessed := world.revoker_guessed(meta):
+                raise RevocationRefused(f"{refused.message}; {guessed}") from refused
+            raise
 
     def _pair(self, world: World) -> tuple[bytes, x509.Certificate]:
         try:

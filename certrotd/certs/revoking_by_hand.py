@@ -159,6 +159,8 @@ def foreseen(
         f"{', '.join(facts.names)}, valid until {stamp(facts.not_after)}, is to be revoked: "
         f"{reason}"
     ]
+    if guessed := world.revoker_guessed(found.meta):
+        effects.append(guessed)
     same = _same(managed, standing, number, reason, now=now)
     numbers = same.numbers
     if others := tuple(each for each in numbers if each != number):

@@ -314,6 +314,23 @@ def test_a_ca_that_refuses_is_not_asked_again() -> None:
     assert "it is revoked since" in str(again.failure)
 
 
+def test_a_ca_that_was_only_guessed_is_named_before_and_where_it_refuses() -> None:
+    """It may be that another one has issued what was adopted."""
+
+    def ask(*_asked: object) -> bool:
+        raise NotEntitled("unauthorized")
+
+    found = case()
+    guess = "ca is asked, the first of the configuration"
+    found.world.otherwise |= {"revoker": lambda _meta: ask, "revoker_guessed": lambda _meta: guess}
+    managed, now = found.world.managed(), found.clock.now()
+    assert guess in foreseen(managed, 2, "superseded", at_once=True, now=now).effects
+    report = found.rotator().revoke(managed, 2, now=True)
+    assert known(found)[2].refused
+    assert known(found)[2].why.endswith(f"by its own key: unauthorized; {guess}")
+    assert guess in str(report.failure)
+
+
 def test_at_once_is_before_the_replacement() -> None:
     """Then the new one stays even if a target refuses it: there is nothing to go back to."""
     found = case()
