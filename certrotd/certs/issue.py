@@ -34,6 +34,9 @@ Left = list[dict[str, Any]]
 KEPT = timedelta(days=7)
 KEPT_UNSERVED = timedelta(days=1)
 EARLY = timedelta(days=1)
+ENDING = "ending"
+"""The fact of the record that somebody set once and that ends first: its name, and when."""
+ENDS_SOON = timedelta(days=30)
 
 
 class WorseThanLive(Failure):
@@ -260,7 +263,8 @@ class Seal(Journaled):
             raise Later(why, hint=early.hint, retry_after=early.at - now) from early
         if doubt := doubts(chain, now=now):
             world.remark(f"{world.name}: {doubt}")
-        self._compare(facts_of(chain[0]), world)
+        new = facts_of(chain[0])
+        self._compare(new, world)
         meta = Meta(
             created=now,
             origin="issued",
@@ -274,8 +278,9 @@ class Seal(Journaled):
             instead=str(ledger.facts.get(INSTEAD) or ""),
             request=digest(key) if is_request(key) else "",
         )
-        if meta.missed:
-            world.remark(f"{world.name}: {meta.missed}")
+        for words in (meta.missed, _lapsing(ledger.facts.get(ENDING), new, now=now)):
+            if words:
+                world.remark(f"{world.name}: {words}")
         with _kept("the certificate is issued and verified", "seal it"):
             if (store := sealing_at_once(world.store)) is not None:
                 store.seal_with(world.name, self.generation, meta, pem)
@@ -300,6 +305,17 @@ class Seal(Journaled):
         if world.store.sealed(world.name, self.generation):
             return Observed.DONE
         return Observed.NOT_DONE
+
+
+def _lapsing(ending: object, new: CertificateFacts, *, now: datetime) -> str | None:
+    """That a record may be gone when the next renewal needs it, or soon; None if it stays."""
+    match ending:
+        case [str(name), str(end)] if moment(end) < max(new.not_after, now + ENDS_SOON):
+            return (
+                f"the record {name} ends at {moment(end):%Y-%m-%d %H:%M}Z, and the next renewal "
+                "may need it: set one that ends later"
+            )
+    return None
 
 
 def order_at_hand(issuer: str, names: tuple[str, ...], world: World, ledger: Ledger) -> Order:
