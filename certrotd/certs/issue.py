@@ -12,19 +12,19 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrotd.certs.decision import longest_wait
+from certrotd.certs.elsewhere import refuse_compromised, refuse_superseded
 from certrotd.certs.fitness import worse
 from certrotd.certs.policy import INSTEAD, REPLACES
 from certrotd.certs.ports import Choosing, Order, sealing_at_once
 from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
-from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
+from certrotd.errors import Failure, InvalidInput, Transient
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
 from certrotd.pki.keys import KeyType, PrivateKey, signing_request, to_pem
 from certrotd.pki.order import IssuanceRefused, Missed, OrderGone, ValidationFailed
 from certrotd.pki.request import digest, holder_of, is_request
-from certrotd.pki.revocation import COMPROMISED
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
 from certrotd.rotation.unexpected import as_failure
@@ -61,7 +61,7 @@ class StageKey(Journaled):
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         if self.elsewhere:
             pem = world.request()
-            _refuse_compromised(digest(pem), world)
+            refuse_compromised(digest(pem), world)
         elif self.reuse_from is not None:
             pem, _ = world.store.read(world.name, self.reuse_from)
         else:
@@ -127,6 +127,7 @@ class Obtain(Journaled):
         pem = world.store.staged_key(world.name, self.generation)
         if pem is None:
             raise Failure(f"the staged key of generation {self.generation} is missing")
+        refuse_superseded(pem, world)
         chain, missed = self._fetch(_csr(pem, self.names), world, ledger)
         facts = _issued(chain)
         world.chain = chain
@@ -250,6 +251,7 @@ class Seal(Journaled):
             pem = world.chain or world.store.staged_chain(world.name, self.generation)
         if key is None or pem is None:
             raise Failure(f"the staged files of generation {self.generation} are missing")
+        refuse_superseded(key, world)
         chain = parse_certificates(pem, what="the CA's answer")
         try:
             verify(holder_of(key), chain, self.names, now=now)
@@ -347,20 +349,6 @@ def _kept(state: str, doing: str) -> Iterator[None]:
         raise Later(
             f"{state}, but {trouble}", hint=f"the next run will {doing} without a new order"
         ) from trouble
-
-
-def _refuse_compromised(request: str, world: World) -> None:
-    """Nothing is ordered for a key that is known to others, of which only its owner makes another.
-
-    Raises NeedsOperator.
-    """
-    for number, each in world.store.look(world.name).state.revoked.items():
-        meta = world.store.generation(world.name, number).meta
-        if each.reason == COMPROMISED and meta is not None and meta.request == request:
-            raise NeedsOperator(
-                f"the csr of {world.name} is still that of the key that is compromised",
-                hint="put the request of a new key in its place",
-            )
 
 
 def _csr(pem: bytes, names: tuple[str, ...]) -> bytes:
