@@ -4,22 +4,42 @@ from __future__ import annotations
 
 from certrotd.certs.world import World
 from certrotd.errors import Failure, NeedsOperator
-from certrotd.pki.request import digest, is_request
-from certrotd.pki.revocation import COMPROMISED
+from certrotd.pki.request import digest, holder_of, is_request, key_digest
 
 
-def refuse_compromised(request: str, world: World) -> None:
+def refuse_compromised(request: bytes, world: World) -> None:
     """Nothing is ordered for a key that is known to others, of which only its owner makes another.
 
-    Raises NeedsOperator.
+    Raises NeedsOperator, for another request of the same key too.
     """
-    for number, each in world.store.look(world.name).state.revoked.items():
-        meta = world.store.generation(world.name, number).meta
-        if each.reason == COMPROMISED and meta is not None and meta.request == request:
-            raise NeedsOperator(
-                f"the csr of {world.name} is still that of the key that is compromised",
-                hint="put the request of a new key in its place",
-            )
+    key, known = _key_in(request), world.store.look(world.name).state.revoked
+    if any(each.compromises(key) for each in known.values()):
+        raise _of_compromised(world, "put the request of a new key in its place")
+
+
+def refuse_to_replace(generation: int, world: World) -> None:
+    """A generation whose key is compromised is not replaced by another for that same key.
+
+    Raises NeedsOperator. A request that cannot be read is for the look before an order.
+    """
+    request, _ = world.store.read(world.name, generation)
+    try:
+        same = _key_in(world.request()) == _key_in(request)
+    except (Failure, OSError):
+        return
+    if same:
+        hint = "put the request of a new key in its place, or revoke it with --now"
+        raise _of_compromised(world, hint)
+
+
+def _of_compromised(world: World, hint: str) -> NeedsOperator:
+    return NeedsOperator(
+        f"the csr of {world.name} is still that of the key that is compromised", hint=hint
+    )
+
+
+def _key_in(request: bytes) -> str:
+    return key_digest(holder_of(request).public_key())
 
 
 def refuse_superseded(pem: bytes, world: World) -> None:

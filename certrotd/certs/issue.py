@@ -61,7 +61,7 @@ class StageKey(Journaled):
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         if self.elsewhere:
             pem = world.request()
-            refuse_compromised(digest(pem), world)
+            refuse_compromised(pem, world)
         elif self.reuse_from is not None:
             pem, _ = world.store.read(world.name, self.reuse_from)
         else:

@@ -12,7 +12,7 @@ from certrotd.certs.world import World
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.keys import PrivateKey, load
-from certrotd.pki.request import is_request
+from certrotd.pki.request import is_request, key_digest
 from certrotd.pki.revocation import (
     ACCOUNT,
     CERTIFICATE_KEY,
@@ -83,10 +83,16 @@ class RevokeGeneration(Journaled):
     def _wanted(self, world: World, known: Revocation | None) -> Revocation:
         if known is not None:
             return replace(known, reason=self.reason, by=self.by, refused=False)
-        _, certificate = self._pair(world)
-        facts = facts_of(certificate)
-        now = world.clock.now()
-        return Revocation(self.reason, now, facts.fingerprint, facts.not_after, self.by)
+        key, certificate = self._pair(world)
+        facts, elsewhere = facts_of(certificate), is_request(key)
+        return Revocation(
+            self.reason,
+            world.clock.now(),
+            facts.fingerprint,
+            facts.not_after,
+            self.by,
+            key=key_digest(certificate.public_key()) if elsewhere else "",
+        )
 
     def _revoke(self, world: World) -> str:
         """Who has signed for it at last."""
@@ -115,7 +121,7 @@ class RevokeGeneration(Journaled):
 
     def _keep(self, entry: Revocation, world: World, ledger: Ledger) -> None:
         state, now = world.store.look(world.name).state, world.clock.now()
-        kept = {number: each for number, each in state.revoked.items() if each.not_after > now}
+        kept = {number: each for number, each in state.revoked.items() if each.matters(now)}
         told = ledger.facts.get(REVOCATIONS)
         before = told if isinstance(told, dict) else {}
         world.store.record(world.name, replace(state, revoked={**kept, self.generation: entry}))

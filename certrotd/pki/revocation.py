@@ -60,7 +60,8 @@ class Revocation:
 
     ``reason`` as in REASONS, ``by`` of SIGNERS (empty: the account, else the key); ``asked`` is
     when it was wanted, ``done`` when the CA confirmed it. ``why`` says why it did not, for good if
-    it is ``refused``. Of the certificate: ``fingerprint``, and when it ends by itself.
+    it is ``refused``. Of the certificate: ``fingerprint``, and when it ends by itself. ``key`` is
+    the pki.request.key_digest of one that is elsewhere, empty otherwise.
     """
 
     reason: str
@@ -71,10 +72,19 @@ class Revocation:
     done: datetime | None = None
     why: str = ""
     refused: bool = False
+    key: str = ""
 
     def is_open(self, now: datetime) -> bool:
         """Whether the CA is still to be asked."""
         return self.done is None and not self.refused and self.not_after > now
+
+    def matters(self, now: datetime) -> bool:
+        """Whether it is to be remembered: whoever has a compromised key may ask again for years."""
+        return self.not_after > now or self.compromises(self.key)
+
+    def compromises(self, key: str) -> bool:
+        """Whether others know the key of that digest, which is elsewhere."""
+        return self.reason == COMPROMISED and self.key != "" and self.key == key
 
     def words(self, number: int) -> str:
         """Where it stands, for people."""
@@ -96,6 +106,7 @@ class Revocation:
             "done": self.done.isoformat() if self.done else None,
             "why": self.why,
             "refused": self.refused,
+            "key": self.key,
         }
 
     @classmethod
@@ -110,6 +121,7 @@ class Revocation:
             done=moment(data["done"]) if data["done"] is not None else None,
             why=str(data["why"]),
             refused=bool(data["refused"]),
+            key=str(data.get("key", "")),
         )
 
 
