@@ -47,7 +47,7 @@ def persist_record(config: Path, name: str, *, until: str | None, as_json: bool)
         for record in chain.from_iterable(wanted):
             problem = ""
             try:
-                adapters.confirm(record, Deadline(clock, WAIT))
+                adapters.solvers.confirm(record, Deadline(clock, WAIT))
             except Failure as failure:
                 problem = failure.message
             rows.append(_row(record, f"{record.value}{end}", problem))
