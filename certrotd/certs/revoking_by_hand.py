@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,6 +10,7 @@ from certrotd.certs.decision import Deploy, Renew, Revoke
 from certrotd.certs.elsewhere import refuse_to_replace
 from certrotd.certs.fitness import stamp
 from certrotd.certs.managed import Managed
+from certrotd.certs.policy import Policy
 from certrotd.certs.recorded import revoked_events
 from certrotd.certs.renewing import Standings
 from certrotd.certs.revoking import Noted, RevokeGeneration, shared_key
@@ -47,7 +49,7 @@ class RevokingRotation(CertificateRotation):
         found, now = self._found(run), run.runner.clock.now()
         standing, _ = found
         revocable(self.managed, standing, asked.generation, now=now)
-        numbers = self._numbers(asked, standing, now=now)
+        numbers = _numbers(self.managed, standing, asked.generation, asked.reason, now=now)
         live = standing.live.number if standing.live else None
         if live in numbers and not asked.at_once:
             report = self._replace(run, asked, found, numbers)
@@ -112,7 +114,8 @@ class RevokingRotation(CertificateRotation):
         """Beside a rotation that waits or is stuck: what is urgent does not wait for it."""
         now, standing = run.runner.clock.now(), self.managed.look(thorough=True)
         revocable(self.managed, standing, asked.generation, now=now)
-        numbers, noted, world = self._numbers(asked, standing, now=now), Noted(), run.world()
+        numbers = _numbers(self.managed, standing, asked.generation, asked.reason, now=now)
+        noted, world = Noted(), run.world()
         try:
             for step in _steps(asked, numbers, must=True):
                 step.do(world, noted)
@@ -120,20 +123,6 @@ class RevokingRotation(CertificateRotation):
             run.audited.audit.record(*revoked_events(str(self.id), "", noted.facts))
         why = f"revoked by hand: {_listed(numbers)} ({asked.reason})"
         return Report(self.id, Revoke(why, numbers), None, recovered)
-
-    def _numbers(
-        self, asked: RevocationAsked, standing: Standing, *, now: datetime
-    ) -> tuple[int, ...]:
-        """The generation, and where its key is known to others every one with the same key."""
-        if asked.reason != COMPROMISED:
-            return (asked.generation,)
-        newest = max(each.number if each else 0 for each in (standing.live, standing.newest))
-        same = shared_key(self.managed.world(), asked.generation, newest)
-        return tuple(
-            number
-            for number in same
-            if number == asked.generation or _lasts(self.managed.generation(number), now=now)
-        )
 
 
 def foreseen(
@@ -153,26 +142,41 @@ def foreseen(
     facts = found.facts
     effects = [
         f"{policy.name}: generation {number}, serial {facts.serial}, for "
-        f"{', '.join(facts.names)}, valid until {stamp(facts.not_after)}, is revoked: {reason}"
+        f"{', '.join(facts.names)}, valid until {stamp(facts.not_after)}, is to be revoked: "
+        f"{reason}"
     ]
-    if number != live:
-        effects.append(f"generation {live} is live and stays; whoever has a copy of {number} fails")
-    elif at_once:
-        users = [*policy.targets, *(["its copies"] if policy.installs else [])]
-        users += [f"host {each}" for each in world.delivered_to(number)]
-        who = f": {', '.join(users)}" if users else ""
-        effects.append(
-            "it is live, and revoked BEFORE there is another one: until then clients that ask for "
-            f"its status refuse what serves it{who}"
-        )
+    numbers = _numbers(managed, standing, number, reason, now=now)
+    if others := tuple(each for each in numbers if each != number):
+        effects.append(f"{_listed(others)} with the same key: revoked as well")
+    if live in numbers:
+        it = "it" if number == live else f"generation {live}"
+        effects += _of_live(it, policy, world, numbers, at_once=at_once)
     else:
-        effects.append(
-            "it is live: it is replaced first, with a new key, and revoked once the new one is "
-            "proven; if that fails it is not revoked"
-        )
-        if hosts := world.delivered_to(number):
-            effects.append(f"it is revoked once these hosts have the new one: {', '.join(hosts)}")
+        stays = f"generation {live} is live and stays; " if live else ""
+        effects.append(f"{stays}whoever has a copy of {number} fails")
     return RevocationForeseen(number, tuple(effects))
+
+
+def _of_live(
+    it: str, policy: Policy, world: World, numbers: tuple[int, ...], *, at_once: bool
+) -> Iterator[str]:
+    """What happens to the live one, called ``it``, which is among those that are revoked."""
+    hosts = sorted({host for each in numbers for host in world.delivered_to(each)})
+    if at_once:
+        users = [*policy.targets, *(["its copies"] if policy.installs else [])]
+        users += [f"host {each}" for each in hosts]
+        who = f": {', '.join(users)}" if users else ""
+        yield (
+            f"{it} is live, and revoked BEFORE there is another one: until then clients that ask "
+            f"for its status refuse what serves it{who}"
+        )
+        return
+    yield (
+        f"{it} is live: it is replaced first, with a new key, and revoked once the new one is "
+        "proven; if that fails nothing is revoked"
+    )
+    if hosts:
+        yield f"it is revoked once these hosts have the new one: {', '.join(hosts)}"
 
 
 def revocable(
@@ -198,12 +202,33 @@ def revocable(
     return found
 
 
+def _numbers(
+    managed: Managed, standing: Standing, generation: int, reason: str, *, now: datetime
+) -> tuple[int, ...]:
+    """The generation, and where its key is known to others every one with the same key."""
+    if reason != COMPROMISED:
+        return (generation,)
+    newest = max(each.number if each else 0 for each in (standing.live, standing.newest))
+    same = shared_key(managed.world(), generation, newest)
+    return tuple(
+        number
+        for number in same
+        if number == generation or _lasts(managed.generation(number), now=now)
+    )
+
+
 def _steps(
     asked: RevocationAsked, numbers: tuple[int, ...], *, must: bool
 ) -> tuple[RevokeGeneration, ...]:
+    """Those that share its key come first: what the CA does not do of them is kept for later."""
+    others = [each for each in numbers if each != asked.generation]
     return tuple(
-        RevokeGeneration(each, asked.reason, asked.by, must=must, at_once=asked.at_once)
-        for each in numbers
+        RevokeGeneration(
+            *(each, asked.reason, asked.by),
+            must=must and each == asked.generation,
+            at_once=asked.at_once,
+        )
+        for each in (*others, asked.generation)
     )
 
 

@@ -165,6 +165,11 @@ def _disabled(case: Case) -> Wait | None:
     return Wait("disabled in the configuration", case.now + RECHECK)
 
 
+def _disabled_to_revoke(case: Case) -> Revoke | None:
+    """Nothing happens to its services by that, and nobody is to trust it meanwhile."""
+    return None if case.policy.enabled else _to_revoke(case)
+
+
 def _placeholder_wanted(case: Case) -> Bootstrap | None:
     number = _placeholder_for(case.policy, case.standing)
     return None if number is None else Bootstrap("no certificate yet", number)
@@ -323,6 +328,7 @@ def _from_then(case: Case) -> str:
 
 
 RULES = (
+    Rule("disabled_to_revoke", _disabled_to_revoke, says("not disabled with one to be revoked")),
     Rule("disabled", _disabled, says("enabled in the configuration")),
     Rule(
         "placeholder_wanted",

@@ -33,6 +33,7 @@ from certrotd.stores.configured import Stores
 from certrotd.stores.copies import displaced
 
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
+    from certrotd.certs.deleting import User
     from certrotd.certs.wiring.adapters import Adapters
     from certrotd.certs.wiring.shared_targets import Groups
     from certrotd.certs.world import World
@@ -154,7 +155,7 @@ class Certificates:
         managed = ConfiguredCertificate(self, entry, Policies(self.config).of(entry))
         return CertificateSubject(managed, self.accounts)
 
-    def users(self, managed: ConfiguredCertificate, found: Standing) -> Iterator[str]:
+    def users(self, managed: ConfiguredCertificate, found: Standing) -> Iterator[User]:
         """Who is seen to use a certificate: of its targets, of nginx, of what is watched."""
         from certrotd.certs.checks import endpoint_of
         from certrotd.certs.deleting import users_of

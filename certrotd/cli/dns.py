@@ -64,7 +64,7 @@ def _of_ca(
     for record in wanted:
         problem = ""
         try:
-            adapters.confirm(record, Deadline(clock, WAIT))
+            adapters.solvers.confirm(record, Deadline(clock, WAIT))
         except Failure as failure:
             problem = failure.message
         yield _row(ca, record, f"{record.value}{end}", problem)

@@ -16,6 +16,7 @@ from certrotd.certs.revoking_by_hand import foreseen
 from certrotd.certs.rules import decide
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import CertificateState, Standing
 from certrotd.pki.keys import KeyType, PrivateKey, generate, load, signing_request
 from certrotd.pki.request import digest, read_request, to_pem
@@ -145,6 +146,57 @@ def test_every_generation_with_a_compromised_key_is_revoked() -> None:
     assert len(found.world.issuer.revoked) == 2
 
 
+@pytest.mark.parametrize(
+    "answer", [RevocationRefused("unknown"), Transient("away")], ids=["refused", "away"]
+)
+def test_another_with_the_same_key_keeps_no_revocation_away(answer: Exception) -> None:
+    """Of one that is in doubt the CA says no, or nothing: the one that was named is revoked."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    older, asked = found.world.managed().generation(2).facts, []
+    assert older is not None
+
+    def ask(certificate: Any, *_how: object) -> bool:
+        asked.append(certificate)
+        if facts_of(certificate).fingerprint == older.fingerprint:
+            raise answer
+        return found.world.issuer.revoke(certificate)
+
+    found.world.otherwise["revoker"] = lambda _meta: ask
+    report = found.rotator().revoke(found.world.managed(), 3, "keyCompromise", now=True)
+    assert not report.failed
+    assert (found.live, len(asked)) == (4, 2)
+    assert known(found)[3].done
+    assert known(found)[2].why == str(answer)
+
+
+def test_it_says_before_that_the_live_one_has_the_same_key() -> None:
+    """Whoever names an earlier generation must know what happens to what is served."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    managed, now = found.world.managed(), found.clock.now()
+    for at_once, words in ((False, "is live: it is replaced first"), (True, "revoked BEFORE")):
+        effects = foreseen(managed, 2, "keyCompromise", at_once=at_once, now=now).effects
+        assert effects[1] == "generation 3 with the same key: revoked as well"
+        assert effects[2].startswith("generation 3 is live")
+        assert words in effects[2]
+    effects = foreseen(managed, 2, "superseded", at_once=False, now=now).effects
+    assert effects[1:] == ("generation 3 is live and stays; whoever has a copy of 2 fails",)
+
+
+def test_of_several_that_are_open_each_is_asked_for() -> None:
+    """Also where the CA of the first is not in the configuration any more."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    found.trouble.refuse["issuer: revoke"] = 3
+    found.rotator().revoke(found.world.managed(), 3, "keyCompromise")
+    assert sorted(known(found)) == [2, 3]
+    assert isinstance(found.rotate().outcome, Finished)
+    assert (known(found)[2].done, bool(known(found)[3].done)) == (None, True)
+    assert isinstance(found.rotate().outcome, Finished)
+    assert known(found)[2].done
+
+
 def test_what_is_not_replaced_is_not_revoked() -> None:
     """The order fails, or a target: the old one is in use, and valid."""
     found = case()
@@ -244,6 +296,7 @@ def test_other_hosts_have_the_new_one_before() -> None:
     assert known(found)[2].done
     hosts.append("mail")
     seen = foreseen(found.world.managed(), 3, "superseded", at_once=False, now=NOW)
+    assert "is to be revoked: superseded" in seen.effects[0]
     assert "revoked once these hosts" not in " ".join(seen.effects), "they have another one"
 
 
@@ -260,13 +313,16 @@ def test_what_is_not_there_is_not_revoked(number: int | None, why: str) -> None:
 
 
 def test_a_disabled_certificate_is_not_replaced() -> None:
-    """Whoever disabled it wants nothing to happen to its services."""
+    """Whoever disabled it wants nothing to happen to its services; its CA is asked again."""
     found = case(enabled=False)
     report = found.rotator().revoke(found.world.managed(), 2)
     assert "is disabled" in str(report.failure)
     assert not found.world.issuer.revoked
-    found.rotator().revoke(found.world.managed(), 2, now=True)
+    found.trouble.refuse["issuer: revoke"] = 1
+    assert found.rotator().revoke(found.world.managed(), 2, now=True).failed
+    assert isinstance(found.rotate(after=timedelta(minutes=1)).decision, Revoke)
     assert (len(found.world.issuer.revoked), found.live) == (1, 2)
+    assert isinstance(found.rotate().decision, Wait)
 
 
 def test_a_revoked_one_is_not_deployed_by_itself() -> None:
