@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -204,7 +205,7 @@ class Route53:
         client.meta.events.register("before-send", send)
         try:
             yield lambda take, operation, **given: self._patiently(
-                deadline, lambda: self._asked(client, take, operation, given)
+                deadline, lambda: self._asked(client, take, operation, given, deadline)
             )
         finally:
             client.close()
@@ -222,7 +223,12 @@ class Route53:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _asked(
-        self, client: Any, take: Callable[[Any], Any], operation: str, given: Mapping[str, Any]
+        self,
+        client: Any,
+        take: Callable[[Any], Any],
+        operation: str,
+        given: Mapping[str, Any],
+        deadline: Deadline,
     ) -> Any:
         from botocore.exceptions import (  # type: ignore[import-untyped]
             BotoCoreError,
@@ -233,7 +239,7 @@ class Route53:
         try:
             found = getattr(client, operation)(**given)
         except ClientError as error:
-            failure = self._judged(operation, given, error.response)
+            failure = self._judged(operation, given, error.response, deadline.clock.now())
         except ResponseParserError:
             failure = unreadable(self._what)
         except BotoCoreError as error:
@@ -315,7 +321,7 @@ class Route53:
         return dict(zip(names, (keys.access_key, keys.secret_key, keys.token), strict=True))
 
     def _judged(
-        self, operation: str, given: Mapping[str, Any], response: Mapping[str, Any]
+        self, operation: str, given: Mapping[str, Any], response: Mapping[str, Any], now: datetime
     ) -> Failure:
         """What an error of the service means."""
         about, error = response.get("ResponseMetadata", {}), response.get("Error", {})
@@ -325,7 +331,7 @@ class Route53:
         if code in _BUSY:
             return Throttled(words)
         if status in (408, 429) or status >= 500:
-            wait = asked_wait(about.get("HTTPHeaders", {}).get("retry-after"))
+            wait = asked_wait(about.get("HTTPHeaders", {}).get("retry-after"), now=now)
             return Transient(words, retry_after=wait)
         if status in (401, 403) or code in _DENIED:
             action = "".join(part.capitalize() for part in operation.split("_"))

@@ -109,13 +109,18 @@ def test_refused_credentials_are_for_the_operator(
 @EVERY
 @pytest.mark.parametrize(
     ("header", "wait"),
-    [("7", timedelta(seconds=7)), ("soon", None), ("9" * 9, timedelta(days=1))],
-    ids=["seconds", "words", "years"],
+    [
+        ("7", timedelta(seconds=7)),
+        ("soon", None),
+        ("9" * 9, timedelta(days=1)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", timedelta(days=1)),
+    ],
+    ids=["seconds", "words", "years", "date"],
 )
 def test_a_limit_is_waited_for_as_long_as_the_provider_asks(
     make: Make, header: str, wait: timedelta | None, there: PlayedApi, tmp_path: Path
 ) -> None:
-    """It asks for a number of seconds, of which a day is the most that counts."""
+    """It asks for seconds or names a date, of which a day is the most that counts."""
     there.instead = lambda _: Reply(429, {"error": "slow down"}, {"Retry-After": header})
     why = failure(make, there, tmp_path)
     assert isinstance(why, Transient)
