@@ -22,7 +22,7 @@ from certrotd.config.dns_providers import Route53Entry
 from certrotd.config.secrets import Reference
 from certrotd.dns.api import Reach, Requests, no_zone, read, unreadable, word, zone_chosen
 from certrotd.dns.records import TxtRecord, Unpublished
-from certrotd.dns.turns import Turn, turns, unlimited
+from certrotd.dns.turns import Turn, in_turn, turns, unlimited
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.extras import how_to_install
 from certrotd.https.waits import asked_wait
@@ -90,7 +90,7 @@ class Route53:
         """
         with self._asking(deadline) as ask:
             zone = self._hosted(ask, record.name, deadline)
-            with self._turn(deadline.clock):
+            with in_turn(self._turn, deadline):
                 there, _ = self._values(ask, zone, record.name)
                 if _quoted(record) in there:
                     return  # and whether all servers have it, the look at them tells
@@ -102,7 +102,7 @@ class Route53:
         """As Solver.withdraw, without waiting for all servers; raises as :meth:`present`."""
         with self._asking(deadline) as ask:
             zone = self._hosted(ask, record.name, deadline)
-            with self._turn(deadline.clock):
+            with in_turn(self._turn, deadline):
                 there, ttl = self._values(ask, zone, record.name)
                 others = tuple(each for each in there if each != _quoted(record))
                 if others and len(others) < len(there):
