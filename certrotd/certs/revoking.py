@@ -121,7 +121,7 @@ class RevokeGeneration(Journaled):
 
     def _keep(self, entry: Revocation, world: World, ledger: Ledger) -> None:
         state, now = world.store.look(world.name).state, world.clock.now()
-        kept = {number: each for number, each in state.revoked.items() if each.not_after > now}
+        kept = {number: each for number, each in state.revoked.items() if each.matters(now)}
         told = ledger.facts.get(REVOCATIONS)
         before = told if isinstance(told, dict) else {}
         world.store.record(world.name, replace(state, revoked={**kept, self.generation: entry}))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.certs.decision import Deploy, Renew, Revoke
+from certrotd.certs.elsewhere import refuse_to_replace
 from certrotd.certs.fitness import stamp
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Policy
@@ -84,12 +85,9 @@ class RevokingRotation(CertificateRotation):
                 f"{policy.name} is disabled in the configuration, so it is not replaced",
                 hint="with --now it is revoked all the same",
             )
-        live = standing.live.meta if standing.live else None
-        if asked.reason == COMPROMISED and live and live.request and live.request == policy.request:
-            raise NeedsOperator(
-                f"the csr of {policy.name} is still that of the key that is compromised",
-                hint="put the request of a new key in its place, or revoke it with --now",
-            )
+        live = standing.live
+        if asked.reason == COMPROMISED and policy.elsewhere and live and live.facts:
+            refuse_to_replace(live.number, run.world())
         why = f"to revoke {_listed(numbers)} ({asked.reason})"
         issued = candidate(policy, standing, now=now)
         action: Renew | Deploy = Renew(why, now, forced=True)

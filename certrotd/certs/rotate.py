@@ -110,7 +110,8 @@ class CertificateRotation(RotationOf[Managed, World]):
             decision = self._decide(run, found, replace(asked, by_hand=True), policy)
             if isinstance(decision, Wait | Postpone):
                 return Report(self.id, adopt, adopted, recovered)
-        if not isinstance(decision, Action):
+        left = isinstance(decision, Renew) and asked.unclaimed  # it became due meanwhile
+        if left or not isinstance(decision, Action):
             return Report(self.id, decision, None, recovered)
         outcome, unrecorded = self._begin(run, decision, found)
         if isinstance(decision, CatchUp):

@@ -226,7 +226,7 @@ class Certificates:
         ]
 
     def configuration(self, entry: Certificate) -> str:
-        """As Managed.configuration: the entry, and what it refers to."""
+        """As Managed.configuration: the entry, and what it refers to, its request too."""
         import hashlib
 
         from pydantic_core import to_json
@@ -236,6 +236,7 @@ class Certificates:
         parts = (
             *(entry, [config.issuers[name] for name in entry.issuers], dict(solvers), config.dns),
             [config.targets[use.target] for use in entry.targets],
+            *([digest_now(entry.csr)] if entry.csr is not None else ()),
         )
         return hashlib.sha256(to_json(parts, fallback=str)).hexdigest()[:16]
 

@@ -82,6 +82,14 @@ class Revocation:
         """Whether the CA is still to be asked."""
         return self.done is None and not self.refused and self.not_after > now
 
+    def matters(self, now: datetime) -> bool:
+        """Whether it is to be remembered: whoever has a compromised key may ask again for years."""
+        return self.not_after > now or self.compromises(self.key)
+
+    def compromises(self, key: str) -> bool:
+        """Whether others know the key of that digest."""
+        return self.reason == COMPROMISED and self.key != "" and self.key == key
+
     def words(self, number: int) -> str:
         """Where it stands, for people."""
         what = f"generation {number}"

@@ -18,7 +18,7 @@ from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import CertificateState, Standing
-from certrotd.pki.keys import KeyType, generate, key_digest, load, signing_request
+from certrotd.pki.keys import KeyType, PrivateKey, generate, key_digest, load, signing_request
 from certrotd.pki.request import digest, read_request, to_pem
 from certrotd.pki.revocation import (
     ACCOUNT,
@@ -422,31 +422,51 @@ def test_a_state_that_is_lost_is_known_from_the_history() -> None:
     assert relearnt(lines, standing(generation())).revoked == {1: replace(ENTRY, done=NOW)}
 
 
-def test_the_request_of_a_compromised_key_is_not_ordered_again() -> None:
+def request_of(key: PrivateKey, *names: str) -> bytes:
+    return to_pem(read_request(signing_request(key, names), what="csr"))
+
+
+@pytest.fixture
+def keyless() -> tuple[Case, list[bytes]]:
+    """Generation 2 has the request of a key that is elsewhere; the last of the list is in the file.
+
+    That one is another request of the same key.
+    """
+    found = case(elsewhere=True, names=("example.test", "*.example.test"))
+    shelf, names = found.world.store.shelves[scenarios.NAME], found.world.policy.names
+    key = load(found.world.store.read(scenarios.NAME, 2)[0])
+    its = request_of(key, *names)
+    asked = tuple(
+        (n, replace(pair, key=its) if n == 2 else pair, replace(meta, request=digest(its)))
+        for n, pair, meta in shelf.generations
+    )
+    found.world.store.shelves[scenarios.NAME] = replace(shelf, generations=asked)
+    csr = [request_of(key, *reversed(names))]
+    assert csr != [its]
+    found.world.otherwise["request"] = lambda: csr[-1]
+    return found, csr
+
+
+def test_the_request_of_a_compromised_key_is_not_ordered_again(
+    keyless: tuple[Case, list[bytes]],
+) -> None:
     """Of a key that is elsewhere, certrotd cannot make another."""
-    found = case(request="of the key")
-    generations = found.world.store.shelves[scenarios.NAME].generations
-    asked = tuple((n, pair, replace(known, request="of the key")) for n, pair, known in generations)
-    shelf = replace(found.world.store.shelves[scenarios.NAME], generations=asked)
-    found.world.store.shelves[scenarios.NAME] = shelf
+    found, csr = keyless
+    orders = len(found.world.issuer.orders)
     report = found.rotator().revoke(found.world.managed(), 2, "keyCompromise")
     assert "is still that of the key that is compromised" in str(report.failure)
     assert (found.live, found.world.issuer.revoked) == (2, [])
+    assert len(found.world.issuer.orders) == orders
+    csr.append(request_of(KEY, *found.world.policy.names))
+    assert found.rotator().revoke(found.world.managed(), 2, "keyCompromise").failed is False
+    assert (found.live, known(found)[2].done) == (3, found.clock.now())
 
 
-def test_a_request_of_a_compromised_key_is_not_ordered_after_it_was_revoked_at_once() -> None:
+def test_a_request_of_a_compromised_key_is_not_ordered_after_it_was_revoked_at_once(
+    keyless: tuple[Case, list[bytes]],
+) -> None:
     """Nor by itself later: the new certificate would be for the key that others know."""
-    found = case(elsewhere=True)
-    shelf = found.world.store.shelves[scenarios.NAME]
-    key = load(found.world.store.read(scenarios.NAME, 2)[0])
-    of_it, other = (
-        to_pem(read_request(signing_request(each, found.world.policy.names), what="csr"))
-        for each in (key, KEY)
-    )
-    asked = tuple((n, pair, replace(m, request=digest(of_it))) for n, pair, m in shelf.generations)
-    found.world.store.shelves[scenarios.NAME] = replace(shelf, generations=asked)
-    csr = [of_it]
-    found.world.otherwise["request"] = lambda: csr[-1]
+    found, csr = keyless
     orders = len(found.world.issuer.orders)
     told = found.rotator().revoke(found.world.managed(), 2, "keyCompromise", now=True)
     assert known(found)[2].done is not None
@@ -455,9 +475,27 @@ def test_a_request_of_a_compromised_key_is_not_ordered_after_it_was_revoked_at_o
     again = found.rotate(after=DAY).outcome
     assert isinstance(again, RolledBack)
     assert len(found.world.issuer.orders) == orders
-    csr.append(other)
+    csr.append(request_of(KEY, *found.world.policy.names))
     assert isinstance(found.rotate(after=DAY).outcome, Finished)
     assert found.live == 3
+
+
+def test_a_compromised_key_is_known_when_its_generations_are_gone(
+    keyless: tuple[Case, list[bytes]],
+) -> None:
+    """Its certificate has ended, and another one was revoked since: others have the key still."""
+    found, csr = keyless
+    csr.append(request_of(KEY, *found.world.policy.names))
+    assert found.rotator().revoke(found.world.managed(), 2, "keyCompromise").failed is False
+    assert isinstance(found.rotate(after=100 * DAY).outcome, Finished)
+    assert found.rotator().revoke(found.world.managed(), 4, "superseded").failed is False
+    assert set(known(found)) == {2, 4}
+    numbers = [number for number, *_ in found.world.store.shelf(scenarios.NAME).generations]
+    assert 2 not in numbers
+    csr.pop()
+    refused = found.rotate(forced=True).outcome
+    assert isinstance(refused, RolledBack)
+    assert "is still that of the key that is compromised" in refused.because
 
 
 @pytest.mark.parametrize("waits_for", ["issuer: finalize", "store: seal"])
