@@ -116,13 +116,14 @@ class Obtain(Journaled):
 
     A store that seals it in one write need not stage it: until then the CA has it, and is asked
     for it again after a crash. ``served_until`` is when the one that is live now ends (ISO 8601),
-    None if there is none.
+    None if there is none. ``kept_key``: its key, or the request of it, is that of an earlier one.
     """
 
     issuer: str
     names: tuple[str, ...]
     generation: int
     served_until: str | None = None
+    kept_key: bool = False
     kind = "obtain"
     announced = False
     can_kill = False
@@ -136,7 +137,9 @@ class Obtain(Journaled):
         if pem is None:
             raise Failure(f"the staged key of generation {self.generation} is missing")
         refuse_superseded(pem, world)
-        refuse_compromised(pem, world)  # it may have become known while this rotation waited
+        if self.kept_key:  # it may have become known to others while this rotation waited
+            with _kept("the order is placed", "go on"):
+                refuse_compromised(pem, world)
         chain, missed = self._fetch(_csr(pem, self.names), world, ledger)
         facts = _issued(chain)
         world.chain = chain
@@ -235,7 +238,8 @@ def patience(since: datetime, served_until: datetime | None) -> timedelta:
 class Seal(Journaled):
     """Verified as a pair for these names, and made an immutable generation.
 
-    ``outdo`` are the dates (ISO 8601) of a live certificate than which it must not be worse.
+    ``outdo`` are the dates (ISO 8601) of a live certificate than which it must not be worse;
+    ``kept_key`` as of Obtain.
     """
 
     generation: int
@@ -245,6 +249,7 @@ class Seal(Journaled):
     draw: float
     terms: str = ""
     outdo: tuple[str, str] | None = None
+    kept_key: bool = False
     kind = "verify and seal"
     announced = False
     can_kill = False
@@ -261,7 +266,9 @@ class Seal(Journaled):
         if key is None or pem is None:
             raise Failure(f"the staged files of generation {self.generation} are missing")
         refuse_superseded(key, world)
-        refuse_compromised(key, world)
+        if self.kept_key:
+            with _kept("the certificate is issued", "seal it"):
+                refuse_compromised(key, world)
         chain = parse_certificates(pem, what="the CA's answer")
         try:
             verify(holder_of(key), chain, self.names, now=now)

@@ -101,13 +101,14 @@ def renewal(
     newest = standing.newest.number if standing.newest else 0
     number = max(newest, standing.live.number if standing.live else 0) + 1
     reuse = _reusable_key(policy, standing) if policy.reuse_key and not revoke else None
+    kept_key = reuse is not None or policy.elsewhere
     return (
         preflight(policy),
         *((SweepRecords(must=False),) if attempts.left else ()),
         StageKey(number, policy.key_type, reuse, policy.elsewhere),
         PlaceOrder(policy.issuer, policy.names),
         Authorize(policy.issuer, policy.names, policy.solver),
-        Obtain(policy.issuer, policy.names, number, _end(standing)),
+        Obtain(policy.issuer, policy.names, number, _end(standing), kept_key),
         Seal(
             number,
             policy.names,
@@ -116,6 +117,7 @@ def renewal(
             draw,
             policy.terms,
             (outdo.not_before.isoformat(), outdo.not_after.isoformat()) if outdo else None,
+            kept_key,
         ),
         ISSUED,
         *_deployment(policy, standing, number, rotation=rotation, revoke=revoke),

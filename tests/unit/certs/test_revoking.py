@@ -31,6 +31,7 @@ from certrotd.pki.revocation import (
 )
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
 from tests.builders import DAY, NOW, POLICY, generation, standing
+from tests.fakes.chance import Refused
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
 
@@ -528,3 +529,25 @@ def test_a_compromised_key_is_not_kept_for_another_certificate() -> None:
     store.record(scenarios.NAME, replace(state, revoked={2: replace(entry, done=NOW)}))
     assert isinstance(found.rotate(forced=True).outcome, Finished)
     assert store.read(scenarios.NAME, 4)[0] != old
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_a_store_that_does_not_say_whether_the_key_is_known_costs_no_certificate(nth: int) -> None:
+    """The CA has issued it, and it counts: the rotation waits, and goes on with the same order."""
+    found = case(reuse_key=True)
+    found.trouble.refuse["issuer: finalize"] = 1
+    assert isinstance(found.rotate(forced=True).outcome, Parked)
+    orders, looks = len(found.world.issuer.orders), []
+
+    def look_once(what: str) -> None:
+        found.trouble.log.append(what)
+        looks.extend([what] if what == "store: look at the store" else [])
+        if len(looks) == nth and what == "store: look at the store":
+            raise Refused(what)
+
+    found.trouble._ask = look_once  # type: ignore[method-assign]
+    found.rotate(after=DAY, by_hand=True)
+    assert len(looks) >= nth
+    for _ in range(2):
+        found.rotate(after=DAY, by_hand=True)
+    assert (found.live, len(found.world.issuer.orders)) == (3, orders)
