@@ -97,6 +97,6 @@ class Asked:
         said = one_line(answer.content.decode("utf-8", "replace")).strip()
         words = f"{what}: {host} answered {status}{said and f': {said}'}"
         if status >= 500 or status in _AGAIN:
-            wait = asked_wait(answer.headers.get("retry-after"))
+            wait = asked_wait(answer.headers.get("retry-after"), now=deadline.clock.now())
             raise Transient(words, retry_after=None if wait is None else min(wait, MAX_WAIT))
         raise NeedsOperator(words, hint=hint)

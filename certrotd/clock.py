@@ -97,6 +97,10 @@ class Deadline:
         """A deadline at most ``seconds`` away that never outlives this one."""
         return Deadline(self.clock, min(seconds, self.remaining))
 
+    def put_off(self, seconds: float) -> None:
+        """Move it by time that somebody else took; what is within it by now stays as it is."""
+        self._end += seconds
+
     def pause(self, seconds: float) -> None:
         """Sleep ``seconds``, or until the deadline if that comes first."""
         self.clock.sleep(min(seconds, self.remaining))

@@ -14,7 +14,7 @@ from certrotd.acme.challenges import persistent, record_name
 from certrotd.acme.client import Client, Clients
 from certrotd.acme.management import AccountManager
 from certrotd.acme.order import AcmeOrder
-from certrotd.acme.problems import Busy, Refused, retry_after
+from certrotd.acme.problems import LONGEST_WAIT, Busy, Refused
 from certrotd.acme.renewal import read_renewal_info
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
 from certrotd.acme.revoking import refusals, revoke, signer_of
@@ -23,6 +23,7 @@ from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import ACCOUNTS, AcmeEntry
 from certrotd.errors import NeedsOperator, listed
+from certrotd.https.waits import asked_wait
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.keys import PrivateKey
 from certrotd.pki.names import base, canonical, is_wildcard
@@ -105,7 +106,8 @@ class AcmeIssuer:
             if not where or not called:
                 raise NeedsOperator("the CA has no renewal information (RFC 9773)")
             response = client.net.get(f"{where.rstrip('/')}/{called}")
-            wait = retry_after(response.headers.get("Retry-After"), now=self._clock.now())
+            asked, now = response.headers.get("Retry-After"), self._clock.now()
+            wait = asked_wait(asked, now=now, longest=LONGEST_WAIT)
             return read_renewal_info(response.content, retry_after=wait)
 
     def revoke(

@@ -19,19 +19,13 @@ from josepy.jwa import ES256, ES384, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
 import certrotd
-from certrotd.acme.problems import (
-    Busy,
-    Problem,
-    failure_of,
-    http_date,
-    read_problem,
-    retry_after,
-)
+from certrotd.acme.problems import LONGEST_WAIT, Busy, Problem, failure_of, read_problem
 from certrotd.acme.reach import AllowedUrls
 from certrotd.acme.transport import Transport, check_url
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.https.client import Lost
+from certrotd.https.waits import asked_wait, http_date
 from certrotd.jsontext import parsed
 from certrotd.pki.keys import PrivateKey
 
@@ -202,11 +196,12 @@ class Network(ClientNetwork):
     ) -> requests.Response:
         if response.ok:
             return response
+        asked, now = response.headers.get("Retry-After"), self._clock.now()
         raise failure_of(
             problem or self._problem(response),
             status=response.status_code,
             host=check_url(response.url),
-            retry_after=retry_after(response.headers.get("Retry-After"), now=self._clock.now()),
+            retry_after=asked_wait(asked, now=now, longest=LONGEST_WAIT),
             url=response.url,
         )
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import requests
 
-from certrotd.acme.problems import retry_after
 from certrotd.clock import Deadline
 from certrotd.errors import Failure
+from certrotd.https.waits import asked_wait
 
 FIRST, GROWTH, LONGEST = 0.02, 2.0, 3.0
 SLOW = 1.0
@@ -37,7 +37,7 @@ class Pace:
         if left <= SHORTEST_AT_THE_END:
             raise late()  # rather than ask with no time for an answer
         header = response.headers.get("Retry-After") if response is not None else None
-        asked = retry_after(header, now=self.deadline.clock.now())
+        asked = asked_wait(header, now=self.deadline.clock.now())
         seconds = (asked.total_seconds() if asked else 0.0) or self._next
         self._next = min(self._next * GROWTH, LONGEST)
         self.deadline.pause(min(seconds, max(left - LAST_LOOK, SHORTEST_AT_THE_END)))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 
 from certrotd.errors import NeedsOperator, Transient, one_line
 
@@ -13,8 +11,7 @@ ERROR_PREFIX = "urn:ietf:params:acme:error:"
 MAX_SUBPROBLEMS = 20
 MAX_WORDS = 400
 LONGEST_WAIT = timedelta(days=7)
-_NUMBER = r"\s*-?[0-9]{1,300}(?:\.[0-9]{0,300})?\s*"
-_SECONDS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*")
+"""The longest rate limit of public CAs."""
 _OTHER_KEY = "choose another account_key; `certrotd account new ISSUER` then makes such a key"
 HINTS = {
     "accountDoesNotExist": "the CA forgot the account; the next order registers it again",
@@ -144,29 +141,6 @@ def failure_of(
     if not problem or (code == "malformed" and status in _NOT_FOUND):
         hint = NO_DIRECTORY
     return Refused(message, code=code, status=status, url=url, hint=hint)
-
-
-def retry_after(header: str | None, *, now: datetime) -> timedelta | None:
-    """The wait a Retry-After header asks for (RFC 9110 §10.2.3), None if absent or unreadable.
-
-    Seconds (fractions too) or a date; the longest where there are several. Never negative and at
-    most seven days, the longest rate limit of public CAs.
-    """
-    text = (header or "").strip()
-    if _SECONDS.fullmatch(text):
-        seconds = max(float(each) for each in text.split(","))
-        return timedelta(seconds=min(max(seconds, 0.0), LONGEST_WAIT.total_seconds()))
-    when = http_date(text)
-    return None if when is None else min(max(when - now, timedelta(0)), LONGEST_WAIT)
-
-
-def http_date(text: str | None) -> datetime | None:
-    """The moment an HTTP header names (RFC 9110 §5.6.7); None for anything else."""
-    try:
-        when = parsedate_to_datetime(text or "")
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError, TypeError, IndexError):  # of all that a parser has raised
-        return None
 
 
 def _kind(data: dict[object, object]) -> str:

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from certrotd.certs.world import World
 from certrotd.errors import Failure, NeedsOperator
-from certrotd.pki.request import digest, holder_of, is_request, key_digest
-
-
-def refuse_compromised(request: bytes, world: World) -> None:
-    """Nothing is ordered for a key that is known to others, of which only its owner makes another.
-
-    Raises NeedsOperator, for another request of the same key too.
-    """
-    key, known = _key_in(request), world.store.look(world.name).state.revoked
-    if any(each.compromises(key) for each in known.values()):
-        raise _of_compromised(world, "put the request of a new key in its place")
+from certrotd.pki.keys import key_digest
+from certrotd.pki.request import digest, holder_of, is_request
 
 
 def refuse_to_replace(generation: int, world: World) -> None:

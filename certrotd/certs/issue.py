@@ -11,8 +11,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrotd.certs.compromised import compromised, refuse_compromised
 from certrotd.certs.decision import longest_wait
-from certrotd.certs.elsewhere import refuse_compromised, refuse_superseded
+from certrotd.certs.elsewhere import refuse_superseded
 from certrotd.certs.fitness import worse
 from certrotd.certs.policy import INSTEAD, REPLACES
 from certrotd.certs.ports import Choosing, Order, sealing_at_once
@@ -64,12 +65,19 @@ class StageKey(Journaled):
         if self.elsewhere:
             pem = world.request()
             refuse_compromised(pem, world)
-        elif self.reuse_from is not None:
-            pem, _ = world.store.read(world.name, self.reuse_from)
+        elif (kept := self._kept_key(world)) is not None:
+            pem = kept
         else:
             pem = to_pem(world.new_key(KeyType(self.key_type)))
         world.store.stage_key(world.name, self.generation, pem)
         return Done()
+
+    def _kept_key(self, world: World) -> bytes | None:
+        """That of the generation to reuse it from; None without one, or if others know it."""
+        if self.reuse_from is None:
+            return None
+        pem, _ = world.store.read(world.name, self.reuse_from)
+        return None if compromised(pem, world) else pem
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
         world.store.discard(world.name, self.generation)
@@ -130,6 +138,7 @@ class Obtain(Journaled):
         if pem is None:
             raise Failure(f"the staged key of generation {self.generation} is missing")
         refuse_superseded(pem, world)
+        refuse_compromised(pem, world)  # it may have become known while this rotation waited
         chain, missed = self._fetch(_csr(pem, self.names), world, ledger)
         facts = _issued(chain)
         world.chain = chain
@@ -254,6 +263,7 @@ class Seal(Journaled):
         if key is None or pem is None:
             raise Failure(f"the staged files of generation {self.generation} are missing")
         refuse_superseded(key, world)
+        refuse_compromised(key, world)
         chain = parse_certificates(pem, what="the CA's answer")
         try:
             verify(holder_of(key), chain, self.names, now=now)

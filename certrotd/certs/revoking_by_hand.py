@@ -13,7 +13,7 @@ from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Policy
 from certrotd.certs.recorded import revoked_events
 from certrotd.certs.renewing import Standings
-from certrotd.certs.revoking import Noted, RevokeGeneration, shared_key
+from certrotd.certs.revoking import Noted, RevokeGeneration, SharedKey, shared_key
 from certrotd.certs.rotate import ONCE, CertificateRotation
 from certrotd.certs.rules import candidate
 from certrotd.certs.world import World
@@ -23,7 +23,7 @@ from certrotd.lifecycle.report import Report, beside
 from certrotd.lifecycle.runner import Run, Runner
 from certrotd.lifecycle.subject import RevocationForeseen
 from certrotd.pki.generation import Generation, Standing
-from certrotd.pki.revocation import COMPROMISED, RevocationAsked
+from certrotd.pki.revocation import COMPROMISED, KeyNotCompared, RevocationAsked
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
 
 
@@ -49,7 +49,8 @@ class RevokingRotation(CertificateRotation):
         found, now = self._found(run), run.runner.clock.now()
         standing, _ = found
         revocable(self.managed, standing, asked.generation, now=now)
-        numbers = _numbers(self.managed, standing, asked.generation, asked.reason, now=now)
+        same = _same(self.managed, standing, asked.generation, asked.reason, now=now)
+        numbers = same.numbers
         live = standing.live.number if standing.live else None
         if live in numbers and not asked.at_once:
             report = self._replace(run, asked, found, numbers)
@@ -59,7 +60,17 @@ class RevokingRotation(CertificateRotation):
             report = Report(
                 self.id, report.decision, report.outcome, recovered, report.failure, report.mended
             )
-        return beside(report, unswept)
+        return beside(beside(report, self._unread(asked, same)), unswept)
+
+    def _unread(self, asked: RevocationAsked, same: SharedKey) -> KeyNotCompared | None:
+        if not same.unread:
+            return None
+        name, numbers = self.id.name, ", ".join(map(str, same.unread))
+        return KeyNotCompared(
+            "; ".join(same.doubts(name)),
+            hint=f"if it has, `certrotd revoke {name} --generation N --reason {asked.reason}` "
+            f"revokes it, once it can be read: N is one of {numbers}",
+        )
 
     def _replace(
         self,
@@ -114,7 +125,8 @@ class RevokingRotation(CertificateRotation):
         """Beside a rotation that waits or is stuck: what is urgent does not wait for it."""
         now, standing = run.runner.clock.now(), self.managed.look(thorough=True)
         revocable(self.managed, standing, asked.generation, now=now)
-        numbers = _numbers(self.managed, standing, asked.generation, asked.reason, now=now)
+        same = _same(self.managed, standing, asked.generation, asked.reason, now=now)
+        numbers = same.numbers
         noted, world = Noted(), run.world()
         try:
             for step in _steps(asked, numbers, must=True):
@@ -122,7 +134,7 @@ class RevokingRotation(CertificateRotation):
         finally:
             run.audited.audit.record(*revoked_events(str(self.id), "", noted.facts))
         why = f"revoked by hand: {_listed(numbers)} ({asked.reason})"
-        return Report(self.id, Revoke(why, numbers), None, recovered)
+        return Report(self.id, Revoke(why, numbers), None, recovered, self._unread(asked, same))
 
 
 def foreseen(
@@ -145,9 +157,13 @@ def foreseen(
         f"{', '.join(facts.names)}, valid until {stamp(facts.not_after)}, is to be revoked: "
         f"{reason}"
     ]
-    numbers = _numbers(managed, standing, number, reason, now=now)
+    if guessed := world.revoker_guessed(found.meta):
+        effects.append(guessed)
+    same = _same(managed, standing, number, reason, now=now)
+    numbers = same.numbers
     if others := tuple(each for each in numbers if each != number):
         effects.append(f"{_listed(others)} with the same key: revoked as well")
+    effects += same.doubts(policy.name)
     if live in numbers:
         it = "it" if number == live else f"generation {live}"
         effects += _of_live(it, policy, world, numbers, at_once=at_once)
@@ -202,19 +218,14 @@ def revocable(
     return found
 
 
-def _numbers(
+def _same(
     managed: Managed, standing: Standing, generation: int, reason: str, *, now: datetime
-) -> tuple[int, ...]:
+) -> SharedKey:
     """The generation, and where its key is known to others every one with the same key."""
     if reason != COMPROMISED:
-        return (generation,)
+        return SharedKey((generation,), {})
     newest = max(each.number if each else 0 for each in (standing.live, standing.newest))
-    same = shared_key(managed.world(), generation, newest)
-    return tuple(
-        number
-        for number in same
-        if number == generation or _lasts(managed.generation(number), now=now)
-    )
+    return shared_key(managed.world(), generation, newest, now=now)
 
 
 def _steps(
@@ -230,10 +241,6 @@ def _steps(
         )
         for each in (*others, asked.generation)
     )
-
-
-def _lasts(generation: Generation, *, now: datetime) -> bool:
-    return generation.facts is not None and generation.facts.not_after > now
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

@@ -175,6 +175,18 @@ def _placeholder_wanted(case: Case) -> Bootstrap | None:
     return None if number is None else Bootstrap("no certificate yet", number)
 
 
+def _to_revoke_first(case: Case) -> Revoke | None:
+    """A rotation that fails, perhaps for ever, keeps no revocation away.
+
+    Nor does the revocation that: they take turns. A mended configuration is tried before, and what
+    is damaged is mended before.
+    """
+    attempts = case.attempts
+    if not attempts.failures or attempts.mended or attempts.act == Revoke.act or case.asked.forced:
+        return None
+    return _to_revoke(case) if _mend(case) is None else None
+
+
 def _issued(case: Case) -> Deploy | None:
     found = None if case.asked.forced else candidate(case.policy, case.standing, now=case.now)
     if found is None:
@@ -334,6 +346,11 @@ RULES = (
         "placeholder_wanted",
         _placeholder_wanted,
         says("no placeholder is configured, or none is needed"),
+    ),
+    Rule(
+        "to_revoke_first",
+        _to_revoke_first,
+        says("no rotation failed last with a generation still to be revoked"),
     ),
     Rule("issued", _issued, says("no newer generation waits to be deployed")),
     Rule("damaged", _mend, _no_damage),

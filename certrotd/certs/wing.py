@@ -172,7 +172,8 @@ class Certificates:
         from certrotd.pki.facts import facts_of, parse_certificates
 
         facts = facts_of(parse_certificates(certificate)[0])
-        return generation_with(facts, [each.managed for each in self.subjects])
+        all_managed = [each.managed for each in self.subjects]
+        return generation_with(facts, all_managed, self.premises.remark)
 
     def revoke_file(
         self, certificate: bytes, key: bytes | None, *, issuer: str | None, reason: str, by: str

@@ -22,7 +22,7 @@ from certrotd.lifecycle.subject import Revocable
 from certrotd.lifecycle.wing import Revokes
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.keys import MAX_KEY_BYTES
-from certrotd.pki.revocation import SIGNERS, RevocationAsked, reason_named
+from certrotd.pki.revocation import SIGNERS, KeyNotCompared, RevocationAsked, reason_named
 from certrotd.rotation.outcome import Parked
 
 COMMAND = "certrotd revoke"
@@ -61,7 +61,8 @@ def revoke(
         with logging_in_lines(), progress_of(1) as live:
             runner = site.runner(live.hear, stopping)
             reports = [subject.revoke(runner, asked)]
-            if not reports[0].failed and not stopping():
+            in_place = not reports[0].failed or isinstance(reports[0].failure, KeyNotCompared)
+            if in_place and not stopping():
                 following = site.inventory.with_followers([subject])[1:]
                 reports += site.inventory.rotate(following, runner, Asked(by_hand=True))
             if _is_open(subject, site, seen.version) and not stopping():
@@ -133,7 +134,9 @@ def _show(
         say(f"{reports[0].subject.name}: {each.words(number)}{again}")
     done = entry is not None and entry.done is not None
     open_ = any(each.is_open(now) for each in others.values())
-    return 0 if done and not open_ and not any(report.failed for report in reports[-1:]) else 1
+    unread = any(isinstance(report.failure, KeyNotCompared) for report in reports)
+    failed = unread or any(report.failed for report in reports[-1:])
+    return 0 if done and not open_ and not failed else 1
 
 
 def _is_open(subject: Revocable, site: Site, version: int) -> bool:

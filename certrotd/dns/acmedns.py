@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -32,6 +32,11 @@ BLANK = "_" * 43
 
 PLACES = 2
 SECOND = 1.0
+FORGOTTEN = 7 * 86400.0
+"""Seconds after which a value makes room for another: public CAs keep no order open for longer.
+
+Whoever wanted it may have been restored from a backup, or removed, and never withdraws it.
+"""
 _LIMIT = 64 * 1024
 _LABEL = re.compile(r"[a-z0-9-]{1,63}")
 _WORD = re.compile(r"[\x21-\x7e]{1,200}")
@@ -73,16 +78,16 @@ class Account:
 class Known:
     """What is at a server: its ``places``, the older one first, None if nobody knows.
 
-    ``wanted`` are the values that orders need; ``last`` is when the last update was, in seconds
-    since the epoch, None if that is not known either.
+    ``wanted`` are the values that orders need, and since when; ``last`` is when the last update
+    was, None if that is not known either. Both are in seconds since the epoch.
     """
 
     places: tuple[str, str] | None
-    wanted: list[str]
+    wanted: dict[str, float]
     last: float | None
 
 
-def updates(places: tuple[str, str] | None, wanted: Sequence[str]) -> tuple[str, ...]:
+def updates(places: tuple[str, str] | None, wanted: Collection[str]) -> tuple[str, ...]:
     """What to send, in order, for the places to have all ``wanted`` values and no others.
 
     ``places`` are the server's, the older one first, None if nobody knows; each update overwrites
@@ -136,15 +141,17 @@ class AcmeDns:
         account = self._account(record.name)
         if account is None:
             raise Unpublished(*self._unknown(record.name))
+        now = deadline.clock.now().timestamp()
         with self._changed(account, deadline) as wanted:
+            if record.value not in wanted and len(wanted) == PLACES:
+                _forget(wanted, now)
             if record.value not in wanted and len(wanted) == PLACES:
                 raise Transient(
                     f"{self._what}: both values of {account.fulldomain} are in use by other orders",
                     hint="two certificates with this name are being renewed: wait for them; if none"
                     f" is, remove {self._folder.where(_places_of(account))}",
                 )
-            if record.value not in wanted:
-                wanted.append(record.value)
+            wanted.setdefault(record.value, now)
 
     def withdraw(self, record: TxtRecord, *, deadline: Deadline) -> None:
         """As Solver.withdraw: the value is overwritten; raises as :meth:`present`."""
@@ -152,7 +159,7 @@ class AcmeDns:
         if account is None:
             raise NeedsOperator(*self._unknown(record.name))
         with self._changed(account, deadline) as wanted:
-            wanted[:] = [value for value in wanted if value != record.value]
+            wanted.pop(record.value, None)
 
     def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
         """Ask for the server's health: it is there, or it raises."""
@@ -246,12 +253,12 @@ class AcmeDns:
         return (f"{name} is not the subdomain of an account that {self._what} is known to have",)
 
     @contextmanager
-    def _changed(self, account: Account, deadline: Deadline) -> Iterator[list[str]]:
+    def _changed(self, account: Account, deadline: Deadline) -> Iterator[dict[str, float]]:
         """The values that are wanted, to be changed; then they are sent, and kept."""
         file = _places_of(account)
         with self._folder.locked(self._what, deadline):
             known = self._known(file)
-            wanted = [*known.wanted]
+            wanted = dict(known.wanted)
             yield wanted
             sent, last = updates(known.places, wanted), known.last
             if not sent and wanted == known.wanted:
@@ -265,7 +272,7 @@ class AcmeDns:
                     last = deadline.clock.now().timestamp()
             except Unpublished:
                 # nobody will withdraw what was refused: it must not have a place for ever
-                kept = [value for value in wanted if value in known.wanted]
+                kept = {value: since for value, since in wanted.items() if value in known.wanted}
                 self._keep(file, Known(None, kept, None))
                 raise
             older, newer = (*(known.places or ()), *sent)[-PLACES:]
@@ -284,10 +291,11 @@ class AcmeDns:
     def _known(self, file: str) -> Known:
         content = self._folder.read(file, limit=_LIMIT)
         if content is None:
-            return Known(None, [], 0.0)
+            return Known(None, {}, 0.0)
         try:
             found = parsed(content)
-            places, wanted = found["places"], [str(each) for each in found["wanted"]]
+            places = found["places"]
+            wanted = {str(each): float(since) for each, since in found["wanted"].items()}
             if len(wanted) > PLACES:
                 raise ValueError("more than there is room for")
             if places is None:
@@ -295,8 +303,8 @@ class AcmeDns:
             older, newer = places
             last = found.get("last")
             return Known((str(older), str(newer)), wanted, None if last is None else float(last))
-        except (ValueError, KeyError, TypeError):
-            return Known(None, [], None)  # damaged: both places are overwritten
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return Known(None, {}, None)  # damaged: both places are overwritten
 
     def _keep(self, file: str, known: Known) -> None:
         self._folder.write(file, json.dumps(asdict(known)).encode())
@@ -304,6 +312,13 @@ class AcmeDns:
 
 def _places_of(account: Account) -> str:
     return f"places-{account.subdomain}.json"
+
+
+def _forget(wanted: dict[str, float], now: float) -> None:
+    """Without what no order can need any more, though nobody withdrew it; by a clock that jumps."""
+    for value, since in [*wanted.items()]:
+        if abs(now - since) > FORGOTTEN:
+            del wanted[value]
 
 
 def _apart(last: float | None, deadline: Deadline) -> None:

@@ -13,6 +13,7 @@ import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -162,7 +163,8 @@ class JsonApi:
             return found
         said = self._said(answer, content, credentials)
         denied = content is not UNREADABLE and self._denied(content)
-        raise judged(self._what, answer, said, self._needs, denied=denied)
+        now = deadline.clock.now()
+        raise judged(self._what, answer, said, self._needs, denied=denied, now=now)
 
     def _said(self, answer: Answer, content: object, credentials: Mapping[str, str]) -> str:
         said: object = None
@@ -177,7 +179,9 @@ class JsonApi:
         return one_line(text[:MAX_SHOWN])[:MAX_SHOWN]
 
 
-def judged(what: str, answer: Answer, said: str, needs: str, *, denied: bool = False) -> Failure:
+def judged(
+    what: str, answer: Answer, said: str, needs: str, *, denied: bool = False, now: datetime
+) -> Failure:
     """What an answer that is no success means, ``said`` in the provider's own words.
 
     ``denied``: it refuses the credentials, whatever its status.
@@ -187,7 +191,8 @@ def judged(what: str, answer: Answer, said: str, needs: str, *, denied: bool = F
     if denied or status in (401, 403):
         return Unpublished(f"{what} refuses the credentials: {said or status}", hint=needs)
     if status in _AGAIN or status >= 500:
-        return Transient(words, retry_after=asked_wait(answer.headers.get("retry-after")))
+        wait = asked_wait(answer.headers.get("retry-after"), now=now)
+        return Transient(words, retry_after=wait)
     if status < 400:
         return Unpublished(
             f"{what} redirects (HTTP {status}), which is not followed", hint="correct its URL"

@@ -27,7 +27,7 @@ from certrotd.config.environment import reveal
 from certrotd.config.solvers import ExecEntry
 from certrotd.dns.names import fqdn, longest_zone
 from certrotd.dns.records import TxtRecord
-from certrotd.dns.turns import Turn, turns, unlimited
+from certrotd.dns.turns import Turn, in_turn, turns, unlimited
 from certrotd.process import environment, require, succeed
 
 _EX_TEMPFAIL = 75
@@ -72,13 +72,12 @@ class Exec:
 
     def _run(self, action: str, record: TxtRecord, deadline: Deadline) -> None:
         what = f"DNS command {self._command[0]} ({action} {record.name})"
-        allowed = deadline.within(self._timeout).remaining
         variables = self._variables(action, record)
-        with self._slot(deadline.clock):
+        with in_turn(self._slot, deadline):
             succeed(
                 self._command,
                 what=what,
-                deadline=Deadline(deadline.clock, allowed),
+                deadline=deadline.within(self._timeout),
                 variables=variables,
                 later=_EX_TEMPFAIL,
             )

@@ -21,7 +21,7 @@ from certrotd.config.environment import reveal
 from certrotd.config.secrets import Environment
 from certrotd.dns.api import zone_chosen
 from certrotd.dns.records import TxtRecord, Unpublished
-from certrotd.dns.turns import Turn, turns, unlimited
+from certrotd.dns.turns import Turn, in_turn, turns, unlimited
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.extras import how_to_install
 from certrotd.process import environment, run
@@ -85,9 +85,8 @@ class Lexicon:
     def _act(self, action: str, record: TxtRecord, deadline: Deadline) -> None:
         zone = self._zone_of(record.name, deadline)
         about = {"action": action, "zone": zone, "name": record.name, "value": record.value}
-        allowed = deadline.within(self._timeout).remaining
-        with self._turn(deadline.clock):
-            self._run(about, Deadline(deadline.clock, allowed))
+        with in_turn(self._turn, deadline):
+            self._run(about, deadline.within(self._timeout))
 
     def _run(self, about: dict[str, str], deadline: Deadline) -> None:
         limit = StoppableDeadline(deadline)

@@ -17,7 +17,7 @@ from certrotd.config.dns_providers import PowerdnsEntry
 from certrotd.config.secrets import Reference
 from certrotd.dns.api import JsonApi, Reach, no_zone, nothing, word, zone_chosen
 from certrotd.dns.records import TxtRecord
-from certrotd.dns.turns import Turn, turns, unlimited
+from certrotd.dns.turns import Turn, in_turn, turns, unlimited
 
 _NEEDS = "compare api_key with the server's api-key, and webserver-allow-from with our address"
 _ELSEWHERE = "correct url or server_id, or configure another solver for that zone"
@@ -61,7 +61,7 @@ class PowerDns:
         A server without the zone refuses.
         """
         zone = self._zone_of(record.name, deadline)
-        with self._turn(deadline.clock):
+        with in_turn(self._turn, deadline):
             there = self._records(zone, record.name, deadline)
             ours = {"content": f'"{record.value}"', "disabled": False}
             if ours not in there:  # disabled, it is published as little as absent
@@ -71,7 +71,7 @@ class PowerDns:
     def withdraw(self, record: TxtRecord, *, deadline: Deadline) -> None:
         """As Solver.withdraw; raises as :meth:`present`."""
         zone = self._zone_of(record.name, deadline)
-        with self._turn(deadline.clock):
+        with in_turn(self._turn, deadline):
             there = self._records(zone, record.name, deadline)
             others = tuple(each for each in there if _value(each) != record.value)
             if len(others) < len(there):

@@ -11,8 +11,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
-from io import BytesIO
 from typing import Any
 
 from certrotd.clock import Deadline
@@ -21,7 +21,8 @@ from certrotd.config.dns_providers import Route53Entry
 from certrotd.config.secrets import Reference
 from certrotd.dns.api import Reach, Requests, no_zone, read, unreadable, word, zone_chosen
 from certrotd.dns.records import TxtRecord, Unpublished
-from certrotd.dns.turns import Turn, turns, unlimited
+from certrotd.dns.route53_answers import Content, Values, txt, zones
+from certrotd.dns.turns import Turn, in_turn, turns, unlimited
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.extras import how_to_install
 from certrotd.https.waits import asked_wait
@@ -40,7 +41,6 @@ _DENIED = frozenset({"IncompleteSignature", "ExpiredToken", "ExpiredTokenExcepti
 _OURS = frozenset({"host", "content-length", "user-agent"})
 _MAX_PAGES = 100
 _PAUSE, _LONGEST_PAUSE = 2.0, 15.0
-_Values = tuple[str, ...]
 
 
 class Throttled(Transient):
@@ -89,7 +89,7 @@ class Route53:
         """
         with self._asking(deadline) as ask:
             zone = self._hosted(ask, record.name, deadline)
-            with self._turn(deadline.clock):
+            with in_turn(self._turn, deadline):
                 there, _ = self._values(ask, zone, record.name)
                 if _quoted(record) in there:
                     return  # and whether all servers have it, the look at them tells
@@ -101,7 +101,7 @@ class Route53:
         """As Solver.withdraw, without waiting for all servers; raises as :meth:`present`."""
         with self._asking(deadline) as ask:
             zone = self._hosted(ask, record.name, deadline)
-            with self._turn(deadline.clock):
+            with in_turn(self._turn, deadline):
                 there, ttl = self._values(ask, zone, record.name)
                 others = tuple(each for each in there if each != _quoted(record))
                 if others and len(others) < len(there):
@@ -129,7 +129,7 @@ class Route53:
         found: list[str] = []
         for _ in range(_MAX_PAGES):
             public, following = ask(
-                partial(_zones, f"{zone}."), "list_hosted_zones_by_name", **given
+                partial(zones, f"{zone}."), "list_hosted_zones_by_name", **given
             )
             found += public
             if following is None:
@@ -150,10 +150,10 @@ class Route53:
             )
         return found[0]
 
-    def _values(self, ask: Ask, zone: str, name: str) -> tuple[_Values, int]:
+    def _values(self, ask: Ask, zone: str, name: str) -> tuple[Values, int]:
         """The TXT values at a name as Route 53 writes them, and their TTL."""
-        found: tuple[_Values, int] | None = ask(
-            partial(_txt, f"{name}."),
+        found: tuple[Values, int] | None = ask(
+            partial(txt, f"{name}."),
             "list_resource_record_sets",
             HostedZoneId=zone,
             StartRecordName=f"{name}.",
@@ -167,9 +167,7 @@ class Route53:
             )
         return found if found[0] else ((), self._ttl)
 
-    def _change(
-        self, ask: Ask, zone: str, name: str, action: str, values: _Values, ttl: int
-    ) -> str:
+    def _change(self, ask: Ask, zone: str, name: str, action: str, values: Values, ttl: int) -> str:
         """Replace or delete the TXT records at a name; the id of the change."""
         records = {
             "Name": f"{name}.",
@@ -204,7 +202,7 @@ class Route53:
         client.meta.events.register("before-send", send)
         try:
             yield lambda take, operation, **given: self._patiently(
-                deadline, lambda: self._asked(client, take, operation, given)
+                deadline, lambda: self._asked(client, take, operation, given, deadline)
             )
         finally:
             client.close()
@@ -222,7 +220,12 @@ class Route53:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _asked(
-        self, client: Any, take: Callable[[Any], Any], operation: str, given: Mapping[str, Any]
+        self,
+        client: Any,
+        take: Callable[[Any], Any],
+        operation: str,
+        given: Mapping[str, Any],
+        deadline: Deadline,
     ) -> Any:
         from botocore.exceptions import (  # type: ignore[import-untyped]
             BotoCoreError,
@@ -233,7 +236,7 @@ class Route53:
         try:
             found = getattr(client, operation)(**given)
         except ClientError as error:
-            failure = self._judged(operation, given, error.response)
+            failure = self._judged(operation, given, error.response, deadline.clock.now())
         except ResponseParserError:
             failure = unreadable(self._what)
         except BotoCoreError as error:
@@ -259,7 +262,7 @@ class Route53:
             headers=headers,
             body=body.encode() if isinstance(body, str) else body,
         )
-        return AWSResponse(request.url, answer.status, answer.headers, _Content(answer.content))
+        return AWSResponse(request.url, answer.status, answer.headers, Content(answer.content))
 
     def _client(self, deadline: Deadline) -> Any:
         try:
@@ -274,11 +277,12 @@ class Route53:
         config = Config(
             retries={"total_max_attempts": 1}, proxies={}, ignore_configured_endpoint_urls=True
         )
+        limit = deadline.within(self._timeout)
         try:
-            with self._making:  # a session is one thread's at a time
+            with self._alone(limit):
                 if self._session is None:
                     self._session = boto3.session.Session(profile_name=self._profile)
-                credentials = self._signing(deadline)
+                credentials = self._signing(limit)
                 region = self._session.region_name or "us-east-1"  # the service has none
                 return self._session.client(
                     "route53",
@@ -291,7 +295,21 @@ class Route53:
             why = f"{self._what} was not asked: {error}"
         raise NeedsOperator(why, hint="see to the AWS settings and credentials of certrotd's user")
 
-    def _signing(self, deadline: Deadline) -> Mapping[str, str | None]:
+    @contextmanager
+    def _alone(self, limit: Deadline) -> Iterator[None]:
+        """Within it, the session is this thread's; another's may wait for its credentials."""
+        if not self._making.acquire(timeout=limit.remaining):
+            raise Transient(f"{self._what_has_credentials} has not answered others for a while")
+        try:
+            yield
+        finally:
+            self._making.release()
+
+    @property
+    def _what_has_credentials(self) -> str:
+        return f"what has the credentials of {self._what}"
+
+    def _signing(self, limit: Deadline) -> Mapping[str, str | None]:
         names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
         if self._credentials is not None:
             what = f"{self._what}: its access key"
@@ -305,8 +323,7 @@ class Route53:
             return None if credentials is None else credentials.get_frozen_credentials()
 
         # of an instance's role, they are asked from a service that has no deadline of ours
-        limit = deadline.within(self._timeout)
-        keys = within(limit, f"what has the credentials of {self._what}", found)
+        keys = within(limit, self._what_has_credentials, found)
         if keys is None:
             raise NeedsOperator(
                 f"{self._what} has no credentials",
@@ -315,7 +332,7 @@ class Route53:
         return dict(zip(names, (keys.access_key, keys.secret_key, keys.token), strict=True))
 
     def _judged(
-        self, operation: str, given: Mapping[str, Any], response: Mapping[str, Any]
+        self, operation: str, given: Mapping[str, Any], response: Mapping[str, Any], now: datetime
     ) -> Failure:
         """What an error of the service means."""
         about, error = response.get("ResponseMetadata", {}), response.get("Error", {})
@@ -325,7 +342,7 @@ class Route53:
         if code in _BUSY:
             return Throttled(words)
         if status in (408, 429) or status >= 500:
-            wait = asked_wait(about.get("HTTPHeaders", {}).get("retry-after"))
+            wait = asked_wait(about.get("HTTPHeaders", {}).get("retry-after"), now=now)
             return Transient(words, retry_after=wait)
         if status in (401, 403) or code in _DENIED:
             action = "".join(part.capitalize() for part in operation.split("_"))
@@ -338,40 +355,6 @@ class Route53:
         if code == "InvalidChangeBatch" and "DELETE" in str(given):
             return Transient(f"{self._what}: the records were changed meanwhile: {said}")
         return Unpublished(words, hint="check its settings in the configuration")
-
-
-class _Content(BytesIO):
-    """What AWSResponse reads."""
-
-    def stream(self) -> Iterator[bytes]:
-        """All of it at once."""
-        yield self.read()
-
-
-def _zones(zone: str, page: Any) -> tuple[list[str], Mapping[str, str] | None]:
-    """The ids of public zones of a name, and how to ask for more of that name, if there may be.
-
-    The zones of a page are in order, and begin with the name.
-    """
-    listed = [(str(each["Name"]).lower(), each) for each in page["HostedZones"]]
-    public = [
-        str(each["Id"])
-        for name, each in listed
-        if name == zone and not each.get("Config", {}).get("PrivateZone")
-    ]
-    if not page.get("IsTruncated") or any(name != zone for name, _ in listed):
-        return public, None
-    return public, {"DNSName": page["NextDNSName"], "HostedZoneId": page["NextHostedZoneId"]}
-
-
-def _txt(name: str, page: Any) -> tuple[_Values, int] | None:
-    """The TXT values of a name as Route 53 writes them, and their TTL; None for no plain ones."""
-    for each in page["ResourceRecordSets"]:
-        if (str(each["Name"]).lower(), each["Type"]) == (name, "TXT"):
-            if "SetIdentifier" in each or "ResourceRecords" not in each:
-                return None
-            return tuple(str(one["Value"]) for one in each["ResourceRecords"]), int(each["TTL"])
-    return (), 0
 
 
 def _quoted(record: TxtRecord) -> str:

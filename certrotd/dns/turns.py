@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from certrotd.clock import Clock, Deadline
 from certrotd.config.context import Context
@@ -13,6 +13,18 @@ Turn = Callable[[Clock], AbstractContextManager[None]]
 """A block within which at most so many others are at it."""
 
 _QUEUE = 1800.0
+
+
+@contextmanager
+def in_turn(turn: Turn, deadline: Deadline) -> Iterator[None]:
+    """The block, when its turn has come; ``deadline`` is put off by the wait, which others took.
+
+    Else the last of many certificates would have no time left to be published.
+    """
+    begun = deadline.clock.monotonic()
+    with turn(deadline.clock):
+        deadline.put_off(deadline.clock.monotonic() - begun)
+        yield
 
 
 def unlimited(_clock: Clock) -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,10 +73,10 @@ class AwsKms:
 
     def encrypt(self, secret: bytes, context: Context, deadline: Deadline) -> Encrypted:
         """As KeyService.encrypt; takes kms:Encrypt."""
-        del deadline
         return self.asked(
             "encrypt",
             lambda found: Encrypted(found["CiphertextBlob"], _key_id(found["KeyId"])),
+            deadline,
             KeyId=self.key,
             Plaintext=secret,
             EncryptionContext=dict(context),
@@ -83,10 +84,10 @@ class AwsKms:
 
     def decrypt(self, encrypted: bytes, context: Context, deadline: Deadline) -> bytes:
         """As KeyService.decrypt; takes kms:Decrypt."""
-        del deadline
         return self.asked(
             "decrypt",
             lambda found: bytes(found["Plaintext"]),
+            deadline,
             KeyId=self.key,
             CiphertextBlob=encrypted,
             EncryptionContext=dict(context),
@@ -94,13 +95,15 @@ class AwsKms:
 
     def described(self, deadline: Deadline, take: Callable[[Mapping[str, Any]], T]) -> T:
         """What ``take`` finds in the key's metadata; takes kms:DescribeKey."""
-        del deadline
-        return self.asked("describe_key", lambda found: take(found["KeyMetadata"]), KeyId=self.key)
+        return self.asked(
+            "describe_key", lambda found: take(found["KeyMetadata"]), deadline, KeyId=self.key
+        )
 
     def asked(
         self,
         operation: str,
         take: Callable[[Mapping[str, Any]], T],
+        deadline: Deadline,
         *,
         meanings: Mapping[str, Failure] = MappingProxyType({}),
         **given: Any,
@@ -121,7 +124,8 @@ class AwsKms:
             found = getattr(client, operation)(**given)
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
-            failure = meanings.get(code) or self._judged(code, error.response, operation)
+            now = deadline.clock.now()
+            failure = meanings.get(code) or self._judged(code, error.response, operation, now)
         except (HTTPClientError, ResponseParserError) as error:
             failure = KekUnavailable(f"{self.place} did not answer: {type(error).__name__}")
         except (BotoCoreError, OSError) as error:  # no credentials, or not those that it has named
@@ -158,12 +162,14 @@ class AwsKms:
             hint="see to the AWS settings and credentials of certrotd's user",
         )
 
-    def _judged(self, code: str, response: Mapping[str, Any], operation: str) -> Failure:
+    def _judged(
+        self, code: str, response: Mapping[str, Any], operation: str, now: datetime
+    ) -> Failure:
         """What an error of the service means."""
         about = response.get("ResponseMetadata", {})
         status = about.get("HTTPStatusCode", 0)
         if code in _BUSY or status == 429 or status >= 500:
-            wait = asked_wait(about.get("HTTPHeaders", {}).get("retry-after"))
+            wait = asked_wait(about.get("HTTPHeaders", {}).get("retry-after"), now=now)
             return KekUnavailable(f"{self.place} is busy: {code or status}", retry_after=wait)
         if code in ("DisabledException", "KMSInvalidStateException"):
             return Disabled(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from certrotd.clock import Deadline
@@ -93,17 +94,17 @@ class AzureKeyVault:
 
     def version(self, deadline: Deadline) -> str:
         """As KeyService.version; takes the permission keys/get."""
-        del deadline
-        return self.asked("GET", "", None, lambda found: version_of(found["key"]["kid"]))
+        return self.asked("GET", "", None, deadline, lambda found: version_of(found["key"]["kid"]))
 
     def encrypt(self, secret: bytes, context: Context, deadline: Deadline) -> Encrypted:
         """As KeyService.encrypt; takes the permission keys/wrapKey."""
-        del context, deadline
+        del context
         given = {"alg": self.algorithm, "value": encoded(secret, url_safe=True)}
         data = self.asked(
             "POST",
             "/wrapkey",
             given,
+            deadline,
             lambda found: (
                 b"%b\0%b"
                 % (version_of(found["kid"]).encode(), decoded(found["value"], url_safe=True))
@@ -113,7 +114,7 @@ class AzureKeyVault:
 
     def decrypt(self, encrypted: bytes, context: Context, deadline: Deadline) -> bytes:
         """As KeyService.decrypt; takes the permission keys/unwrapKey."""
-        del context, deadline
+        del context
         version, _, wrapped = encrypted.partition(b"\0")
         if not _VERSION.fullmatch(version) or not wrapped:
             raise envelope.damaged(self.place)
@@ -122,6 +123,7 @@ class AzureKeyVault:
             "POST",
             f"/{version.decode()}/unwrapkey",
             given,
+            deadline,
             lambda found: decoded(found["value"], url_safe=True),
         )
 
@@ -130,6 +132,7 @@ class AzureKeyVault:
         method: str,
         path: str,
         given: Mapping[str, Any] | None,
+        deadline: Deadline,
         take: Callable[[Mapping[str, Any]], T],
     ) -> T:
         """What ``take`` finds in the answer to one request; the client does not retry."""
@@ -159,7 +162,8 @@ class AzureKeyVault:
         else:
             if answer.status_code == 200:
                 return read(self.place, lambda: take(answer.json()))
-            failure = self._judged(answer.status_code, answer.headers, _codes(answer), path)
+            wait = asked_wait(answer.headers.get("Retry-After"), now=deadline.clock.now())
+            failure = self._judged(answer.status_code, wait, _codes(answer), path)
         raise failure from None
 
     def _client(self) -> Any:
@@ -191,13 +195,10 @@ class AzureKeyVault:
             )
         return KekUnavailable(f"{self.place} did not answer: {type(error).__name__}")
 
-    def _judged(
-        self, status: int, headers: Mapping[str, str], codes: set[str], path: str
-    ) -> Failure:
+    def _judged(self, status: int, wait: timedelta | None, codes: set[str], path: str) -> Failure:
         """What an error of the vault means."""
         said = " ".join(sorted(codes)) or str(status)
         if status in (408, 429) or status >= 500:
-            wait = asked_wait(headers.get("Retry-After"))
             return KekUnavailable(f"{self.place} is busy: {said}", retry_after=wait)
         if codes & _DISABLED:
             return Disabled(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -134,7 +135,7 @@ class GcpKms:
                 request=given, retry=None, timeout=max(0.1, deadline.remaining)
             )
         except GoogleAPICallError as error:
-            failure = self._judged(error)
+            failure = self._judged(error, deadline.clock.now())
         except (TransportError, requests.RequestException, ParseError) as error:
             failure = KekUnavailable(f"{self.place} did not answer: {type(error).__name__}")
         except GoogleAuthError as error:
@@ -182,14 +183,14 @@ class GcpKms:
             hint="something on the way changes the data, or this machine's memory is faulty",
         )
 
-    def _judged(self, error: Any) -> Failure:
+    def _judged(self, error: Any, now: datetime) -> Failure:
         """What an error of the API means."""
         status = int(error.code or 0)
         said = str(error.message)[:300]
         reason = _reason(error.response)
         if status in (408, 429, 499) or status >= 500:
             headers = getattr(error.response, "headers", {})
-            wait = asked_wait(headers.get("Retry-After"))
+            wait = asked_wait(headers.get("Retry-After"), now=now)
             return KekUnavailable(f"{self.place} is busy: {said}", retry_after=wait)
         if reason == "FAILED_PRECONDITION":
             return Disabled(

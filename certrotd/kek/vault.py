@@ -11,6 +11,7 @@ import json
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -106,7 +107,7 @@ class Vault:
             return read(self.place, lambda: take(content["data"]))
         errors = content.get("errors") if isinstance(content, dict) else None
         said = "; ".join(str(each) for each in errors) if isinstance(errors, list) else ""
-        raise self._judged(answer, said)
+        raise self._judged(answer, said, deadline.clock.now())
 
     def _latest(self, deadline: Deadline) -> int:
         def take(found: Mapping[str, Any]) -> tuple[str, int]:
@@ -159,14 +160,14 @@ class Vault:
         except NeedsOperator as error:
             raise Unfit(error.message, hint=error.hint) from None
 
-    def _judged(self, answer: Answer, said: str) -> Failure:
+    def _judged(self, answer: Answer, said: str, now: datetime) -> Failure:
         """What an error of the engine means, of which most have the status 400."""
         status = answer.status
         if status in (412, 429) or status >= 472:  # 472 and 473: a standby; 503: sealed
             return KekUnavailable(
                 f"{self.place} is away: {said or status}",
                 hint="a sealed Vault has to be unsealed" if status == 503 else "",
-                retry_after=asked_wait(answer.headers.get("retry-after")),
+                retry_after=asked_wait(answer.headers.get("retry-after"), now=now),
             )
         if status == 403:
             return Denied(

@@ -82,13 +82,16 @@ class Asked:
     """How a rotation is asked for.
 
     ``by_hand``: by a person or a timer, not by the daemon. ``named``: for this subject, not for
-    all. ``forced``: whatever the dates say. ``actor``: the account of that person.
+    all. ``forced``: whatever the dates say. ``actor``: the account of that person. ``unclaimed``:
+    nothing is set aside for an order, as Found.claim asks for; one that is due is left to the next
+    look.
     """
 
     forced: bool = False
     by_hand: bool = False
     named: bool = False
     actor: str = ""
+    unclaimed: bool = False
 
 
 DAEMON = Asked()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from certrotd.config.nearest import MAX_LISTED, suggestion
 from certrotd.errors import Failure, UsageError
 from certrotd.id import Id
-from certrotd.lifecycle.decision import DAEMON, Asked, by_decision
+from certrotd.lifecycle.decision import Asked, by_decision
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.subject import Subject, followers
 from certrotd.lifecycle.view import View
@@ -80,10 +80,10 @@ class Inventory:
             )
         raise UsageError(f"there is no {kinds} {wanted!r}", hint=suggestion(wanted, list(called)))
 
-    def rotate_one(self, subject: Subject, runner: Runner) -> Report:
+    def rotate_one(self, subject: Subject, asked: Asked, runner: Runner) -> Report:
         """Bring one up to date, after what comes before any rotation."""
         unready = self._prepare(runner).get(subject.id.kind)
-        return _rotated(subject, runner, DAEMON, unready)
+        return _rotated(subject, runner, asked, unready)
 
     def rotate(self, chosen: Sequence[Subject], runner: Runner, asked: Asked) -> Iterator[Report]:
         """Bring each up to date, so many of a kind at once as it has slots.

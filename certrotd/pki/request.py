@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from certrotd.errors import InvalidInput
 from certrotd.pki.foreign import foreign
-from certrotd.pki.keys import MAX_KEY_BYTES, PrivateKey, load, spki
+from certrotd.pki.keys import MAX_KEY_BYTES, PrivateKey, load
 from certrotd.pki.names import canonical
 from certrotd.pki.path import weakness
 
@@ -84,11 +84,6 @@ def to_pem(request: x509.CertificateSigningRequest) -> bytes:
 def digest(pem: bytes) -> str:
     """What a request is told from another by: the SHA-256 of its to_pem(), in hex."""
     return hashlib.sha256(pem).hexdigest()
-
-
-def key_digest(public: object) -> str:
-    """What a public key is told from another by: the SHA-256 of its DER, in hex."""
-    return hashlib.sha256(spki(public)).hexdigest()
 
 
 def _names(request: x509.CertificateSigningRequest, what: str) -> list[str]:

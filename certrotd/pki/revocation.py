@@ -35,6 +35,10 @@ class RevocationRefused(NeedsOperator):
     """The CA will not revoke that certificate, whoever asks and however often."""
 
 
+class KeyNotCompared(NeedsOperator):
+    """Generations that may have a compromised key could not be read, and are not revoked."""
+
+
 def reason_named(text: str) -> str:
     """The reason of that name, however it is spelt; raises InvalidInput."""
     plain = text.replace("-", "").replace("_", "").lower()
@@ -60,8 +64,8 @@ class Revocation:
 
     ``reason`` as in REASONS, ``by`` of SIGNERS (empty: the account, else the key); ``asked`` is
     when it was wanted, ``done`` when the CA confirmed it. ``why`` says why it did not, for good if
-    it is ``refused``. Of the certificate: ``fingerprint``, and when it ends by itself. ``key`` is
-    the pki.request.key_digest of one that is elsewhere, empty otherwise.
+    it is ``refused``. Of the certificate: ``fingerprint``, when it ends by itself, and ``key``, its
+    key_digest() (empty if that is not known).
     """
 
     reason: str
@@ -83,7 +87,7 @@ class Revocation:
         return self.not_after > now or self.compromises(self.key)
 
     def compromises(self, key: str) -> bool:
-        """Whether others know the key of that digest, which is elsewhere."""
+        """Whether others know the key of that digest."""
         return self.reason == COMPROMISED and self.key != "" and self.key == key
 
     def words(self, number: int) -> str:

@@ -14,11 +14,15 @@ DAILY, HOURLY = timedelta(days=1), timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Something to be done: ``act`` as Action.act, ``claim`` as Found.claim."""
+    """Something to be done: ``act`` as Action.act, ``claim`` as Found.claim.
+
+    ``claims``: it is one that has a claim wherever there is a budget to take it of.
+    """
 
     why: str
     act: str
     claim: Any = None
+    claims: bool = False
 
 
 ASK = Due("it is asked whether it is due", "ask")

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.lifecycle.decision import Action, Wait
+from certrotd.lifecycle.decision import Action, Asked, Wait
 from certrotd.lifecycle.gate import Gate
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.subject import Fate, Subject
@@ -294,7 +294,7 @@ class Scheduler:
         elif view.flight is not None:
             self._queue(subject, RESUME)
         elif isinstance(decision, Action):
-            due = Due(decision.why, decision.act, view.found.claim)
+            due = Due(decision.why, decision.act, view.found.claim, decision.needs_clock)
             if due.claim is None:
                 self._release(subject)
             self._queue(subject, due)
@@ -318,7 +318,8 @@ class Scheduler:
                 subject = self._next()
                 if subject is None:
                     return
-                job = partial(self._run, self._work.subjects[subject], self._work)
+                asked = Asked(unclaimed=not self._due[subject].claims)
+                job = partial(self._run, self._work.subjects[subject], asked, self._work)
                 if self._due[subject] is not ASK:
                     self._observer.began(subject, self._due[subject].why)
             try:
@@ -359,9 +360,9 @@ class Scheduler:
             self._due_heap.put(subject, look_by(subject, held.until, now))
         return held is None
 
-    def _run(self, subject: Subject, work: Workload) -> None:
+    def _run(self, subject: Subject, asked: Asked, work: Workload) -> None:
         """One rotation, in a thread of its own."""
-        report = work.rotate(subject)
+        report = work.rotate(subject, asked)
         with self._lock:
             self._ended(report)
         self._pump()
@@ -378,6 +379,8 @@ class Scheduler:
         if subject in self._woken:
             self._woken.discard(subject)
             self._backoff.wake(subject)
+        if isinstance(report.decision, Action) and report.outcome is None:
+            self._doubted.add(subject)  # left to the next look, which has to see it as well
         self._due_heap.put(subject, now)  # the result is seen at once
         self._look_at_followers(subject, now)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
+from certrotd.lifecycle.decision import Asked
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.subject import Subject
 from certrotd.lifecycle.wing import Ration, Terms
@@ -28,7 +29,7 @@ class Workload:
 
     subjects: Mapping[Id, Subject]
     slots: Mapping[str, int]
-    rotate: Callable[[Subject], Report]
+    rotate: Callable[[Subject, Asked], Report]
     in_flight: Callable[[Id], bool]
     terms: Terms = field(default_factory=Terms)
     rations: Mapping[str, Callable[[], Ration | None]] = field(default_factory=dict)

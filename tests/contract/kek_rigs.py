@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -253,6 +253,8 @@ def google_token() -> Any:
 
 def of_the_way(kek: ServiceKek, front: Front, *, throttled: Response) -> dict[str, Trouble]:
     """What befalls every service that is asked over the network."""
+    headers = {**throttled.headers, "Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}
+    until = replace(throttled, headers=headers)
 
     def hang() -> None:
         front.hangs = True
@@ -262,6 +264,7 @@ def of_the_way(kek: ServiceKek, front: Front, *, throttled: Response) -> dict[st
         "down": lambda: setattr(front, "down", True),
         "slow": hang,
         "throttled": lambda: front.always(throttled),
+        "busy_until": lambda: front.always(until),
         "truncated": lambda: setattr(front, "cuts", True),
         "nonsense": lambda: front.always(Response(200, b"<html>Sign in</html>")),
         "empty": lambda: front.always(
@@ -300,7 +303,7 @@ def write(path: Path, value: str) -> None:
     path.write_text(f"{value}\n")
 
 
-_WAY = ("down", "slow", "throttled", "truncated", "nonsense", "empty", "broken")
+_WAY = ("down", "slow", "throttled", "busy_until", "truncated", "nonsense", "empty", "broken")
 BACKENDS: dict[str, tuple[Callable[[Around], Rig], tuple[str, ...]]] = {
     "memory": (memory, ("down", "slow", "throttled", "disabled")),
     "file": (in_file, ("down",)),

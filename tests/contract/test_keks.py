@@ -46,6 +46,8 @@ from tests.contract.kek_rigs import (
 TROUBLES = [(name, each) for name, (_, troubles) in BACKENDS.items() for each in troubles]
 MEANING: dict[str, type[Failure]] = {"disabled": Disabled, "denied": Denied, "missing": Unfit}
 """What a trouble is reported as; every other one passes."""
+WAITS = {"throttled": timedelta(seconds=7), "busy_until": timedelta(days=1)}
+"""How long to leave it alone then, where it says so; a day at most."""
 
 
 @pytest.fixture(params=BACKENDS)
@@ -174,9 +176,9 @@ class TestKeks:
         with pytest.raises(MEANING.get(trouble, KekUnavailable)) as refused:
             getattr(rig.kek, act)(KEY if act == "wrap" else wrapped, CONTEXT)
         shows_nothing(refused.value)
-        if trouble == "throttled":
+        if trouble in WAITS:
             assert isinstance(refused.value, Transient)
-            assert refused.value.retry_after == timedelta(seconds=7)
+            assert refused.value.retry_after == WAITS[trouble]
         if trouble in MEANING:
             assert refused.value.hint
 

@@ -141,7 +141,7 @@ class Process:
         return Workload(
             subjects=subjects_of(certificates, lambda _issuer: self.rotator.budget),
             slots={KIND: self.concurrency},
-            rotate=lambda subject: self.rotator.rotate(managed_of(subject)),
+            rotate=lambda subject, _asked: self.rotator.rotate(managed_of(subject)),
             in_flight=lambda subject: disks[subject.name].flight is not None,
             rations={issuer: lambda: self.rotator.budget for issuer in _issuers(disks)},
         )

@@ -41,9 +41,10 @@ class Rotator:
         forced: bool = False,
         by_hand: bool = False,
         named: bool = False,
+        unclaimed: bool = False,
     ) -> Report:
         """As Subject.rotate."""
-        asked = Asked(forced, by_hand, named)
+        asked = Asked(forced, by_hand, named, unclaimed=unclaimed)
         return self.runner.rotate(CertificateRotation(managed), asked)
 
     def bootstrap(self, managed: Managed) -> Report | None:

@@ -16,7 +16,7 @@ from certrotd.keys import steps
 from certrotd.keys.kind import KIND
 from certrotd.keys.policy import Policy
 from certrotd.keys.subject import KeyringSubject
-from certrotd.lifecycle.decision import DAEMON
+from certrotd.lifecycle.decision import Asked
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.subject import Subject
 from certrotd.scheduling.workload import Workload
@@ -50,10 +50,10 @@ class BothKinds(Process):
         of_certificates = super().workload(disks)
         keyrings = {id_: KeyringSubject(bench) for id_, bench in self.benches.items()}
 
-        def rotate(subject: Subject) -> Report:
+        def rotate(subject: Subject, asked: Asked) -> Report:
             if subject.id in self.benches:
-                return subject.rotate(self.benches[subject.id].runner, DAEMON)
-            return of_certificates.rotate(subject)
+                return subject.rotate(self.benches[subject.id].runner, asked)
+            return of_certificates.rotate(subject, asked)
 
         def in_flight(subject: Id) -> bool:
             if subject in self.benches:

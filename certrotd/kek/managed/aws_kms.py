@@ -57,8 +57,8 @@ class AwsManagedKey:
         within(
             deadline,
             self.service.place,
-            lambda _: self.service.asked(
-                "rotate_key_on_demand", lambda _: None, meanings=meanings, **given
+            lambda by: self.service.asked(
+                "rotate_key_on_demand", lambda _: None, by, meanings=meanings, **given
             ),
         )
 
@@ -138,7 +138,9 @@ class AwsManagedKey:
         **given: Any,
     ) -> T:
         return asked(
-            self.service.place, lambda _: self.service.asked(operation, take, **given), deadline
+            self.service.place,
+            lambda by: self.service.asked(operation, take, by, **given),
+            deadline,
         )
 
     def _used_up(self) -> RotationsUsedUp:

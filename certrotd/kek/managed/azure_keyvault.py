@@ -44,7 +44,7 @@ class AzureManagedKey:
         within(
             deadline,
             self.service.place,
-            lambda _: self.service.asked("POST", "/rotate", None, lambda found: found),
+            lambda by: self.service.asked("POST", "/rotate", None, by, lambda found: found),
         )
 
     def set_period(self, period: timedelta | None) -> None:
@@ -110,7 +110,9 @@ class AzureManagedKey:
         given: Mapping[str, Any] | None = None,
     ) -> T:
         return asked(
-            self.service.place, lambda _: self.service.asked(method, path, given, take), deadline
+            self.service.place,
+            lambda by: self.service.asked(method, path, given, by, take),
+            deadline,
         )
 
     def _deadline(self) -> Deadline:

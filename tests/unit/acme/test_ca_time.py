@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from certrotd.acme.issuer import AcmeIssuer
-from certrotd.acme.problems import http_date
 from certrotd.clock import SystemClock
 from certrotd.config.context import Surroundings
 from certrotd.errors import Transient
@@ -90,20 +89,3 @@ def test_a_ca_without_a_date_is_believed_nothing(ca: ScriptedCA, tmp_path: Path,
     told = Told(ca, tmp_path, Off(30 * DAY))
     told.order()
     assert (ca.asked("/orders"), told.times) == (1, [])
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("Sun, 06 Nov 1994 08:49:37 GMT", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
-        ("Sun, 06 Nov 1994 08:49:37 -0000", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
-        ("Sun, 06 Nov 1994 08:49:37 +0200", datetime(1994, 11, 6, 6, 49, 37, tzinfo=UTC)),
-        (None, None),
-        ("", None),
-        ("Sun, 99 Nov 1994 08:49:37 GMT", None),
-        ("Fri, 31 Dec 9999 23:59:59 -2300", None),
-    ],
-)
-def test_a_date_is_read_as_http_writes_it(text: str | None, moment: datetime | None) -> None:
-    """And nothing else is a moment."""
-    assert http_date(text) == moment

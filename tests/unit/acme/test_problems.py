@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -11,16 +10,13 @@ from hypothesis import strategies as st
 
 from certrotd.acme.problems import (
     ERROR_PREFIX,
-    LONGEST_WAIT,
     Busy,
     Refused,
     failure_of,
     read_problem,
-    retry_after,
 )
 from certrotd.errors import NeedsOperator, Transient, listed
 
-NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -131,36 +127,6 @@ def test_any_json_is_a_problem_or_none(data: object) -> None:
     if problem is not None:
         assert problem.words().isprintable()
         assert len(problem.parts) <= 20
-
-
-@given(st.integers(min_value=0, max_value=10**30))
-def test_seconds_are_read_and_bounded(seconds: int) -> None:
-    """An absurd number must not overflow a timedelta."""
-    wait = retry_after(str(seconds), now=NOW)
-    expected = timedelta(seconds=seconds) if seconds < LONGEST_WAIT.total_seconds() else None
-    assert wait == expected if expected is not None else wait in (LONGEST_WAIT, None)
-
-
-@given(st.integers(min_value=-(10**8), max_value=10**8))
-def test_http_dates_are_read_and_never_negative(seconds: int) -> None:
-    """Half of Pebble's answers carry a date (RFC 9110 §10.2.3)."""
-    header = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
-    assert retry_after(header, now=NOW) == min(
-        max(timedelta(seconds=seconds), timedelta(0)), LONGEST_WAIT
-    )
-
-
-@given(st.text(max_size=40))
-def test_any_header_is_a_wait_or_none(header: str) -> None:
-    """Garbage is no reason to stop."""
-    wait = retry_after(header, now=NOW)
-    assert wait is None or timedelta(0) <= wait <= LONGEST_WAIT
-
-
-def test_no_header_is_no_wait() -> None:
-    """Absent and zero are different."""
-    assert retry_after(None, now=NOW) is None
-    assert retry_after("0", now=NOW) == timedelta(0)
 
 
 def test_long_lists_are_cut() -> None:

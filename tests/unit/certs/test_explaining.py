@@ -44,6 +44,11 @@ CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
         Attempts(),
     ),
     "placeholder_wanted": (replace(POLICY, bootstraps=True), standing(), Attempts()),
+    "to_revoke_first": (
+        POLICY,
+        replace(DUE, state=condemned(4)),
+        replace(FAILED, at=NOW - DAY, act="renew"),
+    ),
     "issued": (POLICY, standing(generation(age=60 * DAY), generation(6)), Attempts()),
     "adopt": (replace(POLICY, adopts=True), standing(), Attempts()),
     "first": (POLICY, standing(), Attempts()),

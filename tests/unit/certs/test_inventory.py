@@ -15,7 +15,7 @@ from certrotd.certs.policy import Policy, id_of
 from certrotd.certs.world import World
 from certrotd.clock import ManualClock
 from certrotd.errors import InvalidInput, NeedsOperator, UsageError
-from certrotd.lifecycle.decision import Asked
+from certrotd.lifecycle.decision import DAEMON, Asked
 from certrotd.lifecycle.inventory import Inventory, look_at_all
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.subject import Subject
@@ -252,7 +252,7 @@ class TestPlaceholders:
 
         worlds["one"].otherwise = {"unready": unready}
         all_of_it = inventory(worlds)
-        report = all_of_it.rotate_one(next(all_of_it.subjects), rotator.runner)
+        report = all_of_it.rotate_one(next(all_of_it.subjects), DAEMON, rotator.runner)
         assert not report.failed
         assert seen == [[1, 1]]
         managed = [world.managed() for world in worlds.values()]

@@ -13,8 +13,9 @@ from certrotd.certs.fitness import its_time
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import decide
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.lifecycle.decision import DAEMON, Wait
+from certrotd.lifecycle.decision import DAEMON, Asked, Wait
 from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.subject import Subject
 from certrotd.lifecycle.view import View
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import CertificateState, Standing
@@ -23,7 +24,7 @@ from certrotd.rotation.engine import Finished
 from certrotd.rotation.outcome import Stopped
 from certrotd.window import Window
 from tests.builders import DAY, META, NOW, POLICY, facts, generation, standing
-from tests.fakes.subjects import subject_of
+from tests.fakes.subjects import subject_of, subjects_of
 from tests.unit.certs.rotating import Case
 from tests.unit.scheduling.bench import HOUR, MINUTE, Bench
 
@@ -181,6 +182,17 @@ def test_it_is_asked_right_after_issuance_and_then_when_it_said(advice: Advice) 
     assert len(set(advice.asked)) == 2, "the new one has its own answer"
 
 
+def test_what_is_due_by_the_time_the_ca_would_be_asked_is_left_to_whoever_claims_an_order(
+    advice: Advice,
+) -> None:
+    """It may have waited for its turn, and its moment came: the CA's limits hold all the same."""
+    case = advice.case
+    left = case.rotate(after=60 * DAY, unclaimed=True)
+    assert isinstance(left.decision, Renew)
+    assert (left.last, left.failure) == (None, None)
+    assert isinstance(case.rotate().outcome, Finished)
+
+
 def test_what_was_finished_before_the_ca_is_asked_is_reported() -> None:
     """A rotation that a crash cut off, by the daemon that goes on with it."""
     case = Case("renewal")
@@ -272,3 +284,42 @@ def test_the_scheduler_has_it_asked_and_nobody_hears_of_it() -> None:
     bench.pass_time(25 * HOUR, MINUTE)
     assert len(asked) == 5
     assert (bench.process.heard.reports, bench.process.heard.begun) == ([], [])
+
+
+def test_what_became_due_while_it_waited_to_be_asked_is_claimed_and_then_ordered() -> None:
+    """At the next look, at once; it looks as closely as whoever left it."""
+    bench = Bench()
+    bench.process.tick()
+    disk, unclaimed = bench.disks["web"], list[bool]()
+    disk.policy = replace(disk.policy, renewal_info=True)
+    assert disk.live is not None
+    assert disk.live.facts is not None
+    disk.live = disk.newest = replace(disk.live, facts=replace(disk.live.facts, authority_key="aa"))
+
+    def rotate(subject: Subject, asked: Asked) -> Report:
+        now = bench.clock.now()
+        unclaimed.append(asked.unclaimed)
+        if asked.unclaimed:  # another process had the CA asked
+            disk.state = CertificateState(suggested=suggestion(now))
+            return Report(subject.id, subject.look(now=now).decision)
+        disk.state = CertificateState(suggested=Suggestion(1, now + 6 * HOUR))
+        return Report(subject.id, outcome=Finished({}))
+
+    def suggestion(now: datetime) -> Suggestion:
+        return Suggestion(1, now + HOUR, RenewalInfo(now - DAY, now + DAY), now)
+
+    managed, thoroughly = disk.managed(), list[bool]()
+    see = managed.look
+
+    def look(*, thorough: bool = False) -> Standing:
+        thoroughly.append(thorough)
+        return see()
+
+    bench.start()
+    object.__setattr__(managed, "look", look)
+    work = replace(bench.process.workload(bench.disks), subjects=subjects_of([managed]))
+    bench.process.scheduler.replace(replace(work, rotate=rotate))
+    bench.process.tick()
+    bench.pass_time(2 * MINUTE, MINUTE)
+    assert unclaimed == [True, False]
+    assert True in thoroughly

@@ -18,7 +18,7 @@ from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import CertificateState, Standing
-from certrotd.pki.keys import KeyType, PrivateKey, generate, load, signing_request
+from certrotd.pki.keys import KeyType, PrivateKey, generate, key_digest, load, signing_request
 from certrotd.pki.request import digest, read_request, to_pem
 from certrotd.pki.revocation import (
     ACCOUNT,
@@ -29,7 +29,7 @@ from certrotd.pki.revocation import (
     RevocationRefused,
     reason_named,
 )
-from certrotd.rotation.engine import Finished, RolledBack, Stuck
+from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
 from tests.builders import DAY, NOW, POLICY, generation, standing
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
@@ -61,7 +61,7 @@ def test_a_reason_may_be_spelt_as_other_programs_do(said: str) -> None:
 
 def test_it_is_kept_as_json() -> None:
     """Within the state of a certificate; one of before had none."""
-    done = replace(ENTRY, by=ACCOUNT, done=NOW, why="no", refused=True, key="ab")
+    done = replace(ENTRY, by=ACCOUNT, done=NOW, why="no", refused=True, key="cd")
     state = CertificateState(revoked={1: ENTRY, 2: done})
     assert CertificateState.from_json(state.to_json()) == state
     older = {k: v for k, v in CertificateState().to_json().items() if k != "revoked"}
@@ -144,6 +144,34 @@ def test_every_generation_with_a_compromised_key_is_revoked() -> None:
     assert isinstance(report.outcome, Finished)
     assert (found.live, sorted(known(found))) == (4, [2, 3])
     assert len(found.world.issuer.revoked) == 2
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("trouble", [Transient("no answer"), OSError(5, "Input/output error")])
+def test_a_generation_that_cannot_be_read_may_have_the_compromised_key(
+    at_once: bool, trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not revoked without being known, and whoever asks hears of it before and after."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    store = found.world.store
+    read = store.read
+
+    def unreadable(name: str, number: int) -> tuple[bytes, bytes]:
+        if number == 2:
+            raise trouble
+        return read(name, number)
+
+    monkeypatch.setattr(store, "read", unreadable)
+    managed, now = found.world.managed(), found.clock.now()
+    effects = foreseen(managed, 3, "keyCompromise", at_once=at_once, now=now).effects
+    assert "whether generation 2 has the same key is not known" in " ".join(effects)
+    report = found.rotator().revoke(managed, 3, "keyCompromise", now=at_once)
+    assert isinstance(report.outcome, Finished)
+    assert (found.live, sorted(known(found))) == (4, [3])
+    assert report.failure is not None
+    assert "whether generation 2 has the same key is not known" in str(report.failure)
+    assert "--generation N --reason keyCompromise" in (report.failure.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -233,6 +261,35 @@ def test_a_ca_that_does_not_answer_is_asked_again() -> None:
     assert len(found.world.issuer.revoked) == 1
 
 
+def test_a_target_that_fails_for_ever_keeps_no_revocation_away() -> None:
+    """Nor a CA that is away the target: they take turns, with the backoff of any failure."""
+    found = case()
+    found.trouble.refuse["issuer: revoke"] = 2
+    found.rotator().revoke(found.world.managed(), 2)
+    found.trouble.refuse["target web: apply"] = 100
+    found.rotate(forced=True)
+    tried = [found.rotate(after=DAY) for _ in range(4)]
+    assert [type(each.decision) for each in tried] == [Revoke, Deploy, Revoke, Deploy]
+    assert isinstance(tried[0].outcome, RolledBack)
+    assert known(found)[2].done
+    assert isinstance(found.rotate().decision, Postpone)
+
+
+def test_whoever_asks_once_has_the_rotation_after_the_revocation_too() -> None:
+    """And is told of the revocation where that failed."""
+    found = case()
+    found.trouble.refuse |= {"issuer: revoke": 2, "target web: apply": 0}
+    found.rotator().revoke(found.world.managed(), 2)
+    found.trouble.refuse["target web: apply"] = 1
+    found.rotate(forced=True)
+    report = found.rotate(by_hand=True)
+    assert isinstance(report.decision, Deploy)
+    assert isinstance(report.outcome, Finished)
+    assert "revoke: no answer" in str(report.failure)
+    assert "still to be revoked: generation 2" in report.mended
+    assert known(found)[2].done is None
+
+
 def test_a_ca_that_refuses_is_not_asked_again() -> None:
     """Unless somebody asks: for another reason, or by another signer."""
     found = case()
@@ -255,6 +312,23 @@ def test_a_ca_that_refuses_is_not_asked_again() -> None:
     assert (known(found)[2].done, known(found)[2].reason) == (found.clock.now(), "unspecified")
     again = found.rotator().revoke(found.world.managed(), 2)
     assert "it is revoked since" in str(again.failure)
+
+
+def test_a_ca_that_was_only_guessed_is_named_before_and_where_it_refuses() -> None:
+    """It may be that another one has issued what was adopted."""
+
+    def ask(*_asked: object) -> bool:
+        raise NotEntitled("unauthorized")
+
+    found = case()
+    guess = "ca is asked, the first of the configuration"
+    found.world.otherwise |= {"revoker": lambda _meta: ask, "revoker_guessed": lambda _meta: guess}
+    managed, now = found.world.managed(), found.clock.now()
+    assert guess in foreseen(managed, 2, "superseded", at_once=True, now=now).effects
+    report = found.rotator().revoke(managed, 2, now=True)
+    assert known(found)[2].refused
+    assert known(found)[2].why.endswith(f"by its own key: unauthorized; {guess}")
+    assert guess in str(report.failure)
 
 
 def test_at_once_is_before_the_replacement() -> None:
@@ -422,3 +496,35 @@ def test_a_compromised_key_is_known_when_its_generations_are_gone(
     refused = found.rotate(forced=True).outcome
     assert isinstance(refused, RolledBack)
     assert "is still that of the key that is compromised" in refused.because
+
+
+@pytest.mark.parametrize("waits_for", ["issuer: finalize", "store: seal"])
+def test_a_renewal_that_waits_does_not_put_a_compromised_key_in_place(waits_for: str) -> None:
+    """It has staged the key that it keeps, before anybody knew that others have it."""
+    found = case(reuse_key=True)
+    found.trouble.refuse[waits_for] = 2
+    assert isinstance(found.rotate(forced=True).outcome, Parked)
+    told = found.rotator().revoke(found.world.managed(), 2, "keyCompromise", now=True)
+    assert isinstance(told.recovered, Parked)
+    assert known(found)[2].done
+    given_up = found.rotate(after=DAY, by_hand=True).recovered
+    assert isinstance(given_up, RolledBack)
+    assert "its key is that of generation 2" in given_up.because
+    found.rotate(after=DAY, by_hand=True)
+    assert found.live == 3
+    store = found.world.store
+    assert store.read(scenarios.NAME, 2)[0] != store.read(scenarios.NAME, 3)[0]
+
+
+def test_a_compromised_key_is_not_kept_for_another_certificate() -> None:
+    """Also where the live generation with that key could not be told to have it."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    store = found.world.store
+    old = store.read(scenarios.NAME, 3)[0]
+    assert old == store.read(scenarios.NAME, 2)[0]
+    entry = replace(ENTRY, reason="keyCompromise", key=key_digest(load(old).public_key()))
+    state = store.look(scenarios.NAME).state
+    store.record(scenarios.NAME, replace(state, revoked={2: replace(entry, done=NOW)}))
+    assert isinstance(found.rotate(forced=True).outcome, Finished)
+    assert store.read(scenarios.NAME, 4)[0] != old

@@ -11,7 +11,7 @@ import pytest
 from certrotd.certs.policy import id_of
 from certrotd.cli.revoke import _show
 from certrotd.lifecycle.report import Report
-from certrotd.pki.revocation import Revocation
+from certrotd.pki.revocation import KeyNotCompared, Revocation
 from certrotd.rotation.outcome import Finished, Parked
 from tests.builders import DAY, NOW
 
@@ -55,6 +55,19 @@ def test_it_failed_while_anything_is_still_to_be_revoked(
     said = capsys.readouterr().err
     assert all(each in said for each in words)
     assert ("generation 6" in said) == (6 in known and known[6].not_after > NOW)
+
+
+def test_it_failed_where_another_generation_may_have_the_key(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also if the rotations that follow, as deliveries do, went well."""
+    unread = KeyNotCompared("whether generation 6 has the same key is not known: no answer")
+    reports = [
+        Report(id_of("web"), outcome=Finished({}), failure=unread),
+        Report(id_of("web"), outcome=Finished({})),
+    ]
+    assert _show(reports, Subject({7: DONE}), 7, as_json=False, now=NOW) == 1
+    assert "whether generation 6 has the same key is not known" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ours", [True, False])

@@ -92,6 +92,27 @@ def test_a_third_value_waits_for_the_first_two(
     assert server.txt(name) == {B, C}
 
 
+def test_a_value_that_nobody_withdraws_does_not_keep_its_place_for_ever(
+    api: PlayedApi, server: AcmeDnsServer, tmp_path: Path
+) -> None:
+    """A state that was restored knows of an order long over: a wildcard would never be issued."""
+    name = registered(api, tmp_path, server)
+    for value in (A, B):
+        solver(api, tmp_path).present(TxtRecord(name, value), deadline=soon())
+    [places] = (tmp_path / "state/solvers/own").glob("places-*")
+    for days in (6, 8):
+        kept = json.loads(places.read_text())
+        kept["wanted"][A] = time.time() - days * 86400
+        places.write_text(json.dumps(kept))
+        if days == 6:
+            with pytest.raises(Transient, match="in use by other orders"):
+                solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
+    solver(api, tmp_path).present(TxtRecord(name, C), deadline=soon())
+    assert server.txt(name) == {B, C}
+    solver(api, tmp_path).withdraw(TxtRecord(name, A), deadline=soon())
+    assert server.txt(name) == {B, C}
+
+
 def test_two_values_of_one_second_are_both_there(
     api: PlayedApi, server: AcmeDnsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +183,7 @@ def test_a_memory_of_more_values_than_places_is_damaged(
     name = registered(api, tmp_path, server)
     solver(api, tmp_path).present(TxtRecord(name, A), deadline=soon())
     [kept] = (tmp_path / "state/solvers/own").glob("places-*")
-    kept.write_text(json.dumps({"places": [BLANK, A], "wanted": [A, B, C]}))
+    kept.write_text(json.dumps({"places": [BLANK, A], "wanted": {A: 0, B: 0, C: 0}}))
     solver(api, tmp_path).withdraw(TxtRecord(name, A), deadline=soon())
     assert server.txt(name) == set()
 

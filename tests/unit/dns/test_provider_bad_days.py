@@ -7,12 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from certrotd.clock import Deadline, SystemClock
+from certrotd.clock import Clock, Deadline, ManualClock, SystemClock
+from certrotd.config.context import Context
 from certrotd.daemon.stopping import Stopping
 from certrotd.dns.acmedns import AcmeDns
 from certrotd.dns.api import MAX_SHOWN, Reach
@@ -20,8 +22,9 @@ from certrotd.dns.cloudflare import Cloudflare
 from certrotd.dns.powerdns import PowerDns
 from certrotd.dns.records import Solver, TxtRecord, Unpublished
 from certrotd.dns.route53 import Route53
+from certrotd.dns.turns import Turn, in_turn, turns, unlimited
 from certrotd.dns.webhook import Webhook
-from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.errors import Failure, LockHeld, NeedsOperator, Transient
 from certrotd.rotation.outcome import Stopped
 from tests.builders import soon, state_folder
 from tests.fakes.provider_api import PlayedApi, Reply, played
@@ -38,6 +41,9 @@ ACCOUNT = {
     "subdomain": "12345678",
     "fulldomain": RECORD.name,
 }
+ZONES = """<?xml version="1.0"?><ListHostedZonesByNameResponse
+ xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HostedZones>{}</HostedZones>
+<IsTruncated>false</IsTruncated><MaxItems>1</MaxItems></ListHostedZonesByNameResponse>"""
 Make = Callable[[str, Path, Reach], Solver]
 
 
@@ -46,8 +52,9 @@ def zone_of(_name: str, _deadline: Deadline) -> str:
     return "example.test"
 
 
-def powerdns(url: str, directory: Path, reach: Reach) -> Solver:
-    return PowerDns(reach, url, key=secret(directory / "key", SECRET), zone_of=zone_of)
+def powerdns(url: str, directory: Path, reach: Reach, turn: Turn = unlimited) -> Solver:
+    key = secret(directory / "key", SECRET)
+    return PowerDns(reach, url, key=key, zone_of=zone_of, turn=turn)
 
 
 def webhook(url: str, directory: Path, reach: Reach) -> Solver:
@@ -65,9 +72,9 @@ def cloudflare(url: str, directory: Path, reach: Reach) -> Solver:
     return Cloudflare(reach, url, token=secret(directory / "token", SECRET), zone_of=zone_of)
 
 
-def route53(url: str, directory: Path, reach: Reach) -> Solver:
+def route53(url: str, directory: Path, reach: Reach, turn: Turn = unlimited) -> Solver:
     keys = secret(directory / "id", "AKIAEXAMPLE"), secret(directory / "key", SECRET), None
-    return Route53(reach, zone_of=zone_of, credentials=keys, endpoint=url)
+    return Route53(reach, zone_of=zone_of, credentials=keys, endpoint=url, turn=turn)
 
 
 EVERY = pytest.mark.parametrize("make", [powerdns, webhook, acmedns, cloudflare, route53])
@@ -92,6 +99,46 @@ def failure(make: Make, api: PlayedApi, directory: Path, timeout: float = 30.0) 
     return caught.value
 
 
+@pytest.mark.parametrize("make", [powerdns, route53])
+def test_the_time_others_take_before_its_turn_is_not_its_own(
+    make: Callable[[str, Path, Reach, Turn], Solver], there: PlayedApi, tmp_path: Path
+) -> None:
+    """The last of many certificates has as much time to be published as the first."""
+    clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
+
+    @contextmanager
+    def turn(_clock: Clock) -> Iterator[None]:
+        clock.advance(timedelta(seconds=100))
+        yield
+
+    there.instead = lambda asked: Reply(500, b"asked for its records")
+    if make is route53:
+        zones = "<HostedZone><Id>/hostedzone/Z1</Id><Name>example.test.</Name></HostedZone>"
+        there.instead = lambda asked: (
+            Reply(200, ZONES.format(zones).encode(), {"Content-Type": "text/xml"})
+            if asked.path.endswith("hostedzonesbyname")
+            else Reply(500, b"asked for its records")
+        )
+    deadline = Deadline(clock, 10.0)
+    with pytest.raises(Transient, match="answered 500"):
+        make(there.url, tmp_path, Reach("it"), turn).present(RECORD, deadline=deadline)
+    assert 0 < deadline.remaining <= 10
+
+
+def test_the_wait_for_one_s_turn_is_bounded(tmp_path: Path) -> None:
+    """By half an hour, whatever time the act has: another process may hang."""
+    clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
+    turn = turns(Context("own", tmp_path, clock), "the solver")
+    deadline = Deadline(clock, 10.0)
+    with (
+        turn(clock),
+        pytest.raises(LockHeld, match="the solver is in use"),
+        in_turn(turn, deadline),
+    ):
+        raise AssertionError
+    assert 1800 <= clock.monotonic() < 1801
+
+
 @EVERY
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_are_for_the_operator(
@@ -109,13 +156,18 @@ def test_refused_credentials_are_for_the_operator(
 @EVERY
 @pytest.mark.parametrize(
     ("header", "wait"),
-    [("7", timedelta(seconds=7)), ("soon", None), ("9" * 9, timedelta(days=1))],
-    ids=["seconds", "words", "years"],
+    [
+        ("7", timedelta(seconds=7)),
+        ("soon", None),
+        ("9" * 9, timedelta(days=1)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", timedelta(days=1)),
+    ],
+    ids=["seconds", "words", "years", "date"],
 )
 def test_a_limit_is_waited_for_as_long_as_the_provider_asks(
     make: Make, header: str, wait: timedelta | None, there: PlayedApi, tmp_path: Path
 ) -> None:
-    """It asks for a number of seconds, of which a day is the most that counts."""
+    """It asks for seconds or names a date, of which a day is the most that counts."""
     there.instead = lambda _: Reply(429, {"error": "slow down"}, {"Retry-After": header})
     why = failure(make, there, tmp_path)
     assert isinstance(why, Transient)

@@ -111,6 +111,16 @@ def test_an_instance_s_credentials_have_a_deadline(
     assert [each.path for each in there.asked] == ["/credentials"]
 
 
+def test_credentials_that_hang_for_one_certificate_hold_up_the_others_for_a_while_only(
+    there: PlayedApi, tmp_path: Path
+) -> None:
+    """All of them fail when the one does, rather than one after the other."""
+    own = solver(tmp_path, there.url)
+    with own._making, pytest.raises(Transient, match="has not answered others"):  # another's thread
+        own.preflight(deadline=soon(0.2))
+    own.preflight(deadline=soon())
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [

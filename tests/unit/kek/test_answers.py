@@ -4,37 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.https.waits import asked_wait
 from certrotd.kek.answers import decoded, encoded, read
 from certrotd.kek.crc32c import crc32c
 from certrotd.kek.port import KekUnavailable
-
-
-@pytest.mark.parametrize(
-    ("header", "wait"),
-    [
-        ("7", 7),
-        (" 0 ", 0),
-        ("999999999", 86400),
-        (None, None),
-        ("", None),
-        ("-1", None),
-        ("1.5", None),
-        ("٣", None),
-        ("9" * 10, None),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
-        (7, None),
-    ],
-)
-def test_a_wait_is_a_number_of_seconds(header: object, wait: int | None) -> None:
-    """Key services write no dates; what is no number is no wait."""
-    assert asked_wait(header) == (None if wait is None else timedelta(seconds=wait))
 
 
 @given(st.binary(max_size=100), st.booleans())

@@ -118,7 +118,14 @@ def test_a_failed_delivery_is_reported_and_retried_if_that_may_help(
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("7", 7.0), ("999999999", 600.0), ("soon", None), ("²", None)]
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("999999999", 600.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 600.0),
+        ("soon", None),
+        ("²", None),
+    ],
 )
 def test_a_wish_to_wait_is_passed_on_within_reason(
     tmp_path: Path, receiver: Receiver, value: str, seconds: float | None

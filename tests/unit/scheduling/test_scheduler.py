@@ -306,7 +306,7 @@ def test_a_failure_without_history_is_retried_with_backoff(report: Report) -> No
     bench = Bench()
     tries: list[datetime] = []
 
-    def rotate(_managed: object) -> Report:
+    def rotate(*_asked: object) -> Report:
         tries.append(bench.clock.now())
         return report
 
@@ -323,7 +323,7 @@ def test_a_rotation_that_waits_as_planned_goes_on_at_that_time() -> None:
     bench = Bench()
     until, tries = START + 3 * HOUR, list[datetime]()
 
-    def rotate(_managed: object) -> Report:
+    def rotate(*_asked: object) -> Report:
         tries.append(bench.clock.now())
         return Report(id_of("web"), outcome=Parked(until, "the grace period"))
 
@@ -397,7 +397,7 @@ def test_two_kinds_of_one_name_are_two_subjects() -> None:
     both = subjects_of((bench.disks["web"].managed(), key))
     ran: list[Id] = []
 
-    def rotate(subject: Subject) -> Report:
+    def rotate(subject: Subject, _asked: object) -> Report:
         ran.append(subject.id)
         return Report(subject.id, failure=Failure("no") if subject.id.kind == "key" else None)
 
