@@ -142,13 +142,17 @@ class AccountFolder:
 
         Raises as key() does.
         """
-        self._update(changing=now.isoformat(timespec="seconds"))
+        self.begin_doubt(now=now)
         begun = self.next_key()
         if begun is not None:
             return begun
         key = keys.generate(key_type)
         self._folder.add(NEXT, keys.to_pem(key))
         return self._jwk(key, NEXT)
+
+    def begin_doubt(self, *, now: datetime) -> None:
+        """Write down that from now on it is in doubt which key the CA knows."""
+        self._update(changing=now.isoformat(timespec="seconds"))
 
     def promote(self, key: JWK) -> None:
         """Have the new key be the account's, whole or not at all; the change is not ended yet."""

@@ -17,7 +17,7 @@ from certrotd.acme.order import AcmeOrder
 from certrotd.acme.problems import LONGEST_WAIT, Busy, Refused
 from certrotd.acme.renewal import read_renewal_info
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
-from certrotd.acme.revoking import revoke, signer_of
+from certrotd.acme.revoking import refusals, revoke, signer_of
 from certrotd.acme.transport import check_url, location_of
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
@@ -120,11 +120,12 @@ class AcmeIssuer:
     ) -> bool:
         """As Revoking.revoke (RFC 8555 §7.6)."""
         if key is None:
-            return self._as_account(
-                lambda client, _account: revoke(client, certificate, reason), deadline
-            )
+            with refusals():
+                return self._as_account(
+                    lambda client, _account: revoke(client, certificate, reason), deadline
+                )
         signer = signer_of(key)
-        with self._clients.visit(self._limit(deadline)) as client:
+        with refusals(), self._clients.visit(self._limit(deadline)) as client:
             client.net.sign_as(signer, "")
             return revoke(client, certificate, reason)
 

@@ -50,24 +50,33 @@ class Verdict:
 
 
 def decide(
-    *, knows_new: bool, knows_old: bool, begun: datetime | None, refused: bool, now: datetime
+    *, knows_new: bool, knows_old: bool, begun: datetime, refused: bool, now: datetime
 ) -> Verdict:
     """What becomes of a change, by which keys the CA knows.
 
-    ``refused``: it is certain that the CA has never accepted the change. KEEP goes on with the old
-    key and does not forget the new one; WAIT goes on with neither.
+    ``begun`` as of doubted_since(). ``refused``: it is certain that the CA has never accepted the
+    change. KEEP goes on with the old key and does not forget the new one; WAIT goes on with
+    neither.
     """
     if knows_new:
         return Verdict(Act.FINISH, "the CA knows the new key")
     if knows_old and refused:
         return Verdict(Act.DROP, "the CA refused it")
-    if begun is not None and now - begun < UNSURE:
+    if now - begun < UNSURE:
         if knows_old:
             return Verdict(Act.KEEP, "the CA knows the old key, and may yet hear of the new one")
         return Verdict(Act.WAIT, "the CA knows neither the old nor the new key at the moment")
     if knows_old:
         return Verdict(Act.DROP, "the CA knows the old key, and never heard of the new one")
     return Verdict(Act.DROP, "the CA knows neither key: it has forgotten the account")
+
+
+def doubted_since(begun: datetime | None, *, now: datetime) -> datetime:
+    """Since when it is in doubt which key the CA knows: now, where that is not known.
+
+    Or if it is yet to come: the clock was ahead then, and nobody waits for so long.
+    """
+    return now if begun is None or begun > now else begun
 
 
 def is_unimplemented(failure: Failure) -> bool:
@@ -137,18 +146,22 @@ class KeyChange:
 
         Raises Transient where the CA cannot tell; then both keys stay.
         """
-        folder, old, new = self._folder, self._folder.known_key(), self._folder.next_key()
+        folder, old, new = self._folder, self._folder.kept_key(), self._folder.next_key()
         if new is None:
             return Verdict(Act.DROP, "there is none")
         if old == new:
             self._lease.check()
             folder.end_change()
             return Verdict(Act.FINISH, "the new key is in its place")
-        knows_new = self._knows(new)
+        knows_new, known = self._knows(new), folder.changing_since()
+        begun = doubted_since(known, now=now)
+        if not knows_new and begun != known:
+            self._lease.check()
+            folder.begin_doubt(now=now)
         verdict = decide(
             knows_new=knows_new,
             knows_old=not knows_new and old is not None and self._knows(old),
-            begun=folder.changing_since(),
+            begun=begun,
             refused=refused,
             now=now,
         )

@@ -157,12 +157,14 @@ class AccountManager:
         """Register a new account, with a new key, in the place of one that has ended; its URL.
 
         A key that the CA refused to register is replaced, too. Raises NeedsOperator while the CA
-        knows the old account as valid, or has forgotten it.
+        knows the old account as valid, or has forgotten it; Transient where it cannot tell yet.
         """
         now = self._clock.now()
         with self._opened(deadline, lost=True) as opened:
             old, client = self._folder.url(), opened.client
             ended = self._folder.deactivated() is not None
+            if self._folder.is_changing() and not ended:
+                self._change(opened).settle(now=now)  # the CA may have the new key alone by now
             if not ended and (known := self._folder.known_key()) is not None:
                 # a key of a kind that the CA refuses has no account, and never had one
                 if not self._is_ended(client, known, or_none=not old):

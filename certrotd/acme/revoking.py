@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from acme import messages
 from cryptography import x509
 from josepy.jwk import JWK
@@ -19,7 +22,7 @@ _ANOTHER_SIGNER = ("unauthorized", "accountDoesNotExist")
 def revoke(client: Client, certificate: x509.Certificate, reason: int) -> bool:
     """Have it revoked, signed as the client signs; whether it was already.
 
-    Raises NotEntitled, RevocationRefused, and what asking the CA raises.
+    Raises RevocationRefused of a CA that revokes nothing, and what asking the CA raises.
     """
     where = client.directory.to_partial_json().get("revokeCert")
     if not isinstance(where, str):
@@ -30,12 +33,24 @@ def revoke(client: Client, certificate: x509.Certificate, reason: int) -> bool:
     except Refused as refused:
         if refused.code == "alreadyRevoked":
             return True
+        raise
+    return False
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What a CA refuses in the block is raised as NotEntitled or RevocationRefused.
+
+    Only once the right account has asked: what is said of another key is no answer to the question.
+    """
+    try:
+        yield
+    except Refused as refused:
         if refused.code in _ANOTHER_SIGNER:
             raise NotEntitled(refused.message) from refused
         if refused.of_the_ca:
             raise RevocationRefused(refused.message) from refused
         raise
-    return False
 
 
 def signer_of(key: PrivateKey) -> JWK:

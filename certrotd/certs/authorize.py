@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from certrotd.certs.issue import Left, order_at_hand
+from certrotd.certs.issue import ENDING, Left, order_at_hand
 from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
@@ -19,9 +18,6 @@ from certrotd.pki.order import Challenge
 from certrotd.rotation.step import Done, Journaled, Ledger
 from certrotd.state.ports import Fenced, JournalBroken
 from certrotd.wording import count
-
-ENDS_SOON = timedelta(days=30)
-"""Ahead of the end of a record that somebody set once."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Authorize(Journaled):
         challenges = order.challenges()
         if not challenges:
             return Done({"left": left})
-        _confirm(challenges, world)
+        ledger.note(**_confirm(challenges, world))
         records = [self._place(each, world) for each in challenges if each.persistent is None]
         ledger.note(left=[*left, *records])
         published: Left = []
@@ -127,17 +123,24 @@ class SweepRecords(Journaled):
         pass  # nobody wants them back
 
 
-def _confirm(challenges: Iterable[Challenge], world: World) -> None:
-    """Those records that stay are there before the CA looks: a failed look counts with the CA."""
-    now = world.clock.now()
+def _confirm(challenges: Iterable[Challenge], world: World) -> Mapping[str, Any]:
+    """Those records that stay are there before the CA looks: a failed look counts with the CA.
+
+    Which of them is the first to end, as a fact, where any does.
+    """
+    now, ends = world.clock.now(), []
     for each in challenges:
         if each.persistent is None:
             continue
         # a name server that is dead costs each name its time
         deadline = Deadline(world.clock, world.dns_time)
         end = confirm(each, world.dns().texts(each.name, deadline=deadline), now=now)
-        if end is not None and end - now < ENDS_SOON:
-            world.remark(f"{world.name}: the record {each.name} ends at {end:%Y-%m-%d %H:%M}Z")
+        if end is not None:
+            ends.append((end, each.name))
+    if not ends:
+        return {}
+    end, name = min(ends)
+    return {ENDING: [name, end.isoformat()]}
 
 
 def _left(ledger: Ledger) -> Left:

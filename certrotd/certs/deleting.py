@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -28,6 +27,14 @@ class Reading(Protocol):
     def reads(self, path: str) -> bool:
         """Whether it names something below that path; raises Failure where nobody can tell."""
         ...
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody who uses a certificate, in words; not ``certain`` where that cannot be told."""
+
+    words: str
+    certain: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,13 @@ def foreseen(
     copies: Sequence[str],
     hosts: Sequence[str],
     in_secret: bool,
-    users: Callable[[Standing], Iterable[str]],
+    users: Callable[[Standing], Iterable[User]],
 ) -> DeletionForeseen:
     """What deleting it removes and what stays; NeedsOperator where it is still in use."""
     in_flight(managed)
     standing, world, policy = managed.look(), managed.world(), managed.policy
-    if found := list(users(standing)):
+    seen = list(users(standing))
+    if found := [each.words for each in seen if each.certain]:
         raise NeedsOperator(
             f"{policy.name} is still in use: {'; '.join(found)}",
             hint="have the service use another certificate and reload it, then run this again",
@@ -76,18 +84,24 @@ def foreseen(
     newest = max(each.number if each else 0 for each in (standing.live, standing.newest))
     there = [str(n) for n in range(1, newest + 1) if world.store.sealed(policy.name, n)]
     place = world.store.place(policy.name)
+    known, now = standing.state.revoked, world.clock.now()
     goes = (
         f"generations {', '.join(there)}, with their keys" if there else "no generation",
         "its state" if in_secret else f"its state, and {place}",
+        *(f"the CA is NOT told: {known[n].words(n)}" for n in standing.state.to_revoke(now)),
     )
     stays = [f"the copy {each}" for each in copies]
     stays += [f"the copies on host {each}" for each in hosts]
     stays += [f"{place}, which pods read (kubectl delete secret)"] if in_secret else []
     stays += ["its history, the audit log, the account at the CA"]
     if standing.live is not None and standing.live.facts is not None:
-        stays.append(f"the certificate at the CA, valid until {standing.live.facts.not_after:%F}")
+        entry = known.get(standing.live.number)
+        until = f"valid until {standing.live.facts.not_after:%F}"
+        until = "revoked" if entry is not None and entry.done is not None else until
+        stays.append(f"the certificate at the CA, {until}")
     number = standing.live.number if standing.live is not None else None
-    return DeletionForeseen(number, goes, tuple(stays))
+    unknown = tuple(each.words for each in seen if not each.certain)
+    return DeletionForeseen(number, goes, tuple(stays), unknown)
 
 
 def users_of(
@@ -95,18 +109,26 @@ def users_of(
     world: World,
     endpoints: Iterable[Endpoint],
     targets: Iterable[tuple[str, Callable[[], object]]],
-) -> Iterator[str]:
-    """Who is seen to use a certificate; whoever cannot be asked says nothing."""
+) -> Iterator[User]:
+    """Who is seen to use a certificate, and of whom nobody can tell."""
     ours = [each for each in (standing.live, standing.newest) if each and each.facts]
     known = {each.facts.fingerprint for each in ours if each.facts}
     key = ours[0].facts.key_type if ours and ours[0].facts else ""
     for endpoint in dict.fromkeys(endpoints):
-        with suppress(Failure):
-            if world.prober.look(replace(endpoint, key=key)).fingerprint in known:
-                yield f"{endpoint} serves it"
+        try:
+            served = world.prober.look(replace(endpoint, key=key)).fingerprint
+        except Failure as failure:
+            yield User(f"whether {endpoint} serves it: {failure.message}", certain=False)
+        else:
+            if served in known:
+                yield User(f"{endpoint} serves it")
     place = world.store.place(world.name)
     for name, built in targets:
-        with suppress(Failure):
+        try:
             target = built()
-            if isinstance(target, Reading) and target.reads(place):
-                yield f"the configuration of target {name} names {place}"
+            reads = isinstance(target, Reading) and target.reads(place)
+        except Failure as failure:
+            yield User(f"whether target {name} names {place}: {failure.message}", certain=False)
+        else:
+            if reads:
+                yield User(f"the configuration of target {name} names {place}")

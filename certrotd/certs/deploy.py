@@ -346,7 +346,14 @@ def _no_way_back(world: World, generation: int, previous: int | None) -> str | N
         return "there is no earlier generation"
     if previous == generation:
         return "it was live before this rotation"
+    if _keyless(world, previous) and not _keyless(world, generation):
+        return f"generation {previous} has no key, which a service may read now"
     return _unusable(world, previous)
+
+
+def _keyless(world: World, generation: int) -> bool:
+    meta = world.store.generation(world.name, generation).meta
+    return meta is not None and bool(meta.request)
 
 
 def _stays(world: World, generation: int, previous: int | None, reason: str) -> str:

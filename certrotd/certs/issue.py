@@ -11,20 +11,21 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrotd.certs.compromised import compromised, refuse_compromised
 from certrotd.certs.decision import longest_wait
+from certrotd.certs.elsewhere import refuse_superseded
 from certrotd.certs.fitness import worse
 from certrotd.certs.policy import INSTEAD, REPLACES
 from certrotd.certs.ports import Choosing, Order, sealing_at_once
 from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
-from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
+from certrotd.errors import Failure, InvalidInput, Transient
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
 from certrotd.pki.keys import KeyType, PrivateKey, signing_request, to_pem
 from certrotd.pki.order import IssuanceRefused, Missed, OrderGone, ValidationFailed
 from certrotd.pki.request import digest, holder_of, is_request
-from certrotd.pki.revocation import COMPROMISED
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
 from certrotd.rotation.unexpected import as_failure
@@ -34,6 +35,9 @@ Left = list[dict[str, Any]]
 KEPT = timedelta(days=7)
 KEPT_UNSERVED = timedelta(days=1)
 EARLY = timedelta(days=1)
+ENDING = "ending"
+"""The fact of the record that somebody set once and that ends first: its name, and when."""
+ENDS_SOON = timedelta(days=30)
 
 
 class WorseThanLive(Failure):
@@ -58,13 +62,20 @@ class StageKey(Journaled):
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         if self.elsewhere:
             pem = world.request()
-            _refuse_compromised(digest(pem), world)
-        elif self.reuse_from is not None:
-            pem, _ = world.store.read(world.name, self.reuse_from)
+            refuse_compromised(pem, world)
+        elif (kept := self._kept_key(world)) is not None:
+            pem = kept
         else:
             pem = to_pem(world.new_key(KeyType(self.key_type)))
         world.store.stage_key(world.name, self.generation, pem)
         return Done()
+
+    def _kept_key(self, world: World) -> bytes | None:
+        """That of the generation to reuse it from; None without one, or if others know it."""
+        if self.reuse_from is None:
+            return None
+        pem, _ = world.store.read(world.name, self.reuse_from)
+        return None if compromised(pem, world) else pem
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
         world.store.discard(world.name, self.generation)
@@ -124,6 +135,8 @@ class Obtain(Journaled):
         pem = world.store.staged_key(world.name, self.generation)
         if pem is None:
             raise Failure(f"the staged key of generation {self.generation} is missing")
+        refuse_superseded(pem, world)
+        refuse_compromised(pem, world)  # it may have become known while this rotation waited
         chain, missed = self._fetch(_csr(pem, self.names), world, ledger)
         facts = _issued(chain)
         world.chain = chain
@@ -247,6 +260,8 @@ class Seal(Journaled):
             pem = world.chain or world.store.staged_chain(world.name, self.generation)
         if key is None or pem is None:
             raise Failure(f"the staged files of generation {self.generation} are missing")
+        refuse_superseded(key, world)
+        refuse_compromised(key, world)
         chain = parse_certificates(pem, what="the CA's answer")
         try:
             verify(holder_of(key), chain, self.names, now=now)
@@ -260,7 +275,8 @@ class Seal(Journaled):
             raise Later(why, hint=early.hint, retry_after=early.at - now) from early
         if doubt := doubts(chain, now=now):
             world.remark(f"{world.name}: {doubt}")
-        self._compare(facts_of(chain[0]), world)
+        new = facts_of(chain[0])
+        self._compare(new, world)
         meta = Meta(
             created=now,
             origin="issued",
@@ -274,8 +290,9 @@ class Seal(Journaled):
             instead=str(ledger.facts.get(INSTEAD) or ""),
             request=digest(key) if is_request(key) else "",
         )
-        if meta.missed:
-            world.remark(f"{world.name}: {meta.missed}")
+        for words in (meta.missed, _lapsing(ledger.facts.get(ENDING), new, now=now)):
+            if words:
+                world.remark(f"{world.name}: {words}")
         with _kept("the certificate is issued and verified", "seal it"):
             if (store := sealing_at_once(world.store)) is not None:
                 store.seal_with(world.name, self.generation, meta, pem)
@@ -300,6 +317,17 @@ class Seal(Journaled):
         if world.store.sealed(world.name, self.generation):
             return Observed.DONE
         return Observed.NOT_DONE
+
+
+def _lapsing(ending: object, new: CertificateFacts, *, now: datetime) -> str | None:
+    """That a record may be gone when the next renewal needs it, or soon; None if it stays."""
+    match ending:
+        case [str(name), str(end)] if moment(end) < max(new.not_after, now + ENDS_SOON):
+            return (
+                f"the record {name} ends at {moment(end):%Y-%m-%d %H:%M}Z, and the next renewal "
+                "may need it: set one that ends later"
+            )
+    return None
 
 
 def order_at_hand(issuer: str, names: tuple[str, ...], world: World, ledger: Ledger) -> Order:
@@ -331,20 +359,6 @@ def _kept(state: str, doing: str) -> Iterator[None]:
         raise Later(
             f"{state}, but {trouble}", hint=f"the next run will {doing} without a new order"
         ) from trouble
-
-
-def _refuse_compromised(request: str, world: World) -> None:
-    """Nothing is ordered for a key that is known to others, of which only its owner makes another.
-
-    Raises NeedsOperator.
-    """
-    for number, each in world.store.look(world.name).state.revoked.items():
-        meta = world.store.generation(world.name, number).meta
-        if each.reason == COMPROMISED and meta is not None and meta.request == request:
-            raise NeedsOperator(
-                f"the csr of {world.name} is still that of the key that is compromised",
-                hint="put the request of a new key in its place",
-            )
 
 
 def _csr(pem: bytes, names: tuple[str, ...]) -> bytes:

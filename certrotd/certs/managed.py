@@ -80,6 +80,7 @@ def attempts_of(managed: Managed) -> Attempts:
         mended=known is not None and known != managed.configuration(),
         at_ca=trouble is not None and trouble.blame is not Blame.USER,
         waits=waits,
+        act=str(facts.get(ACT) or ""),
     )
 
 

@@ -196,10 +196,10 @@ def sweeping(attempts: Attempts) -> Plan[World]:
 
 
 def revocation(standing: Standing, generations: tuple[int, ...]) -> Plan[World]:
-    """Have revoked what could not be before."""
-    known = standing.state.revoked
+    """Have revoked what could not be before; one that fails again keeps no other away."""
+    known, last = standing.state.revoked, generations[-1]
     return tuple(
-        RevokeGeneration(number, known[number].reason, known[number].by, must=True)
+        RevokeGeneration(number, known[number].reason, known[number].by, must=number == last)
         for number in generations
     )
 

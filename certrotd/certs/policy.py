@@ -139,6 +139,7 @@ class Attempts:
     failures were a person's, the last of the others was at ``unasked_at`` (None: at ``at``).
     ``mended``: what they failed with is configured otherwise now. ``at_ca``: the last one failed
     at a CA and through no fault of the user. ``waits``: until when other CAs take no order.
+    ``act`` is what the last one was for, as Action.act, "" if that is not known.
     """
 
     failures: int = 0
@@ -152,3 +153,4 @@ class Attempts:
     mended: bool = False
     at_ca: bool = False
     waits: Mapping[str, datetime] = field(default_factory=dict)
+    act: str = ""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from cryptography import x509
 
 from certrotd.certs.world import World
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
 from certrotd.pki.facts import facts_of, parse_certificates
-from certrotd.pki.keys import PrivateKey, load
+from certrotd.pki.keys import PrivateKey, key_digest, load
 from certrotd.pki.request import is_request
 from certrotd.pki.revocation import (
     ACCOUNT,
@@ -84,9 +84,9 @@ class RevokeGeneration(Journaled):
         if known is not None:
             return replace(known, reason=self.reason, by=self.by, refused=False)
         _, certificate = self._pair(world)
-        facts = facts_of(certificate)
+        facts, key = facts_of(certificate), key_digest(certificate.public_key())
         now = world.clock.now()
-        return Revocation(self.reason, now, facts.fingerprint, facts.not_after, self.by)
+        return Revocation(self.reason, now, facts.fingerprint, facts.not_after, self.by, key=key)
 
     def _revoke(self, world: World) -> str:
         """Who has signed for it at last."""
@@ -96,12 +96,18 @@ class RevokeGeneration(Journaled):
                 hint="`certrotd revoke` with --now does not wait for that",
             )
         key, certificate = self._pair(world)
-        ask = world.revoker(world.store.generation(world.name, self.generation).meta)
-        world.fence()
+        meta = world.store.generation(world.name, self.generation).meta
         code = REASONS[self.reason]
-        return revoked_by(
-            lambda signer: ask(certificate, code, signer), lambda: key_in(key), self.by
-        )
+        try:
+            ask = world.revoker(meta)
+            world.fence()
+            return revoked_by(
+                lambda signer: ask(certificate, code, signer), lambda: key_in(key), self.by
+            )
+        except RevocationRefused as refused:
+            if guessed := world.revoker_guessed(meta):
+                raise RevocationRefused(f"{refused.message}; {guessed}") from refused
+            raise
 
     def _pair(self, world: World) -> tuple[bytes, x509.Certificate]:
         try:
@@ -115,7 +121,7 @@ class RevokeGeneration(Journaled):
 
     def _keep(self, entry: Revocation, world: World, ledger: Ledger) -> None:
         state, now = world.store.look(world.name).state, world.clock.now()
-        kept = {number: each for number, each in state.revoked.items() if each.not_after > now}
+        kept = {number: each for number, each in state.revoked.items() if each.matters(now)}
         told = ledger.facts.get(REVOCATIONS)
         before = told if isinstance(told, dict) else {}
         world.store.record(world.name, replace(state, revoked={**kept, self.generation: entry}))
@@ -172,16 +178,40 @@ def revoked_by(ask: Ask, key: Callable[[], PrivateKey | None], by: str) -> str:
     return CERTIFICATE_KEY
 
 
-def shared_key(world: World, generation: int, newest: int) -> tuple[int, ...]:
-    """Every generation with the key of that one, itself included, oldest first."""
+@dataclass(frozen=True)
+class SharedKey:
+    """Generations with one key, oldest first; ``unread`` says why of others nobody can tell."""
 
-    def key_of(number: int) -> object:
-        with suppress(Failure, OSError):
-            _, chain = world.store.read(world.name, number)
-            return parse_certificates(chain)[0].public_key()
-        return None
+    numbers: tuple[int, ...]
+    unread: Mapping[int, str]
 
-    wanted = key_of(generation)
-    others = (number for number in range(1, newest + 1) if number != generation)
-    same = [number for number in others if wanted is not None and key_of(number) == wanted]
-    return tuple(sorted([generation, *same]))
+    def doubts(self, name: str) -> Iterator[str]:
+        """What is not known of the others, in words."""
+        for number, why in self.unread.items():
+            yield f"{name}: whether generation {number} has the same key is not known: {why}"
+
+
+def shared_key(world: World, generation: int, newest: int, *, now: datetime) -> SharedKey:
+    """That one and every other generation with its key that is valid still.
+
+    Raises what reading that one raises.
+    """
+
+    def leaf(number: int) -> x509.Certificate:
+        _, chain = world.store.read(world.name, number)
+        return parse_certificates(chain)[0]
+
+    wanted, known = leaf(generation).public_key(), world.store.look(world.name).state.revoked
+    numbers, unread = [generation], {}
+    for number in range(1, newest + 1):
+        settled = number in known and known[number].done is not None
+        if number == generation or settled:
+            continue
+        try:
+            if world.store.sealed(world.name, number):
+                other = leaf(number)
+                if other.public_key() == wanted and other.not_valid_after_utc > now:
+                    numbers.append(number)
+        except (Failure, OSError) as error:
+            unread[number] = as_failure(error, "read it").message
+    return SharedKey(tuple(sorted(numbers)), unread)

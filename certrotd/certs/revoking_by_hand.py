@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.certs.decision import Deploy, Renew, Revoke
+from certrotd.certs.elsewhere import refuse_to_replace
 from certrotd.certs.fitness import stamp
 from certrotd.certs.managed import Managed
+from certrotd.certs.policy import Policy
 from certrotd.certs.recorded import revoked_events
 from certrotd.certs.renewing import Standings
-from certrotd.certs.revoking import Noted, RevokeGeneration, shared_key
+from certrotd.certs.revoking import Noted, RevokeGeneration, SharedKey, shared_key
 from certrotd.certs.rotate import ONCE, CertificateRotation
 from certrotd.certs.rules import candidate
 from certrotd.certs.world import World
@@ -20,7 +23,7 @@ from certrotd.lifecycle.report import Report, beside
 from certrotd.lifecycle.runner import Run, Runner
 from certrotd.lifecycle.subject import RevocationForeseen
 from certrotd.pki.generation import Generation, Standing
-from certrotd.pki.revocation import COMPROMISED, RevocationAsked
+from certrotd.pki.revocation import COMPROMISED, KeyNotCompared, RevocationAsked
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
 
 
@@ -46,7 +49,8 @@ class RevokingRotation(CertificateRotation):
         found, now = self._found(run), run.runner.clock.now()
         standing, _ = found
         revocable(self.managed, standing, asked.generation, now=now)
-        numbers = self._numbers(asked, standing, now=now)
+        same = _same(self.managed, standing, asked.generation, asked.reason, now=now)
+        numbers = same.numbers
         live = standing.live.number if standing.live else None
         if live in numbers and not asked.at_once:
             report = self._replace(run, asked, found, numbers)
@@ -56,7 +60,17 @@ class RevokingRotation(CertificateRotation):
             report = Report(
                 self.id, report.decision, report.outcome, recovered, report.failure, report.mended
             )
-        return beside(report, unswept)
+        return beside(beside(report, self._unread(asked, same)), unswept)
+
+    def _unread(self, asked: RevocationAsked, same: SharedKey) -> KeyNotCompared | None:
+        if not same.unread:
+            return None
+        name, numbers = self.id.name, ", ".join(map(str, same.unread))
+        return KeyNotCompared(
+            "; ".join(same.doubts(name)),
+            hint=f"if it has, `certrotd revoke {name} --generation N --reason {asked.reason}` "
+            f"revokes it, once it can be read: N is one of {numbers}",
+        )
 
     def _replace(
         self,
@@ -71,12 +85,9 @@ class RevokingRotation(CertificateRotation):
                 f"{policy.name} is disabled in the configuration, so it is not replaced",
                 hint="with --now it is revoked all the same",
             )
-        live = standing.live.meta if standing.live else None
-        if asked.reason == COMPROMISED and live and live.request and live.request == policy.request:
-            raise NeedsOperator(
-                f"the csr of {policy.name} is still that of the key that is compromised",
-                hint="put the request of a new key in its place, or revoke it with --now",
-            )
+        live = standing.live
+        if asked.reason == COMPROMISED and policy.elsewhere and live and live.facts:
+            refuse_to_replace(live.number, run.world())
         why = f"to revoke {_listed(numbers)} ({asked.reason})"
         issued = candidate(policy, standing, now=now)
         action: Renew | Deploy = Renew(why, now, forced=True)
@@ -114,28 +125,16 @@ class RevokingRotation(CertificateRotation):
         """Beside a rotation that waits or is stuck: what is urgent does not wait for it."""
         now, standing = run.runner.clock.now(), self.managed.look(thorough=True)
         revocable(self.managed, standing, asked.generation, now=now)
-        numbers, noted, world = self._numbers(asked, standing, now=now), Noted(), run.world()
+        same = _same(self.managed, standing, asked.generation, asked.reason, now=now)
+        numbers = same.numbers
+        noted, world = Noted(), run.world()
         try:
             for step in _steps(asked, numbers, must=True):
                 step.do(world, noted)
         finally:
             run.audited.audit.record(*revoked_events(str(self.id), "", noted.facts))
         why = f"revoked by hand: {_listed(numbers)} ({asked.reason})"
-        return Report(self.id, Revoke(why, numbers), None, recovered)
-
-    def _numbers(
-        self, asked: RevocationAsked, standing: Standing, *, now: datetime
-    ) -> tuple[int, ...]:
-        """The generation, and where its key is known to others every one with the same key."""
-        if asked.reason != COMPROMISED:
-            return (asked.generation,)
-        newest = max(each.number if each else 0 for each in (standing.live, standing.newest))
-        same = shared_key(self.managed.world(), asked.generation, newest)
-        return tuple(
-            number
-            for number in same
-            if number == asked.generation or _lasts(self.managed.generation(number), now=now)
-        )
+        return Report(self.id, Revoke(why, numbers), None, recovered, self._unread(asked, same))
 
 
 def foreseen(
@@ -155,26 +154,45 @@ def foreseen(
     facts = found.facts
     effects = [
         f"{policy.name}: generation {number}, serial {facts.serial}, for "
-        f"{', '.join(facts.names)}, valid until {stamp(facts.not_after)}, is revoked: {reason}"
+        f"{', '.join(facts.names)}, valid until {stamp(facts.not_after)}, is to be revoked: "
+        f"{reason}"
     ]
-    if number != live:
-        effects.append(f"generation {live} is live and stays; whoever has a copy of {number} fails")
-    elif at_once:
-        users = [*policy.targets, *(["its copies"] if policy.installs else [])]
-        users += [f"host {each}" for each in world.delivered_to(number)]
-        who = f": {', '.join(users)}" if users else ""
-        effects.append(
-            "it is live, and revoked BEFORE there is another one: until then clients that ask for "
-            f"its status refuse what serves it{who}"
-        )
+    if guessed := world.revoker_guessed(found.meta):
+        effects.append(guessed)
+    same = _same(managed, standing, number, reason, now=now)
+    numbers = same.numbers
+    if others := tuple(each for each in numbers if each != number):
+        effects.append(f"{_listed(others)} with the same key: revoked as well")
+    effects += same.doubts(policy.name)
+    if live in numbers:
+        it = "it" if number == live else f"generation {live}"
+        effects += _of_live(it, policy, world, numbers, at_once=at_once)
     else:
-        effects.append(
-            "it is live: it is replaced first, with a new key, and revoked once the new one is "
-            "proven; if that fails it is not revoked"
-        )
-        if hosts := world.delivered_to(number):
-            effects.append(f"it is revoked once these hosts have the new one: {', '.join(hosts)}")
+        stays = f"generation {live} is live and stays; " if live else ""
+        effects.append(f"{stays}whoever has a copy of {number} fails")
     return RevocationForeseen(number, tuple(effects))
+
+
+def _of_live(
+    it: str, policy: Policy, world: World, numbers: tuple[int, ...], *, at_once: bool
+) -> Iterator[str]:
+    """What happens to the live one, called ``it``, which is among those that are revoked."""
+    hosts = sorted({host for each in numbers for host in world.delivered_to(each)})
+    if at_once:
+        users = [*policy.targets, *(["its copies"] if policy.installs else [])]
+        users += [f"host {each}" for each in hosts]
+        who = f": {', '.join(users)}" if users else ""
+        yield (
+            f"{it} is live, and revoked BEFORE there is another one: until then clients that ask "
+            f"for its status refuse what serves it{who}"
+        )
+        return
+    yield (
+        f"{it} is live: it is replaced first, with a new key, and revoked once the new one is "
+        "proven; if that fails nothing is revoked"
+    )
+    if hosts:
+        yield f"it is revoked once these hosts have the new one: {', '.join(hosts)}"
 
 
 def revocable(
@@ -200,17 +218,29 @@ def revocable(
     return found
 
 
+def _same(
+    managed: Managed, standing: Standing, generation: int, reason: str, *, now: datetime
+) -> SharedKey:
+    """The generation, and where its key is known to others every one with the same key."""
+    if reason != COMPROMISED:
+        return SharedKey((generation,), {})
+    newest = max(each.number if each else 0 for each in (standing.live, standing.newest))
+    return shared_key(managed.world(), generation, newest, now=now)
+
+
 def _steps(
     asked: RevocationAsked, numbers: tuple[int, ...], *, must: bool
 ) -> tuple[RevokeGeneration, ...]:
+    """Those that share its key come first: what the CA does not do of them is kept for later."""
+    others = [each for each in numbers if each != asked.generation]
     return tuple(
-        RevokeGeneration(each, asked.reason, asked.by, must=must, at_once=asked.at_once)
-        for each in numbers
+        RevokeGeneration(
+            *(each, asked.reason, asked.by),
+            must=must and each == asked.generation,
+            at_once=asked.at_once,
+        )
+        for each in (*others, asked.generation)
     )
-
-
-def _lasts(generation: Generation, *, now: datetime) -> bool:
-    return generation.facts is not None and generation.facts.not_after > now
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

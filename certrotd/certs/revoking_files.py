@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from certrotd.audit.record import Happened
@@ -10,12 +10,13 @@ from certrotd.certs.managed import Managed
 from certrotd.certs.revoking import revoked_by
 from certrotd.certs.wiring.revokers import Revokers
 from certrotd.config.issuers import AcmeEntry
-from certrotd.errors import UsageError
+from certrotd.errors import Failure, UsageError
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.keys import PrivateKey, load
 from certrotd.pki.revocation import REASONS
 from certrotd.pki.verify import verify_key
+from certrotd.rotation.unexpected import as_failure
 
 if TYPE_CHECKING:
     from certrotd.lifecycle.audited import Audit
@@ -63,20 +64,43 @@ def revoke_file(
 
 
 def generation_with(
-    facts: CertificateFacts, all_managed: Sequence[Managed]
+    facts: CertificateFacts, all_managed: Sequence[Managed], remark: Callable[[str], None]
 ) -> tuple[str, int] | None:
-    """The certificate of the configuration, and its generation, that this is; None if none is."""
+    """The certificate of the configuration, and its generation, that this is; None if none is.
+
+    One that cannot be looked at, and has none of its names, is only remarked on. Of one that has,
+    what looking at it raises is raised: it might be revoked without being marked.
+    """
     names = {*facts.names}
     for managed in all_managed:
-        standing = managed.look()
-        newest = max(each.number if each else 0 for each in (standing.live, standing.newest))
-        for number in range(newest, 0, -1):
-            found = managed.generation(number).facts
-            if found is not None and not names & {*found.names}:
-                break  # it is for something else
-            if found is not None and found.fingerprint == facts.fingerprint:
-                return managed.policy.name, number
+        name = managed.policy.name
+        try:
+            for number, found in _kept(managed):
+                if found.fingerprint == facts.fingerprint:
+                    return name, number
+        except (Failure, OSError) as error:
+            if names & {*managed.policy.names}:
+                raise
+            trouble = as_failure(error, "look at it").message
+            remark(f"{name}: whether the file is a generation of it is not known: {trouble}")
     return None
+
+
+def _kept(managed: Managed) -> Iterator[tuple[int, CertificateFacts]]:
+    """The generations that are there, newest first; whatever names they have."""
+    standing = managed.look()
+    newest = max(each.number if each else 0 for each in (standing.live, standing.newest))
+    for number in range(newest, 0, -1):
+        facts = managed.generation(number).facts
+        if facts is not None:
+            yield number, facts
+        elif not managed.world().store.sealed(managed.policy.name, number):
+            break  # pruned, and with it those before, but for what is still to be revoked
+    else:
+        return
+    for left in sorted(each for each in standing.state.revoked if each < number):
+        if (facts := managed.generation(left).facts) is not None:
+            yield left, facts
 
 
 def _only(revokers: Revokers) -> str:

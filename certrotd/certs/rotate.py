@@ -21,7 +21,7 @@ from certrotd.certs.recorded import recorded_of
 from certrotd.certs.renewing import Standings, carried, renew
 from certrotd.certs.rules import decide
 from certrotd.certs.world import Bound, World
-from certrotd.errors import Failure, Transient
+from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.lifecycle.decision import ACT, DAEMON, Action, Asked, Decision, Postpone, Wait
 from certrotd.lifecycle.fencing import guarded
@@ -29,7 +29,7 @@ from certrotd.lifecycle.report import Report, beside
 from certrotd.lifecycle.runner import RotationOf, Run, Runner, Told
 from certrotd.pki.generation import PLACEHOLDER
 from certrotd.pki.renewal import LONGEST_POLL, suggested, unanswered
-from certrotd.rotation.engine import Finished, Outcome, Parked, Stuck
+from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import JSON, Plan, Step
 from certrotd.rotation.unexpected import as_failure
@@ -121,7 +121,7 @@ class CertificateRotation(RotationOf[Managed, World]):
             with suppress(Failure, OSError):  # else at the next look, which tells of it
                 self._asked_ca(run, self._found(run))
         report = Report(self.id, decision, outcome, recovered, unrecorded)
-        return self._after_mending(run, policy, report) if asked.by_hand else report
+        return self._and_then(run, policy, report) if asked.by_hand else report
 
     def _asked_ca(self, run: Run[World], found: Standings) -> Standings:
         """What there is, with what the CA says of when to renew it.
@@ -148,19 +148,23 @@ class CertificateRotation(RotationOf[Managed, World]):
         world.store.record(self.id.name, state)
         return replace(standing, state=state), attempts
 
-    def _after_mending(self, run: Run[World], policy: Policy, mended: Report) -> Report:
-        """A renewal that is due as well, after damage was mended."""
-        open_still, decision = isinstance(mended.outcome, Parked | Stuck), mended.decision
-        if not isinstance(decision, Deploy) or not decision.mends:
-            return mended
-        if mended.failure or open_still or run.runner.stopping():
-            return mended
+    def _and_then(self, run: Run[World], policy: Policy, first: Report) -> Report:
+        """What is due as well, after damage was mended or a revocation tried before it."""
+        decision, done = first.decision, first.outcome
+        revoked = isinstance(decision, Revoke)
+        if not revoked and not (isinstance(decision, Deploy) and decision.mends):
+            return first
+        if first.failure or isinstance(done, Parked | Stuck) or run.runner.stopping():
+            return first
         found = self._found(run)
-        renewal = self._decide(run, found, run.asked, policy)
-        if not isinstance(renewal, Renew):
-            return mended
-        outcome, unrecorded = self._begin(run, renewal, found)
-        return Report(self.id, renewal, outcome, mended.recovered, unrecorded, decision.why)
+        due = self._decide(run, found, run.asked, policy)
+        if not isinstance(due, Renew | Deploy if revoked else Renew):
+            return first
+        outcome, unrecorded = self._begin(run, due, found)
+        if revoked and isinstance(done, RolledBack):
+            unrecorded = unrecorded or NeedsOperator(f"revoke: {done.because}")
+        why = decision.why if decision else ""
+        return Report(self.id, due, outcome, first.recovered, unrecorded, why)
 
     def _found(self, run: Run[World]) -> Standings:
         """What there is; a state that is damaged is put aside first, and begun anew."""

@@ -165,9 +165,26 @@ def _disabled(case: Case) -> Wait | None:
     return Wait("disabled in the configuration", case.now + RECHECK)
 
 
+def _disabled_to_revoke(case: Case) -> Revoke | None:
+    """Nothing happens to its services by that, and nobody is to trust it meanwhile."""
+    return None if case.policy.enabled else _to_revoke(case)
+
+
 def _placeholder_wanted(case: Case) -> Bootstrap | None:
     number = _placeholder_for(case.policy, case.standing)
     return None if number is None else Bootstrap("no certificate yet", number)
+
+
+def _to_revoke_first(case: Case) -> Revoke | None:
+    """A rotation that fails, perhaps for ever, keeps no revocation away.
+
+    Nor does the revocation that: they take turns. A mended configuration is tried before, and what
+    is damaged is mended before.
+    """
+    attempts = case.attempts
+    if not attempts.failures or attempts.mended or attempts.act == Revoke.act or case.asked.forced:
+        return None
+    return _to_revoke(case) if _mend(case) is None else None
 
 
 def _issued(case: Case) -> Deploy | None:
@@ -323,11 +340,17 @@ def _from_then(case: Case) -> str:
 
 
 RULES = (
+    Rule("disabled_to_revoke", _disabled_to_revoke, says("not disabled with one to be revoked")),
     Rule("disabled", _disabled, says("enabled in the configuration")),
     Rule(
         "placeholder_wanted",
         _placeholder_wanted,
         says("no placeholder is configured, or none is needed"),
+    ),
+    Rule(
+        "to_revoke_first",
+        _to_revoke_first,
+        says("no rotation failed last with a generation still to be revoked"),
     ),
     Rule("issued", _issued, says("no newer generation waits to be deployed")),
     Rule("damaged", _mend, _no_damage),

@@ -33,6 +33,7 @@ from certrotd.stores.configured import Stores
 from certrotd.stores.copies import displaced
 
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
+    from certrotd.certs.deleting import User
     from certrotd.certs.wiring.adapters import Adapters
     from certrotd.certs.wiring.shared_targets import Groups
     from certrotd.certs.world import World
@@ -154,7 +155,7 @@ class Certificates:
         managed = ConfiguredCertificate(self, entry, Policies(self.config).of(entry))
         return CertificateSubject(managed, self.accounts)
 
-    def users(self, managed: ConfiguredCertificate, found: Standing) -> Iterator[str]:
+    def users(self, managed: ConfiguredCertificate, found: Standing) -> Iterator[User]:
         """Who is seen to use a certificate: of its targets, of nginx, of what is watched."""
         from certrotd.certs.checks import endpoint_of
         from certrotd.certs.deleting import users_of
@@ -171,7 +172,8 @@ class Certificates:
         from certrotd.pki.facts import facts_of, parse_certificates
 
         facts = facts_of(parse_certificates(certificate)[0])
-        return generation_with(facts, [each.managed for each in self.subjects])
+        all_managed = [each.managed for each in self.subjects]
+        return generation_with(facts, all_managed, self.premises.remark)
 
     def revoke_file(
         self, certificate: bytes, key: bytes | None, *, issuer: str | None, reason: str, by: str
@@ -224,7 +226,7 @@ class Certificates:
         ]
 
     def configuration(self, entry: Certificate) -> str:
-        """As Managed.configuration: the entry, and what it refers to."""
+        """As Managed.configuration: the entry, and what it refers to, its request too."""
         import hashlib
 
         from pydantic_core import to_json
@@ -234,6 +236,7 @@ class Certificates:
         parts = (
             *(entry, [config.issuers[name] for name in entry.issuers], dict(solvers), config.dns),
             [config.targets[use.target] for use in entry.targets],
+            *([digest_now(entry.csr)] if entry.csr is not None else ()),
         )
         return hashlib.sha256(to_json(parts, fallback=str)).hexdigest()[:16]
 

@@ -84,7 +84,9 @@ class World:
     the solver that the certificate names.
     ``renewal_info`` asks an issuer when a certificate of its own is to be renewed; raises Failure.
     ``revoker`` gives what asks the CA that issued a generation to revoke it, by its Meta; raises
-    NeedsOperator where there is none. ``delivered_to`` names the other hosts that have that one.
+    NeedsOperator where there is none; ``revoker_guessed`` says which CA that is where it is not
+    known which one issued it, and how to ask another. ``delivered_to`` names the other hosts that
+    have that one.
     ``request`` reads the request of a key that is elsewhere, as PEM, and puts it to the test.
     ``wants`` says whether the configuration still has these names ordered from that issuer.
     In a ``dry`` world everything is looked at without a trace, on disk or at the CA. ``awaiting``:
@@ -108,6 +110,7 @@ class World:
     unready: Unready = lambda *_asked, **_how: ()
     renewal_info: Callable[[str, CertificateFacts], RenewalInfo] = no_renewal_info
     revoker: Callable[[Meta | None], AskToRevoke] = no_revoker
+    revoker_guessed: Callable[[Meta | None], str] = lambda _meta: ""
     delivered_to: Callable[[int], Sequence[str]] = lambda _generation: ()
     request: Callable[[], bytes] = no_request
     adoptable: Callable[[], tuple[bytes, bytes] | None] = lambda: None

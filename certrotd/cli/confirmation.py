@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 from certrotd.cli.output import say
@@ -14,4 +15,7 @@ def confirm(name: str, words: str, typed: str | None, *, what: str = "keyring") 
         say(f"{words}, and nothing undoes that. Type the name of the {what} to go on:")
         typed = sys.stdin.readline().strip()
     if typed != name:
-        raise UsageError(f"not confirmed: {words}", hint=f"--confirm {name}")
+        raise UsageError(
+            f"nothing was done, for it is not confirmed: {words}",
+            hint=f"--confirm {shlex.quote(name)}",
+        )

@@ -38,12 +38,12 @@ def delete(
         subject = _to_delete(site, name)
         assert isinstance(subject, Deletable), "it was asked for"
         seen = subject.foresee_deletion()
-        version = seen.version if revoke else None
+        version = seen.version if revoke and not _is_revoked(subject, seen.version) else None
         goes = [*seen.goes, *([f"revoked: {reason}"] if version is not None else [])]
-        for what, lines in (("goes", goes), ("stays", seen.stays)):
+        for what, lines in (("goes", goes), ("stays", seen.stays), ("not known", seen.unknown)):
             for line in lines:
                 say(f"{what}: {line}")
-        confirm(name, f"{name} is deleted, with its keys", confirmed, what="certificate")
+        confirm(name, f"{name} is to be deleted, with its keys", confirmed, what="certificate")
         site.prepare()
         outlive_terminal()
         stopping.listen()
@@ -63,6 +63,13 @@ def delete(
     else:
         print_table(("NAME", "RESULT", "WHY"), [(name, *report_words(each)) for each in reports])
     return 1 if any(report.failed for report in reports) else 0
+
+
+def _is_revoked(subject: Subject, version: int | None) -> bool:
+    """Whether the CA has done it, as where an earlier command was cut off before it deleted."""
+    known = subject.revocations() if isinstance(subject, Revocable) else {}
+    entry = known.get(version) if version is not None else None
+    return entry is not None and entry.done is not None
 
 
 def _to_delete(site: Site, name: str) -> Subject:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,9 +16,13 @@ from certrotd.daemon.wiring import open_site
 from certrotd.dns.persistent import zone_line
 from certrotd.errors import Failure, UsageError
 from certrotd.pki.order import DNS_PERSIST_01, Challenge
+from certrotd.rotation.unexpected import as_failure
 
 if TYPE_CHECKING:
     from certrotd.certs.wing import Certificates
+    from certrotd.certs.wiring.adapters import Adapters
+    from certrotd.clock import Clock
+    from certrotd.config.model import Certificate
 
 WAIT = 120.0
 
@@ -40,24 +44,36 @@ def persist_record(config: Path, name: str, *, until: str | None, as_json: bool)
             raise UsageError(f"{name} comes from {entry.issuers[0]}, which needs no record")
         site.prepare()
         adapters = cast("Certificates", site.wing("certificate")).adapters()
-        deadline = Deadline(clock, WAIT)
         asking = replace(entry, challenge=DNS_PERSIST_01)
-        rows = []
-        wanted = (adapters.records(asking, ca, entry.names, deadline) for ca in cas)
-        for record in chain.from_iterable(wanted):
-            problem = ""
-            try:
-                adapters.confirm(record, Deadline(clock, WAIT))
-            except Failure as failure:
-                problem = failure.message
-            rows.append(_row(record, f"{record.value}{end}", problem))
+        rows = [row for ca in cas for row in _of_ca(ca, asking, adapters, clock, end)]
     _print(rows, as_json=as_json)
-    return 0
+    return 0 if all(row["name"] for row in rows) else 1
 
 
-def _row(record: Challenge, value: str, problem: str) -> dict[str, Any]:
+def _of_ca(
+    ca: str, entry: Certificate, adapters: Adapters, clock: Clock, end: str
+) -> Iterator[dict[str, Any]]:
+    """A row for each record that the CA wants; one without a name if it does not say which."""
+    try:
+        wanted = adapters.records(entry, ca, entry.names, Deadline(clock, WAIT))
+    except (Failure, OSError) as error:
+        failure = as_failure(error, "find which records the CA wants")
+        nothing = {"name": "", "value": "", "account": "", "issuers": [], "there": False}
+        yield {"ca": ca, **nothing, "problem": str(failure)}
+        return
+    for record in wanted:
+        problem = ""
+        try:
+            adapters.solvers.confirm(record, Deadline(clock, WAIT))
+        except Failure as failure:
+            problem = failure.message
+        yield _row(ca, record, f"{record.value}{end}", problem)
+
+
+def _row(ca: str, record: Challenge, value: str, problem: str) -> dict[str, Any]:
     assert record.persistent is not None, "it was asked for"
     return {
+        "ca": ca,
         "name": record.name,
         "value": value,
         "account": record.persistent.account,
@@ -72,6 +88,9 @@ def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
         print_json(rows)
         return
     for row in rows:
+        if not row["name"]:
+            say(f"{row['ca']}: {row['problem']}")
+            continue
         say(zone_line(row["name"], row["value"]), sys.stdout)
         say(f"{row['name']} is there and right" if row["there"] else f"to set: {row['problem']}")
         if not row["issuers"]:

@@ -40,9 +40,10 @@ def bring_in(wish: Wish, *, as_json: bool) -> int:
     """Carry out ``certrotd import``; the exit code is 1 if anything could not be read."""
     clock = SystemClock()
     found = _read(wish, clock)
-    folder = Path(os.path.abspath(wish.folder or "/etc/certrotd"))
+    folder = _whole(wish.folder or Path("/etc/certrotd"))
+    bundle = wish.ca_bundle and _whole(wish.ca_bundle)
     planned = plan(
-        found, folder, now=clock.now(), state_dir=wish.state_dir, ca_bundle=wish.ca_bundle
+        found, folder, now=clock.now(), state_dir=_whole(wish.state_dir), ca_bundle=bundle
     )
     started = schedules(wish.client)
     written = None if wish.folder is None else _write(planned, folder, clock)
@@ -53,6 +54,11 @@ def bring_in(wish: Wish, *, as_json: bool) -> int:
         _show(planned, steps)
     bad = any(row.fate is Fate.PROBLEM for row in planned.rows)
     return 1 if bad or (written is not None and not _is_valid(written)) else 0
+
+
+def _whole(path: Path) -> Path:
+    """A path of the command line as the configuration takes it."""
+    return Path(os.path.abspath(path))
 
 
 def _read(wish: Wish, clock: Clock) -> Installation:
@@ -115,8 +121,10 @@ def _is_valid(config: Path) -> bool:
     from certrotd.config.load import check
 
     problems, warnings = check(config)
-    for problem in (*problems, *warnings):
+    for problem in problems:
         say(str(problem))
+    for warning in warnings:
+        say(f"{warning} (warning)")
     return not problems
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from certrotd.cli.confirmation import confirm
@@ -21,10 +22,12 @@ from certrotd.lifecycle.subject import Revocable
 from certrotd.lifecycle.wing import Revokes
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.keys import MAX_KEY_BYTES
-from certrotd.pki.revocation import SIGNERS, RevocationAsked, reason_named
+from certrotd.pki.revocation import SIGNERS, KeyNotCompared, RevocationAsked, reason_named
+from certrotd.rotation.outcome import Parked
 
 COMMAND = "certrotd revoke"
 MAX_FILE = 1024 * 1024
+_AGAIN = "; `certrotd run` or the next `certrotd rotate` tries again"
 SUPERSEDED, UNSPECIFIED = "superseded", "unspecified"
 
 
@@ -49,7 +52,7 @@ def revoke(
         seen = subject.foresee_revocation(generation, reason, at_once=now, now=site.clock.now())
         for line in seen.effects:
             say(line)
-        what = f"generation {seen.version} of {subject.id.name} is revoked"
+        what = f"generation {seen.version} of {subject.id.name} is to be revoked"
         confirm(subject.id.name, what, confirmed, what="certificate")
         site.prepare()
         outlive_terminal()
@@ -58,12 +61,13 @@ def revoke(
         with logging_in_lines(), progress_of(1) as live:
             runner = site.runner(live.hear, stopping)
             reports = [subject.revoke(runner, asked)]
-            if not reports[0].failed and not stopping():
+            in_place = not reports[0].failed or isinstance(reports[0].failure, KeyNotCompared)
+            if in_place and not stopping():
                 following = site.inventory.with_followers([subject])[1:]
                 reports += site.inventory.rotate(following, runner, Asked(by_hand=True))
             if _is_open(subject, site, seen.version) and not stopping():
                 reports.append(subject.revoke(runner, asked))
-        return _show(reports, subject, seen.version, as_json=as_json)
+        return _show(reports, subject, seen.version, as_json=as_json, now=site.clock.now())
 
 
 def revoke_file(
@@ -94,9 +98,8 @@ def revoke_file(
             )
         called = facts.names[0] if facts.names else facts.serial
         what = f"serial {facts.serial}, for {', '.join(facts.names)}, of {facts.issuer}"
-        words = (
-            f"{file}: {what}, is revoked ({reason}); whoever serves it fails, nothing replaces it"
-        )
+        words = f"{file}: {what}, is to be revoked ({reason}); "
+        words += "whoever serves it fails, nothing replaces it"
         confirm(called, words, confirmed, what="first name of the certificate")
         site.prepare()
         came = wing.revoke_file(certificate, signer, issuer=issuer, reason=reason, by=by)
@@ -104,9 +107,15 @@ def revoke_file(
     return 0
 
 
-def _show(reports: Sequence[Report], subject: Revocable, version: int, *, as_json: bool) -> int:
-    """What came of it; whatever the reports say, it failed unless it is revoked."""
-    entry = subject.revocations().get(version)
+def _show(
+    reports: Sequence[Report], subject: Revocable, version: int, *, as_json: bool, now: datetime
+) -> int:
+    """What came of it; whatever the reports say, it failed unless it is revoked.
+
+    So it did while another generation, of the same key it may be, is still to be revoked.
+    """
+    known = subject.revocations()
+    entry = known.get(version)
     if as_json:
         listed = [report_json(report) for report in reports]
         listed[0]["revocation"] = entry.to_json() if entry else None
@@ -115,16 +124,19 @@ def _show(reports: Sequence[Report], subject: Revocable, version: int, *, as_jso
         rows = [(report.subject.name, *report_words(report)) for report in reports]
         print_table(("NAME", "RESULT", "WHY"), rows)
     if entry is None:
-        say(
-            f"generation {version} is NOT revoked: it is revoked once a new one is in place; "
-            "--now revokes it before"
-        )
-    else:
-        open_ = entry.done is None and not entry.refused
-        again = "; `certrotd run` or the next `certrotd rotate` tries again" if open_ else ""
-        say(f"{reports[0].subject.name}: {entry.words(version)}{again}")
+        waits = isinstance(reports[0].outcome, Parked)
+        later = "it is revoked once the new one is in place"
+        then = later if waits else "nothing does that later, so run this again"
+        say(f"generation {version} is NOT revoked: {then}; --now revokes it at once")
+    others = {n: e for n, e in known.items() if n != version and not e.done and e.not_after > now}
+    for number, each in {**({version: entry} if entry else {}), **others}.items():
+        again = _AGAIN if each.is_open(now) else ""
+        say(f"{reports[0].subject.name}: {each.words(number)}{again}")
     done = entry is not None and entry.done is not None
-    return 0 if done and not any(report.failed for report in reports[-1:]) else 1
+    open_ = any(each.is_open(now) for each in others.values())
+    unread = any(isinstance(report.failure, KeyNotCompared) for report in reports)
+    failed = unread or any(report.failed for report in reports[-1:])
+    return 0 if done and not open_ and not failed else 1
 
 
 def _is_open(subject: Revocable, site: Site, version: int) -> bool:

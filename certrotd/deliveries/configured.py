@@ -93,7 +93,14 @@ class ConfiguredDelivery:
             document=self.document(),
             clock=self.clock,
             heard=partial(self._premises.asked_service, self.policy.id, f"host {self.policy.host}"),
+            revoked=self._revoked,
         )
+
+    def _revoked(self, fingerprint: str) -> str:
+        name = self._certificate.name
+        known = self._stores.of(name).look(name).state.revoked
+        done = (n for n, each in known.items() if each.done and each.fingerprint == fingerprint)
+        return next((known[number].words(number) for number in done), "")
 
     def look(self, *, thorough: bool = False) -> Standing:
         """As Managed.look."""

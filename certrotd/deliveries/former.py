@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from certrotd.deliveries.policy import Delivered
 from certrotd.errors import InvalidInput, NeedsOperator
-from certrotd.pki.facts import parse_certificates
+from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_dates, verify_key
 from certrotd.ssh.files import Stamp
@@ -23,14 +23,24 @@ class Folder(Protocol):
     def read(self, name: str, files: Sequence[str]) -> dict[str, bytes]: ...
 
 
-def unfit(folder: Folder, previous: str, known: Delivered | None, *, now: datetime) -> str:
+def unfit(
+    folder: Folder,
+    previous: str,
+    known: Delivered | None,
+    *,
+    revoked: Callable[[str], str],
+    now: datetime,
+) -> str:
     """Why nobody is to be led back to the folder ``previous``; empty if services may read it.
 
-    What is not ``known`` to be delivered from here, as where the state was lost, is looked at.
+    ``revoked`` says so of a fingerprint, empty for one that is not. What is not ``known`` to be
+    delivered from here, as where the state was lost, is looked at.
     """
     if known is not None and known.folder == previous:
         if known.not_after <= now:
             return "the former expired"
+        if why := revoked(known.fingerprint):
+            return f"the former are of no use: {why}"
         changed = folder.different(previous, known.stamps)
         return f"somebody changed the former there: {changed}" if changed else ""
     try:
@@ -39,6 +49,8 @@ def unfit(folder: Folder, previous: str, known: Delivered | None, *, now: dateti
         leaf = parse_certificates(next(filter(None, leaves)))[0]
         verify_key(load(next(filter(None, keys))), leaf)
         verify_dates([leaf], now=now)
+        if why := revoked(facts_of(leaf).fingerprint):
+            return f"the former are of no use: {why}"
     except StopIteration:
         return "the former have no key or no certificate"
     except (InvalidInput, NeedsOperator) as wrong:

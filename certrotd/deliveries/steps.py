@@ -73,6 +73,7 @@ class World:
 
     ``pair`` reads key and chain, leaf first, of a generation. ``heard`` takes what failed for the
     time being, or None once the host answers; ``fence`` raises Fenced once the lock is another's.
+    ``revoked`` says of a fingerprint that its CA has revoked it, empty for any other.
     """
 
     policy: Policy
@@ -83,6 +84,7 @@ class World:
     clock: Clock
     heard: Callable[[Failure | None], None] = lambda _failure: None
     fence: Callable[[], None] = lambda: None
+    revoked: Callable[[str], str] = lambda _fingerprint: ""
 
     def leaf(self, generation: int) -> CertificateFacts:
         """What is in the leaf of a generation."""
@@ -206,7 +208,8 @@ class Switch(Journaled):
         if not isinstance(previous, str) or previous == self.folder:
             ledger.note(kept=f"the files stay at {world.policy.live}: there are no former ones")
             return
-        if why := unfit(world.folder, previous, known, now=world.clock.now()):
+        now = world.clock.now()
+        if why := unfit(world.folder, previous, known, revoked=world.revoked, now=now):
             ledger.note(kept=f"the files stay at {world.policy.live}: {why}")
             return
         world.folder.switch(previous)

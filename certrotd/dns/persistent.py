@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from certrotd.dns.words import shown
-from certrotd.errors import NeedsOperator, Transient, one_line
+from certrotd.errors import InvalidInput, NeedsOperator, Transient, one_line
+from certrotd.pki.names import canonical, is_ip, is_wildcard
 from certrotd.pki.order import Challenge, Persistent
 
 _VALUE = re.compile(r"[\x21-\x3a\x3c-\x7e]*")
@@ -84,9 +85,8 @@ def judge(values: Collection[str], wanted: Persistent, *, now: datetime) -> Verd
 def _judged(value: str, wanted: Persistent, now: datetime) -> Verdict | None:
     """Of one record; None where it is of another CA, or something else."""
     issuer, *rest = (part.strip(" \t") for part in value.split(";"))
-    if wanted.issuers and issuer.lower() not in wanted.issuers:
+    if not _of_ca(issuer.lower(), wanted.issuers):
         return None
-    issuer = one_line(issuer)  # anybody's, where no names of the CA are known
     parameters = _parameters(rest)
     if isinstance(parameters, str):
         return Verdict(f"the record of {issuer} is malformed: {parameters}") if rest else None
@@ -97,6 +97,20 @@ def _judged(value: str, wanted: Persistent, now: datetime) -> Verdict | None:
     if wanted.wildcard and parameters.get("policy", "").lower() != "wildcard":
         return Verdict(f"the record of {issuer} has no policy=wildcard, which a wildcard needs")
     return _ending(issuer, parameters.get("persistuntil"), now)
+
+
+def _of_ca(issuer: str, known: Collection[str]) -> bool:
+    """Whether a CA goes by that name, in lower case: any domain name will do where none is known.
+
+    CAs know theirs when they look, and then a record without one is of nobody.
+    """
+    if known:
+        return issuer in known
+    try:
+        plain = "." in issuer and canonical(issuer) == issuer
+    except InvalidInput:
+        return False
+    return plain and not is_ip(issuer) and not is_wildcard(issuer)
 
 
 def _ending(issuer: str, said: str | None, now: datetime) -> Verdict:

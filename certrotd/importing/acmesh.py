@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from certrotd.acme.account_keys import account_key
 from certrotd.errors import Failure, InvalidInput
+from certrotd.files.reading import read_file
 from certrotd.importing import providers
 from certrotd.importing.cas import directory_called
 from certrotd.importing.found import (
@@ -21,7 +22,7 @@ from certrotd.importing.found import (
     Solver,
 )
 from certrotd.importing.pairs import examined
-from certrotd.importing.reading import Reader
+from certrotd.importing.reading import MAX_FILE, Reader
 from certrotd.importing.settings import decoded, read_assignments
 
 _ECC = "_ecc"
@@ -155,11 +156,22 @@ def _pair(
     for path in installed.values():
         if not path.is_absolute() or ".." in path.parts:
             raise InvalidInput(f"{path} is not an absolute path: certrotd does not write there")
+        if not _is_ours(path):
+            raise InvalidInput(f"{path} is no key or certificate: certrotd does not write over it")
     read: dict[str, Path] = {}
     for kind, path in (installed if "privkey" in installed else own).items():
         if path not in read.values():  # the first that has a path keeps it
             read[kind] = path
     return examined(reader, own["privkey"], own["fullchain"], None, read, now=now)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether nothing is lost if a copy is written there: nothing is, or PEM."""
+    try:
+        data = read_file(path, limit=MAX_FILE)
+    except FileNotFoundError:
+        return True
+    return not data or b"-----BEGIN " in data
 
 
 def _account(

@@ -30,6 +30,11 @@ def name_of(directory: str) -> str:
     return _NAMES.get(directory) or host.replace(".", "-") or "acme"
 
 
+def host_of(directory: str) -> str:
+    """The host and port of a directory, without what may be a secret in its URL."""
+    return _netloc(directory).rpartition("@")[2] or "its CA"
+
+
 def directory_at(url: str, named: str = "") -> str:
     """The directory of the CA that an account's or a certificate's URL is of; "" if unknown.
 

@@ -17,6 +17,7 @@ from certrotd.acme.account_keys import account_key
 from certrotd.config.durations import parse as span
 from certrotd.errors import Failure, InvalidInput
 from certrotd.importing import providers
+from certrotd.importing.cas import host_of
 from certrotd.importing.found import (
     Fate,
     FoundAccount,
@@ -83,7 +84,7 @@ class _Shared:
             except (Failure, FileNotFoundError) as error:
                 why = error if isinstance(error, Failure) else "its key is not there"
                 note = f"{why}; certrotd registers a new one"
-                self.found.say(f"account {number}", server, Fate.PROBLEM, note)
+                self.found.say(f"account {number}", host_of(server), Fate.PROBLEM, note)
                 return None
             self.found.accounts.append(self._accounts[key])
         return self._accounts[key]
@@ -92,7 +93,9 @@ class _Shared:
         try:
             at = urlsplit(server)
         except ValueError:
-            raise InvalidInput(f"{server[:200]} is not a URL") from None
+            raise InvalidInput("its server is not a URL") from None
+        if "@" in at.netloc:
+            raise InvalidInput("its server has a user name or a password")
         if not _ACCOUNT.fullmatch(number):
             raise InvalidInput("it is not the number of an account")
         folder = self.reader.root / "accounts" / f"{at.netloc}{at.path}" / number

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from certrotd.config.base import MAX_NAME
 from certrotd.config.certificates import CertificateEntry
 from certrotd.config.commented import commented
-from certrotd.config.issuers import IssuerEntry, KeyTypeName
+from certrotd.config.issuers import AcmeEntry, IssuerEntry, KeyTypeName
 from certrotd.config.solvers import SolverEntry
 from certrotd.config.targets import TargetEntry
 from certrotd.errors import one_line
@@ -30,6 +30,7 @@ from certrotd.importing.found import (
     Solver,
 )
 from certrotd.importing.hooks import target_of
+from certrotd.pki.keys import key_type_of
 
 Place = tuple[str | int, ...]
 STATE_DIR = Path("/var/lib/certrotd")
@@ -200,7 +201,7 @@ class _Planning:
                 self._say(account.where, "contact", Fate.PROBLEM, why)
             else:
                 entry = given
-        entry |= {"agree_to_terms": True, **each.issuer}
+        entry |= {"agree_to_terms": True, **_account_key(account), **each.issuer}
         if self._ca_bundle is not None:
             entry["ca_bundle"] = str(self._ca_bundle)
         identity = each.directory, account.where if account else "", tuple(each.issuer.items())
@@ -303,6 +304,13 @@ class _Section:
         if comment:
             self.notes[self.name, name] = one_line(comment)
         return name, ""
+
+
+def _account_key(account: FoundAccount | None) -> dict[str, str]:
+    """The type of its key where that is not the default, which config check would ask for."""
+    kind = "" if account is None else key_type_of(account.key.public_key())
+    usual = AcmeEntry.model_fields["account_key"].default
+    return {"account_key": kind} if kind in get_args(KeyTypeName) and kind != usual else {}
 
 
 def refused(schema: Any, entry: Mapping[str, Any]) -> str:

@@ -323,11 +323,15 @@ class Revocable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeletionForeseen:
-    """What deleting a subject removes and what stays, in lines; ``version`` is the one in use."""
+    """What deleting a subject removes and what stays, in lines; ``version`` is the one in use.
+
+    ``unknown`` is what could not be found out of who uses it.
+    """
 
     version: int | None
     goes: tuple[str, ...]
     stays: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
 
 @runtime_checkable

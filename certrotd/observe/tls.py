@@ -136,7 +136,8 @@ class TlsProber:
                 raise ProofFailed(
                     f"{endpoint} does not serve certificate {fingerprint[:16]} "
                     f"after {endpoint.deadline:g}s, but {seen}",
-                    hint="the service did not load the new files, or another service answers there",
+                    hint="the service did not load the new files, its configuration names others, "
+                    "or another service answers there",
                 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from ipaddress import ip_address
@@ -86,6 +87,11 @@ def spki(public: object) -> bytes:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return der
+
+
+def key_digest(public: object) -> str:
+    """The SHA-256 of a public key's spki(), in hex."""
+    return hashlib.sha256(spki(public)).hexdigest()
 
 
 def key_type_of(public: object) -> str:

@@ -35,6 +35,10 @@ class RevocationRefused(NeedsOperator):
     """The CA will not revoke that certificate, whoever asks and however often."""
 
 
+class KeyNotCompared(NeedsOperator):
+    """Generations that may have a compromised key could not be read, and are not revoked."""
+
+
 def reason_named(text: str) -> str:
     """The reason of that name, however it is spelt; raises InvalidInput."""
     plain = text.replace("-", "").replace("_", "").lower()
@@ -60,7 +64,8 @@ class Revocation:
 
     ``reason`` as in REASONS, ``by`` of SIGNERS (empty: the account, else the key); ``asked`` is
     when it was wanted, ``done`` when the CA confirmed it. ``why`` says why it did not, for good if
-    it is ``refused``. Of the certificate: ``fingerprint``, and when it ends by itself.
+    it is ``refused``. Of the certificate: ``fingerprint``, when it ends by itself, and ``key``, its
+    key_digest() (empty if that is not known).
     """
 
     reason: str
@@ -71,10 +76,19 @@ class Revocation:
     done: datetime | None = None
     why: str = ""
     refused: bool = False
+    key: str = ""
 
     def is_open(self, now: datetime) -> bool:
         """Whether the CA is still to be asked."""
         return self.done is None and not self.refused and self.not_after > now
+
+    def matters(self, now: datetime) -> bool:
+        """Whether it is to be remembered: whoever has a compromised key may ask again for years."""
+        return self.not_after > now or self.compromises(self.key)
+
+    def compromises(self, key: str) -> bool:
+        """Whether others know the key of that digest."""
+        return self.reason == COMPROMISED and self.key != "" and self.key == key
 
     def words(self, number: int) -> str:
         """Where it stands, for people."""
@@ -96,6 +110,7 @@ class Revocation:
             "done": self.done.isoformat() if self.done else None,
             "why": self.why,
             "refused": self.refused,
+            "key": self.key,
         }
 
     @classmethod
@@ -110,6 +125,7 @@ class Revocation:
             done=moment(data["done"]) if data["done"] is not None else None,
             why=str(data["why"]),
             refused=bool(data["refused"]),
+            key=str(data.get("key", "")),
         )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from certrotd.config.load import check
 from certrotd.config.secrets import Secret
+from certrotd.config.sources import MAX_BYTES
 from certrotd.errors import ConfigInvalid, UsageError
+from certrotd.files.reading import read_status
 from certrotd.files.writing import (
     NewFile,
     create_file,
@@ -61,11 +63,13 @@ def write_first(file: Path, text: str, secrets: Mapping[Path, Secret]) -> list[s
 def to_production(file: Path) -> tuple[str, str]:
     """Replace the URL of a staging CA in ``file``; gives the former and the new one.
 
-    Raises UsageError unless there is exactly one such line, and DiskTrouble.
+    Raises UsageError unless there is exactly one such line, InvalidInput for what is no file or
+    more than MAX_BYTES, and DiskTrouble.
     """
     try:
         file = file.resolve(strict=True)  # a link stays one
-        text, found = file.read_bytes().decode(), file.stat()
+        data, found = read_status(file, limit=MAX_BYTES)
+        text = data.decode()
     except (OSError, UnicodeDecodeError):
         raise UsageError(f"{file} cannot be read") from None
     urls = {each.staging: each.production for each in AUTHORITIES.values() if each.staging}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from certrotd.errors import NeedsOperator
 
 if TYPE_CHECKING:
-    from asyncssh import SFTPAttrs, SFTPClient
+    from asyncssh import SFTPAttrs, SFTPClient, SFTPClientFile
 
 MAX_FILE = 1024 * 1024
 
@@ -53,11 +53,13 @@ async def write_file(sftp: SFTPClient, path: PurePosixPath, file: NewFile) -> bo
             gid = made.gid if file.group is None else file.group
             await handle.setstat(asyncssh.SFTPAttrs(uid=uid, gid=gid))
         await handle.chmod(file.mode)
-        try:
-            await handle.fsync()
-        except asyncssh.SFTPOpUnsupported:
-            return False
-    return True
+        return await _synced(handle)
+
+
+async def sync_file(sftp: SFTPClient, path: PurePosixPath) -> bool:
+    """Have a file that is there synced; whether it was: not every server can."""
+    async with sftp.open(str(path), "rb") as handle:
+        return await _synced(handle)
 
 
 async def stamp_of(sftp: SFTPClient, path: PurePosixPath) -> Stamp:
@@ -82,6 +84,16 @@ async def read_file(sftp: SFTPClient, path: PurePosixPath) -> tuple[bytes, SFTPA
             if at > MAX_FILE:
                 raise NeedsOperator(f"{path.name} is larger than {MAX_FILE >> 20} MiB")
     return bytes(data), attrs
+
+
+async def _synced(handle: SFTPClientFile) -> bool:
+    import asyncssh
+
+    try:
+        await handle.fsync()
+    except asyncssh.SFTPOpUnsupported:
+        return False
+    return True
 
 
 async def status_of(sftp: SFTPClient, path: PurePosixPath) -> SFTPAttrs | None:

@@ -32,6 +32,7 @@ from certrotd.ssh.files import (
     sha256,
     stamp_of,
     status_of,
+    sync_file,
     write_file,
 )
 from certrotd.ssh.session import Ended, Session
@@ -242,7 +243,9 @@ class RemoteFolder:
         path, staging = self._generations / name, self._staging(name)
         if await status_of(sftp, path) is not None:
             if found := await self._whole(sftp, path, files):
-                return Uploaded(found, synced=True)
+                # as far as anybody knows: a crash may have come before the history said so
+                again = [await sync_file(sftp, path / each.name) for each in files]
+                return Uploaded(found, all(again))
             if await self._read_live(sftp) == name:
                 raise NeedsOperator(
                     f"{path} of {self.session} is live, is not as it was delivered, and is not to "

@@ -24,6 +24,7 @@ from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.reading import is_there
 from certrotd.files.writable import check_directory, probe_file, probe_symlink
 from certrotd.files.writing import (
+    TEMPORARY,
     create_files,
     do_each,
     make_directory,
@@ -58,6 +59,8 @@ if TYPE_CHECKING:  # a look that finds everything whole does without
 PROBE = 64 * 1024
 _PRIVATE = ("privkey.pem", "combined.pem")
 UNREADABLE = ".unreadable-"
+DISPLACED = "displaced"
+"""The directory beside the generations with what copies of them have replaced."""
 KEPT = 3
 
 
@@ -84,12 +87,13 @@ class LocalStore:
         return Standing(live, newest, *state_in(base), earlier=earlier)
 
     def names(self) -> list[str]:
-        """Every certificate there is something of, configured or not."""
+        """Every certificate there is something of, configured or not; no other directory."""
         with explained(f"read {self.root}"):
             try:
-                return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+                names = [entry.name for entry in os.scandir(self.root) if entry.is_dir()]
             except FileNotFoundError:
                 return []
+        return sorted(name for name in names if os.path.isdir(self._generations(name)))
 
     def live(self, name: str) -> int | None:
         """The number of the generation ``live`` points at; None if there is no link."""
@@ -273,7 +277,7 @@ class LocalStore:
 
     def sweep(self, name: str) -> None:
         """As Store.sweep; a link in the place of something of ours is removed, never followed."""
-        clear = partial(self._clear, name, ".staging-", ".trash-")
+        clear = partial(self._clear, self._generations(name), ".staging-", ".trash-")
         do_each([clear, partial(sweep_temporaries, self.root / name)])
 
     def prune(self, name: str, keep: int, spare: Sequence[int]) -> None:
@@ -284,38 +288,42 @@ class LocalStore:
         earlier = [n for n in self.numbers(name) if n < live]
         old = [n for n in earlier[: max(0, len(earlier) - keep)] if n not in spare]
         # first what a crash left
-        do_each(
-            [partial(self._clear, name, ".trash-"), *(partial(self._drop, name, n) for n in old)]
-        )
+        clear = partial(self._clear, self._generations(name), ".trash-")
+        do_each([clear, *(partial(self._drop, name, n) for n in old)])
 
     def remove(self, name: str) -> None:
-        """As Store.remove; first the link, so that nobody finds half a generation."""
+        """As Store.remove; first the link, so that nobody finds half a generation.
+
+        What somebody else has put beside them stays.
+        """
         base = self.root / name
         remove_file(base / "live")
-        self._clear(name, "")
+        for each in ("generations", DISPLACED):
+            if _is_directory(base / each):
+                self._clear(base / each, "")
+            _remove(base / each)
         with explained(f"read {base}"):
             try:
-                parts = [base / each for each in os.listdir(base)]
+                names = os.listdir(base)
             except FileNotFoundError:
                 return
-        do_each([partial(_remove, each) for each in parts])
-        _remove(base)
+        ours = [each for each in names if each.startswith(STATE) or each.endswith(TEMPORARY)]
+        do_each([partial(_remove, base / each) for each in ours])
+        if len(ours) == len(names):
+            _remove(base)
 
     def _drop(self, name: str, generation: int) -> None:
         trash = self._generations(name) / f".trash-{generation:06d}"
         rename(self._folder(name, generation), trash)
         _remove(trash)
 
-    def _clear(self, name: str, *prefixes: str) -> None:
-        generations = self._generations(name)
-        with explained(f"read {generations}"):
+    def _clear(self, folder: Path, *prefixes: str) -> None:
+        with explained(f"read {folder}"):
             try:
-                names = os.listdir(generations)
+                names = os.listdir(folder)
             except FileNotFoundError:
                 return
-        do_each(
-            [partial(_remove, generations / each) for each in names if each.startswith(prefixes)]
-        )
+        do_each([partial(_remove, folder / each) for each in names if each.startswith(prefixes)])
 
     def _examined(self, name: str, generation: int) -> tuple[Path, Recorded | None, Examined]:
         """The directory of a generation, what its meta.json says, and what is in its files."""

@@ -46,12 +46,16 @@ def numbers_in(generations: str) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a generation's meta.json says: ``digests`` are the SHA-256 of its files in hex."""
+    """What a generation's meta.json says: ``digests`` are the SHA-256 of its files in hex.
+
+    ``request`` is what request.pem holds, of which no other file has a copy.
+    """
 
     meta: Meta
     facts: CertificateFacts
     digests: Mapping[str, str]
     stamps: Mapping[str, Sequence[int]]
+    request: bytes = b""
 
     @property
     def files(self) -> Sequence[str]:
@@ -165,6 +169,7 @@ def document(
     stamps: Mapping[str, list[int]],
 ) -> dict[str, Any]:
     """What meta.json says."""
+    copies = {REQUEST: files[REQUEST].decode()} if REQUEST in files else {}
     return {
         "generation": number,
         "created": meta.created.isoformat(),
@@ -181,6 +186,7 @@ def document(
         "facts": facts.to_json(),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         "files": dict(stamps),
+        **copies,
     }
 
 
@@ -189,7 +195,8 @@ def _recorded(path: str, folder: int | None = None) -> Recorded | None:
     try:
         known = undigested(_quick_read(path, folder))
         meta, facts = meta_from_json(known), CertificateFacts.from_json(known["facts"])
-        return Recorded(meta, facts, known["sha256"], known["files"])
+        request = str(known.get(REQUEST, "")).encode()
+        return Recorded(meta, facts, known["sha256"], known["files"], request)
     except OSError as error:
         if error.errno in NOT_THE_FILES:
             raise

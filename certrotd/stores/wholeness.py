@@ -2,7 +2,8 @@
 
 ``privkey.pem`` and ``combined.pem`` both hold the key; ``fullchain.pem``, ``combined.pem``, and
 ``cert.pem`` with ``chain.pem`` the certificates. So each file can be lost and the pair still told.
-Where the key is elsewhere, ``request.pem`` is in its place, and there is no ``combined.pem``.
+Where the key is elsewhere, ``request.pem`` is in its place, and there is no ``combined.pem``: then
+meta.json has a copy of it.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def examine(folder: Path, number: int, recorded: Recorded | None) -> Examined:
 def _sealed(files: Files, recorded: Recorded) -> tuple[bytes, bytes] | None:
     """Key and chain as they were sealed, from the files that are whole; None without those."""
     wanted = recorded.digests
-    key = next((k for k in _keys(files) if _digest(k) == wanted.get(_key_file(files))), None)
+    keys = (*_keys(files), recorded.request)
+    key = next((k for k in keys if _digest(k) == wanted.get(_key_file(files))), None)
     chain = next((c for c in _chains(files) if _digest(c) == wanted.get("fullchain.pem")), None)
     return None if key is None or chain is None else (key, chain)
 

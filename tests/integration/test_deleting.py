@@ -54,6 +54,10 @@ def test_a_certificate_is_deleted_once_nothing_uses_it(site: Site, parts: Parts)
     again = site.run("delete", "web", "--confirm", "web")
     assert (again.code, "nothing is kept" in again.stderr) == (1, True)
     assert site.run("delete", "../web", "--confirm", "../web").code == 1
+    foreign = site.store / "lost+found"
+    foreign.mkdir()
+    assert site.run("delete", foreign.name, "--confirm", foreign.name).code == 1
+    assert foreign.exists(), "of no certificate"
 
     site.certificate("web", HOST)
     site.rotate()
@@ -61,12 +65,19 @@ def test_a_certificate_is_deleted_once_nothing_uses_it(site: Site, parts: Parts)
 
 
 def test_it_can_be_revoked_before(acme_site: Site, ca: Pebble) -> None:
-    """The configuration need not have it any more, but its CA."""
+    """By its CA, if that is configured; what is revoked already is deleted."""
     site = acme_site
     site.certificate("web", HOST)
+    site.certificate("cut", OTHER)
     site.rotate()
+    site.config["certificates"][-1]["enabled"] = False
+    cut = site.run("revoke", "cut", "--now", "--confirm", "cut")  # as far as one that was cut off
+    assert cut.code == 0, cut.stdout + cut.stderr
     serial = site.leaf("web").serial_number
     site.config["certificates"].clear()
+    again = site.run("delete", "cut", "--revoke", "--confirm", "cut")
+    assert again.code == 0, again.stdout + again.stderr
+    assert not (site.store / "cut").exists()
     done = site.run("delete", "web", "--revoke", "--confirm", "web")
     assert done.code == 0, done.stdout + done.stderr
     assert ca.certificate_status(serial) == "Revoked"

@@ -9,11 +9,9 @@ schema entry, and its libraries load when it is used.
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -23,13 +21,11 @@ from certrotd.certs.policy import id_of
 from certrotd.certs.ports import (
     Adopting,
     Advising,
-    Coverage,
     InformedRevertible,
     Issuer,
     Locked,
     Proving,
     Sealing,
-    Solver,
     Target,
 )
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
@@ -37,15 +33,15 @@ from certrotd.certs.wiring.requests import request_in
 from certrotd.certs.wiring.revokers import Revokers
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.shelf import Shelf
+from certrotd.certs.wiring.solvers import Solvers
 from certrotd.certs.world import Bound, World, no_renewal_info
 from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
-from certrotd.config.context import Context, IssuerContext, SolverContext, Surroundings
+from certrotd.config.context import Context, IssuerContext, Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.config.probes import HandshakeEntry
 from certrotd.config.stores import StoreEntry
-from certrotd.dns.client import DnsClient
-from certrotd.errors import Failure, NeedsOperator, failed
+from certrotd.errors import Failure, failed
 from certrotd.files.reading import read_file
 from certrotd.lifecycle.wing import Premises
 from certrotd.observe.endpoints import endpoint_of
@@ -58,6 +54,7 @@ from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import Lease
 from certrotd.stores.configured import Stores
 from certrotd.stores.install import Copies, FileInstaller
+from certrotd.stores.local import DISPLACED
 
 ADVICE_TIME = 30.0
 """A rotation that waits for advice has one of the slots."""
@@ -91,16 +88,13 @@ class Adapters:
         self._clock = premises.clock
         self._prober = TlsProber(premises.clock)
         self._issuers: Shelf[Issuer] = Shelf(config.issuers, self._build_issuer, dry=premises.dry)
-        self._solvers: Shelf[Solver] = Shelf(config.solvers, self._build_solver, dry=premises.dry)
+        self.solvers = Solvers(config, premises)
         self._targets: Shelf[Target] = Shelf(config.targets, self._build_target)
-        self._zones = {name: tuple(entry.zones) for name, entry in config.solvers.items()}
         self.revokers = Revokers(config, self._issuers.get, self._clock, premises.state)
-        self._dns: DnsClient | None = None
-        self._naming_lock = threading.Lock()
 
     def close(self) -> None:
         """Let go of sockets and threads of the adapters that have any."""
-        for shelf in (self._issuers, self._solvers, self._targets):
+        for shelf in (self._issuers, self.solvers, self._targets):
             shelf.close()
 
     def world(self, entry: Certificate) -> World:
@@ -112,12 +106,12 @@ class Adapters:
             installer=FileInstaller(
                 entry.name,
                 tuple(_copies(each) for each in entry.install),
-                self._config.store_dir / entry.name / "displaced",
+                self._config.store_dir / entry.name / DISPLACED,
             ),
             issuer=partial(self._issuer, entry),
-            solver=self._solvers.find,
-            solver_for=self._solver_for,
-            dns=self._dns_client,
+            solver=self.solvers.find,
+            solver_for=self.solvers.chosen,
+            dns=self.solvers.dns,
             target=partial(self._bound, entry),
             prober=self._prober,
             unready=partial(self._unready, entry),
@@ -126,14 +120,15 @@ class Adapters:
             still=partial(self._still, entry),
             renewal_info=self._renewal_info,
             revoker=partial(self.revokers.of, entry),
+            revoker_guessed=partial(self.revokers.guessed, entry),
             delivered_to=partial(self.revokers.delivered_to, entry),
             wants=lambda issuer, names: issuer in entry.issuers and {*names} == {*entry.names},
             remark=self._premises.remark,
             dry=self._premises.dry,
             order_time=self._order_time(entry),
-            dns_time=self._dns_time(),
-            wait_time=self._wait_time(),
-            follows=self._follows,
+            dns_time=self.solvers.act_time(),
+            wait_time=self.solvers.wait_time(),
+            follows=self.solvers.follows,
         )
 
     def _adoptable(self, entry: Certificate) -> tuple[bytes, bytes] | None:
@@ -170,13 +165,6 @@ class Adapters:
             return ()
         return proving.records(names, deadline=deadline, dry=self._premises.dry)
 
-    def confirm(self, challenge: Challenge, deadline: Deadline) -> datetime | None:
-        """As dns.persistent.confirm, of what the name servers say now."""
-        from certrotd.dns.persistent import confirm
-
-        texts = self._dns_client().texts(challenge.name, deadline=deadline)
-        return confirm(challenge, texts, now=self._clock.now())
-
     def _order_time(self, entry: Certificate) -> float:
         """Seconds that placing an order may take, at whichever of its CAs."""
         limits = (getattr(self._config.issuers[name], "timeout", None) for name in entry.issuers)
@@ -210,16 +198,6 @@ class Adapters:
             site=self._surroundings(name),
         )
         return module.build(entry, context)
-
-    def _build_solver(self, name: str, entry: Any) -> Any:
-        context = SolverContext(
-            name,
-            self._config.state_dir,
-            self._clock,
-            zone_of=lambda of, deadline: self._dns_client().zone_of(of, deadline),
-            folder=self._premises.state.folder(f"solvers/{name}"),
-        )
-        return importlib.import_module(f"certrotd.dns.{entry.type}").build(entry, context)
 
     def _build_target(self, name: str, entry: Any) -> Any:
         context = Context(
@@ -256,32 +234,6 @@ class Adapters:
                 for use in each.targets:
                     found.setdefault(use.target, {})[each.name] = store
         return found
-
-    def _dns_client(self) -> DnsClient:
-        with self._naming_lock:
-            if self._dns is None:
-                own = {name: entry.propagation for name, entry in self._config.solvers.items()}
-                self._dns = DnsClient(self._config.dns, self._solvers, own)
-            return self._dns
-
-    def _dns_time(self) -> float:
-        """Seconds that one act on the DNS may take, of whichever solver."""
-        acts = [each.act_time for each in self._config.solvers.values()]
-        return max(acts, default=timedelta(minutes=1)).total_seconds()
-
-    def _wait_time(self) -> float:
-        """Seconds within which any wait for published records has ended by itself."""
-        waits = [each.propagation.timeout for each in self._config.solvers.values()]
-        longest = max([self._config.dns.propagation.timeout, *filter(None, waits)])
-        return longest.total_seconds()
-
-    def _follows(self, name: str, explicit: str | None) -> bool:
-        """As World.follows: what the solver says that would publish at ``name`` itself."""
-        try:
-            chosen = self._solver_for(name, explicit)
-        except NeedsOperator:
-            return True  # a CNAME may lead to a zone that a solver serves
-        return self._config.solvers[chosen].follow_cname
 
     def _bound(self, entry: Certificate, name: str) -> Bound | None:
         use = next((use for use in entry.targets if use.target == name), None)
@@ -346,11 +298,6 @@ class Adapters:
                 held.enter_context(self._target_lock(use.target, shared=True))
             yield
 
-    def _solver_for(self, name: str, explicit: str | None) -> str:
-        from certrotd.dns.choose import choose
-
-        return choose(name, self._zones, explicit)
-
     def _unready(
         self,
         entry: Certificate,
@@ -379,48 +326,17 @@ class Adapters:
             return
         if entry.challenge == DNS_PERSIST_01:
             for each in records:
-                yield from failed(partial(self.confirm, each, Deadline(self._clock, LOCK_WAIT)))
+                yield from failed(
+                    partial(self.solvers.confirm, each, Deadline(self._clock, LOCK_WAIT))
+                )
             return
-        yield from self._unpublishable(records, solver, deadline, ask=ask)
-
-    def _unpublishable(
-        self, records: Sequence[Challenge], solver: str | None, deadline: Deadline, *, ask: bool
-    ) -> Iterator[Failure]:
-        """What is wrong with the solvers for those records, and with where they are to be."""
-        fit: dict[str, bool] = {}
-        for challenge in (each.name for each in records):
-            try:
-                place = self._place(challenge, solver, deadline) if ask else challenge
-                chosen = self._solver_for(place, solver)
-            except (Failure, OSError) as error:
-                if ask:
-                    yield as_failure(error, f"find where {challenge} is to be published")
-                continue  # a CNAME may lead to a zone that a solver serves
-            if chosen not in fit:
-                found = [*failed(partial(self._solvers.ready, chosen, deadline, ask=ask))]
-                fit[chosen] = not found
-                yield from found
-            if not ask or not fit[chosen]:
-                continue
-            seek = partial(self._dns_client().seek, place, solver=chosen, deadline=deadline)
-            unknown = [*failed(seek)]
-            yield from unknown
-            adapter: object = self._solvers.get(chosen)
-            if isinstance(adapter, Coverage) and not unknown:
-                look = partial(adapter.covers, place, deadline=deadline, dry=self._premises.dry)
-                yield from failed(look)
+        yield from self.solvers.unpublishable(records, solver, deadline, ask=ask)
 
     def _issuer_ready(
         self, entry: Certificate, issuer: str, deadline: Deadline, *, ask: bool
     ) -> None:
         with reported(self._listener(entry, issuer)):
             self._issuers.ready(issuer, deadline, ask=ask)
-
-    def _place(self, challenge: str, solver: str | None, deadline: Deadline) -> str:
-        """Where a challenge's record is to be published; raises what the look-ups raise."""
-        if not self._follows(challenge, solver):
-            return challenge
-        return self._dns_client().locate(challenge, deadline=deadline)
 
 
 def _combined(entry: Certificate, place: str) -> tuple[str, ...]:

@@ -80,6 +80,19 @@ class Revokers:
             if self._delivered(delivery_name(entry.name, each)) == generation
         ]
 
+    def guessed(self, entry: Certificate, meta: Meta | None) -> str:
+        """As World.revoker_guessed."""
+        if meta is not None and meta.origin == "issued":
+            return ""
+        name, file = entry.issuers[0], self.config.store_dir / entry.name / "live/cert.pem"
+        asks = "which CA issued it is not known, as certrotd did not order it: "
+        if any(each.name == entry.name for each in self.config.certificates):
+            return f"{asks}{name} is asked, its issuer; another one is asked if that is its issuer"
+        return (
+            f"{asks}{name} is asked, the first of the configuration; `certrotd revoke --file "
+            f"{file} --issuer NAME` asks another one"
+        )
+
     def _issuer_of(self, entry: Certificate, meta: Meta | None) -> str:
         """The issuer that is the CA which issued a generation; of another's pair, ours."""
         if meta is None or meta.origin != "issued":

@@ -246,6 +246,20 @@ class TestNew:
         issuer.account.register_another(deadline=soon())
         assert issuer.account.show(deadline=soon()).key_type == "rsa-2048"
 
+    @pytest.mark.parametrize("lost", [("account.json",), ("account.json", "account.key")])
+    def test_the_new_key_of_a_change_that_the_ca_took_is_kept(
+        self, stand: Stand, lost: tuple[str, ...]
+    ) -> None:
+        """It is the only key of a valid account, whatever else was lost here."""
+        stand.begun()
+        new = stand.key("account.next.key")
+        for each in lost:
+            (stand.folder / each).unlink()
+        stand.ca.on("/account", *[stand.known()] * 2)
+        with pytest.raises(NeedsOperator, match="not deactivated"):
+            stand.another().account.register_another(deadline=soon())
+        assert stand.key() == new
+
     def test_an_account_that_the_ca_forgot_is_not_replaced(self, stand: Stand) -> None:
         """The next order registers it again, with the same key."""
         stand.ca.on("/account", UNKNOWN)

@@ -106,17 +106,14 @@ def stand(ca: ScriptedCA, tmp_path: Path) -> Stand:
         (True, False, NOW, True, Act.FINISH),
         (False, True, NOW, True, Act.DROP),
         (False, True, NOW, False, Act.KEEP),
-        (False, True, NOW + timedelta(hours=1), False, Act.KEEP),
         (False, True, AGO, False, Act.DROP),
-        (False, True, None, False, Act.DROP),
         (False, False, NOW, False, Act.WAIT),
         (False, False, NOW, True, Act.WAIT),
         (False, False, AGO, False, Act.DROP),
-        (False, False, None, True, Act.DROP),
     ],
 )
 def test_what_the_ca_knows_decides(
-    knows_new: bool, knows_old: bool, begun: datetime | None, refused: bool, act: Act
+    knows_new: bool, knows_old: bool, begun: datetime, refused: bool, act: Act
 ) -> None:
     """A key is given up only where the CA can have no account with it any more."""
     verdict = decide(
@@ -232,6 +229,37 @@ def test_nothing_is_registered_while_neither_key_is_known(stand: Stand) -> None:
         stand.order()
     assert stand.ca.asked("/orders") == orders
     assert stand.files() == ["account.json", "account.key", "account.next.key"]
+
+
+@pytest.mark.parametrize("begun", [None, "2999-01-01T00:00:00+00:00"], ids=["lost", "ahead"])
+def test_a_change_of_which_nobody_knows_when_it_began_is_doubted_for_ten_minutes(
+    stand: Stand, begun: str | None
+) -> None:
+    """Its record was lost, or the clock was ahead: neither is the key lost nor orders for years."""
+    stand.begun()
+    record = json.loads(stand.key("account.json"))
+    (stand.folder / "account.json").write_text(json.dumps({**record, "changing": begun}))
+    stand.ca.on("/account", UNKNOWN, UNKNOWN)
+    with pytest.raises(Transient, match="knows neither the old nor the new key"):
+        stand.order()
+    assert stand.files() == ["account.json", "account.key", "account.next.key"]
+    stand.ca.on("/account", UNKNOWN, UNKNOWN)
+    stand.order(Later(UNSURE + timedelta(seconds=5)))
+    assert (stand.key(), stand.files()) == (stand.old, ["account.json", "account.key"])
+
+
+def test_nothing_is_forgotten_where_the_whole_record_of_a_change_is_lost(stand: Stand) -> None:
+    """Not even the old key need be there: the new one may be the account's."""
+    stand.begun()
+    new = stand.key("account.next.key")
+    for each in ("account.json", "account.key"):
+        (stand.folder / each).unlink()
+    stand.ca.on("/account", UNKNOWN)
+    with pytest.raises(Transient, match="knows neither the old nor the new key"):
+        stand.order()
+    stand.ca.on("/account", stand.known())
+    stand.order()
+    assert (stand.key(), stand.files()) == (new, ["account.json", "account.key"])
 
 
 def test_a_second_command_uses_the_key_of_the_first(stand: Stand) -> None:

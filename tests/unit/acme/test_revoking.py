@@ -71,3 +71,18 @@ def test_what_cannot_revoke_says_so(tmp_path: Path) -> None:
         key = ed25519.Ed25519PrivateKey.generate()
         with pytest.raises(NotEntitled, match="ed25519 does not sign"):
             issuer.revoke(PAIR.certificate, 0, key=key, deadline=soon())
+
+
+@pytest.mark.parametrize("code", ["malformed", "unauthorized"])
+def test_what_the_ca_says_of_a_former_key_is_no_refusal(
+    ca: ScriptedCA, tmp_path: Path, code: str
+) -> None:
+    """Another process has changed the account's key: the new one asks, and nothing is lost."""
+    issuer = ca.issuer(tmp_path)
+    issuer.preflight(deadline=soon())
+    ca.issuer(tmp_path).account.rollover(deadline=soon())
+    ca.on(WHERE, Reply(403, problem(code)), Reply(200))
+    assert issuer.revoke(PAIR.certificate, 4, key=None, deadline=soon()) is False
+    ca.on(WHERE, Reply(403, problem(code)))
+    with pytest.raises(NotEntitled if code == "unauthorized" else RevocationRefused):
+        issuer.revoke(PAIR.certificate, 4, key=None, deadline=soon())

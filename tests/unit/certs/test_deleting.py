@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
-from certrotd.certs.deleting import DeletingRotation, foreseen, users_of
+from certrotd.certs.deleting import DeletingRotation, User, foreseen, users_of
 from certrotd.certs.managed import relearnt
 from certrotd.certs.plan import rebuild
+from certrotd.certs.ports import Prober
 from certrotd.certs.removing import Remove
-from certrotd.errors import NeedsOperator
+from certrotd.errors import NeedsOperator, Transient
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.subject import DeletionForeseen
+from certrotd.observe.tls import Served
 from certrotd.pki.generation import Standing
 from certrotd.rotation.engine import Finished, Parked
 from tests.builders import DAY, NOW, generation, standing
@@ -24,7 +27,7 @@ def delete(case: Case) -> Report:
     return DeletingRotation(case.world.managed()).delete(case.rotator().runner)
 
 
-def seen(case: Case, users: tuple[str, ...] = ()) -> DeletionForeseen:
+def seen(case: Case, users: tuple[User, ...] = ()) -> DeletionForeseen:
     return foreseen(
         case.world.managed(),
         copies=["/etc/tls.pem"],
@@ -50,13 +53,26 @@ def test_what_is_in_use_or_in_flight_is_not_deleted() -> None:
     """With the reason, and what to do."""
     case = Case("rollback")
     with pytest.raises(NeedsOperator, match="still in use: www:443 serves it"):
-        seen(case, ("www:443 serves it",))
+        seen(case, (User("www:443 serves it"),))
+    assert seen(case, (User("whether it is", certain=False),)).unknown == ("whether it is",)
     case.trouble.refuse |= {"target web: apply": 1, "installer: restore the key": 1}
     case.rotate(forced=True)
     with pytest.raises(NeedsOperator, match="a rotation of site is in flight"):
         seen(case)
     assert "in flight" in str(delete(case).failure)
     assert case.live is not None
+
+
+def test_it_says_of_what_the_ca_was_not_told() -> None:
+    """With the state goes that it was to be revoked, and with the generation its certificate."""
+    case = Case("rollback")
+    case.trouble.refuse["issuer: revoke"] = 1
+    case.rotator().revoke(case.world.managed(), 1, "keyCompromise")
+    [line] = seen(case).goes[2:]
+    assert line.startswith("the CA is NOT told: still to be revoked: generation 1 (keyCompromise)")
+    case.rotator().revoke(case.world.managed(), 1, "keyCompromise")
+    assert len(seen(case).goes) == 2
+    assert "valid until" in seen(case).stays[-1]
 
 
 def test_a_deletion_that_is_cut_off_is_finished() -> None:
@@ -83,10 +99,23 @@ def test_whoever_serves_it_is_found() -> None:
         def reads(self, path: str) -> bool:
             return path == place
 
-    targets = [("nginx", Service), ("command", object)]
+    def broken() -> object:
+        raise NeedsOperator("nginx -T exited with 1")
+
+    targets = [("nginx", Service), ("command", object), ("other", broken)]
     assert list(users_of(found, world, [endpoint, endpoint], targets)) == [
-        f"{endpoint} serves it",
-        f"the configuration of target nginx names {place}",
+        User(f"{endpoint} serves it"),
+        User(f"the configuration of target nginx names {place}"),
+        User(f"whether target other names {place}: nginx -T exited with 1", certain=False),
+    ]
+
+    class Down:
+        def look(self, _endpoint: object) -> Served:
+            raise Transient("nobody answers")
+
+    down = replace(world, prober=cast("Prober", Down()))
+    assert list(users_of(found, down, [endpoint], [])) == [
+        User(f"whether {endpoint} serves it: nobody answers", certain=False)
     ]
     other = replace(found, live=None, newest=None)
     assert len(list(users_of(other, world, [endpoint], []))) == 0

@@ -193,6 +193,22 @@ class TestDeploying:
         assert (case.live, report.failed) == (3, True)
         assert isinstance(case.rotate(after=DAY).outcome, Finished)
 
+    @pytest.mark.parametrize("keyless", [True, False])
+    def test_nothing_goes_back_to_a_generation_without_the_key_that_is_read_now(
+        self, keyless: bool
+    ) -> None:
+        """Its key was elsewhere until `csr` was taken out: nginx would find no privkey.pem."""
+        case = Case("renewal")
+        shelf, request = case.world.store.shelf(scenarios.NAME), "digest" if keyless else ""
+        asked = tuple((n, pair, replace(m, request=request)) for n, pair, m in shelf.generations)
+        case.world.store.shelves[scenarios.NAME] = replace(shelf, generations=asked)
+        case.trouble.refuse = {"prober: prove at web": 1}
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert case.live == (3 if keyless else 2)
+        assert ("generation 2 has no key" in report.outcome.left) is keyless
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+
     def test_copies_that_are_half_there_are_restored_whole_even_then(self) -> None:
         """A whole expired pair can be read, half a pair cannot."""
         case = Case("renewal_after_expiry")

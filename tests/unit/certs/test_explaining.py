@@ -38,7 +38,17 @@ def condemned(number: int) -> CertificateState:
 
 CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     "disabled": (replace(POLICY, enabled=False), standing(), Attempts()),
+    "disabled_to_revoke": (
+        replace(POLICY, enabled=False),
+        replace(standing(generation()), state=condemned(4)),
+        Attempts(),
+    ),
     "placeholder_wanted": (replace(POLICY, bootstraps=True), standing(), Attempts()),
+    "to_revoke_first": (
+        POLICY,
+        replace(DUE, state=condemned(4)),
+        replace(FAILED, at=NOW - DAY, act="renew"),
+    ),
     "issued": (POLICY, standing(generation(age=60 * DAY), generation(6)), Attempts()),
     "adopt": (replace(POLICY, adopts=True), standing(), Attempts()),
     "first": (POLICY, standing(), Attempts()),

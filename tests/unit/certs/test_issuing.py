@@ -15,7 +15,9 @@ from certrotd.certs.decision import Deploy, Sweep
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, LockHeld, NeedsOperator, Transient
 from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.pki.keys import KeyType, generate, signing_request
 from certrotd.pki.order import IssuanceRefused, OrderGone, ValidationFailed
+from certrotd.pki.request import read_request, to_pem
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stopped
 from tests.fakes.issuer import MemoryOrder
 from tests.fakes.store import Pair
@@ -300,6 +302,26 @@ class TestIssuing:
         old = case.world.store.read(scenarios.NAME, 2)
         assert isinstance(case.rotate().outcome, Finished)
         assert old[0] != case.world.store.read(scenarios.NAME, 3)[0]
+
+    @pytest.mark.parametrize("at", ["issuer: finalize", "store: seal"])
+    def test_an_order_for_a_request_that_was_replaced_is_given_up(self, at: str) -> None:
+        """The appliance has its new key by then, and could not serve a certificate for the old."""
+        case = Case("renewal")
+        case.policy(elsewhere=True)
+        names, keys = case.world.policy.names, [generate(KeyType.ECDSA_P256) for _ in range(2)]
+        csrs = [to_pem(read_request(signing_request(key, names), what="csr")) for key in keys]
+        case.world.otherwise["request"] = lambda: csrs[0]
+        case.trouble.refuse = {at: 2}
+        before = case.live
+        assert isinstance(case.rotate().outcome, Parked)
+        assert isinstance(case.rotate().recovered, Parked), "the negative control"
+        csrs.pop(0)
+        given_up = case.rotate().recovered
+        assert isinstance(given_up, RolledBack)
+        assert "is another one than was ordered for" in given_up.because
+        assert case.live == before
+        assert isinstance(case.rotate(by_hand=True).outcome, Finished)
+        assert case.world.store.read(scenarios.NAME, case.live or 0)[0] == csrs[0]
 
     @pytest.mark.parametrize("lost", ["key", "chain"])
     def test_staging_that_somebody_removed_fails_and_is_begun_again(self, lost: str) -> None:

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from certrotd.certs.authorize import Authorize
+from certrotd.certs.passed_order import PassedOrder
 from certrotd.clock import Deadline, ManualClock
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.order import Challenge, Persistent
+from certrotd.rotation.outcome import Finished
+from tests.unit.certs.rotating import Case
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 NAME = "_validation-persist.a.test"
@@ -78,11 +81,27 @@ def test_the_ca_is_not_asked_where_it_is_missing() -> None:
         authorize()
 
 
-@pytest.mark.parametrize(("days", "said"), [(29, 1), (31, 0)])
-def test_a_record_that_ends_soon_is_reported(days: int, said: int) -> None:
-    """While it still works: somebody has to set another one."""
-    end = int((NOW + timedelta(days=days)).timestamp())
-    asked, remarks = authorize(f"{RIGHT}; persistUntil={end}")
-    assert asked == ["validate"]
-    assert len(remarks) == said
-    assert all(f"the record {NAME} ends at 2026-12-29" in each for each in remarks)
+class _Proven(PassedOrder):
+    def challenges(self) -> tuple[Challenge, ...]:
+        return (CHALLENGE,) * 2 if super().challenges() else ()
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "until", "said"), [(90, 80, 1), (90, 91, 0), (6, 29, 1), (6, 31, 0)]
+)
+def test_a_record_that_ends_before_the_certificate_or_soon_is_reported(
+    lifetime: int, until: int, said: int
+) -> None:
+    """While it still works: the next renewal looks for it, and somebody has to set another one."""
+    case = Case("first_issuance")
+    issuer, end = case.world.issuer, case.clock.now() + timedelta(days=until)
+    issuer.lifetime, issuer.lookup = timedelta(days=lifetime), None
+    values = frozenset({f"{RIGHT}; persistUntil={int(end.timestamp())}"})
+    case.world.otherwise["dns"] = lambda: SimpleNamespace(texts=lambda *_, **__: {"ns": values})
+    case.world.otherwise["issuer"] = lambda _name: SimpleNamespace(
+        order=lambda *names, **how: _Proven(issuer.order(*names, **how))
+    )
+    assert isinstance(case.rotate().outcome, Finished)
+    assert len(case.world.remarks) == said
+    for each in case.world.remarks:
+        assert f"the record {NAME} ends at {end:%Y-%m-%d %H:%M}Z, and the next renewal" in each

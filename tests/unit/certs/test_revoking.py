@@ -16,8 +16,9 @@ from certrotd.certs.revoking_by_hand import foreseen
 from certrotd.certs.rules import decide
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import CertificateState, Standing
-from certrotd.pki.keys import KeyType, generate, load, signing_request
+from certrotd.pki.keys import KeyType, PrivateKey, generate, key_digest, load, signing_request
 from certrotd.pki.request import digest, read_request, to_pem
 from certrotd.pki.revocation import (
     ACCOUNT,
@@ -28,7 +29,7 @@ from certrotd.pki.revocation import (
     RevocationRefused,
     reason_named,
 )
-from certrotd.rotation.engine import Finished, RolledBack, Stuck
+from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
 from tests.builders import DAY, NOW, POLICY, generation, standing
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
@@ -60,7 +61,7 @@ def test_a_reason_may_be_spelt_as_other_programs_do(said: str) -> None:
 
 def test_it_is_kept_as_json() -> None:
     """Within the state of a certificate; one of before had none."""
-    done = replace(ENTRY, by=ACCOUNT, done=NOW, why="no", refused=True)
+    done = replace(ENTRY, by=ACCOUNT, done=NOW, why="no", refused=True, key="cd")
     state = CertificateState(revoked={1: ENTRY, 2: done})
     assert CertificateState.from_json(state.to_json()) == state
     older = {k: v for k, v in CertificateState().to_json().items() if k != "revoked"}
@@ -145,6 +146,85 @@ def test_every_generation_with_a_compromised_key_is_revoked() -> None:
     assert len(found.world.issuer.revoked) == 2
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("trouble", [Transient("no answer"), OSError(5, "Input/output error")])
+def test_a_generation_that_cannot_be_read_may_have_the_compromised_key(
+    at_once: bool, trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not revoked without being known, and whoever asks hears of it before and after."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    store = found.world.store
+    read = store.read
+
+    def unreadable(name: str, number: int) -> tuple[bytes, bytes]:
+        if number == 2:
+            raise trouble
+        return read(name, number)
+
+    monkeypatch.setattr(store, "read", unreadable)
+    managed, now = found.world.managed(), found.clock.now()
+    effects = foreseen(managed, 3, "keyCompromise", at_once=at_once, now=now).effects
+    assert "whether generation 2 has the same key is not known" in " ".join(effects)
+    report = found.rotator().revoke(managed, 3, "keyCompromise", now=at_once)
+    assert isinstance(report.outcome, Finished)
+    assert (found.live, sorted(known(found))) == (4, [3])
+    assert report.failure is not None
+    assert "whether generation 2 has the same key is not known" in str(report.failure)
+    assert "--generation N --reason keyCompromise" in (report.failure.hint or "")
+
+
+@pytest.mark.parametrize(
+    "answer", [RevocationRefused("unknown"), Transient("away")], ids=["refused", "away"]
+)
+def test_another_with_the_same_key_keeps_no_revocation_away(answer: Exception) -> None:
+    """Of one that is in doubt the CA says no, or nothing: the one that was named is revoked."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    older, asked = found.world.managed().generation(2).facts, []
+    assert older is not None
+
+    def ask(certificate: Any, *_how: object) -> bool:
+        asked.append(certificate)
+        if facts_of(certificate).fingerprint == older.fingerprint:
+            raise answer
+        return found.world.issuer.revoke(certificate)
+
+    found.world.otherwise["revoker"] = lambda _meta: ask
+    report = found.rotator().revoke(found.world.managed(), 3, "keyCompromise", now=True)
+    assert not report.failed
+    assert (found.live, len(asked)) == (4, 2)
+    assert known(found)[3].done
+    assert known(found)[2].why == str(answer)
+
+
+def test_it_says_before_that_the_live_one_has_the_same_key() -> None:
+    """Whoever names an earlier generation must know what happens to what is served."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    managed, now = found.world.managed(), found.clock.now()
+    for at_once, words in ((False, "is live: it is replaced first"), (True, "revoked BEFORE")):
+        effects = foreseen(managed, 2, "keyCompromise", at_once=at_once, now=now).effects
+        assert effects[1] == "generation 3 with the same key: revoked as well"
+        assert effects[2].startswith("generation 3 is live")
+        assert words in effects[2]
+    effects = foreseen(managed, 2, "superseded", at_once=False, now=now).effects
+    assert effects[1:] == ("generation 3 is live and stays; whoever has a copy of 2 fails",)
+
+
+def test_of_several_that_are_open_each_is_asked_for() -> None:
+    """Also where the CA of the first is not in the configuration any more."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    found.trouble.refuse["issuer: revoke"] = 3
+    found.rotator().revoke(found.world.managed(), 3, "keyCompromise")
+    assert sorted(known(found)) == [2, 3]
+    assert isinstance(found.rotate().outcome, Finished)
+    assert (known(found)[2].done, bool(known(found)[3].done)) == (None, True)
+    assert isinstance(found.rotate().outcome, Finished)
+    assert known(found)[2].done
+
+
 def test_what_is_not_replaced_is_not_revoked() -> None:
     """The order fails, or a target: the old one is in use, and valid."""
     found = case()
@@ -181,6 +261,35 @@ def test_a_ca_that_does_not_answer_is_asked_again() -> None:
     assert len(found.world.issuer.revoked) == 1
 
 
+def test_a_target_that_fails_for_ever_keeps_no_revocation_away() -> None:
+    """Nor a CA that is away the target: they take turns, with the backoff of any failure."""
+    found = case()
+    found.trouble.refuse["issuer: revoke"] = 2
+    found.rotator().revoke(found.world.managed(), 2)
+    found.trouble.refuse["target web: apply"] = 100
+    found.rotate(forced=True)
+    tried = [found.rotate(after=DAY) for _ in range(4)]
+    assert [type(each.decision) for each in tried] == [Revoke, Deploy, Revoke, Deploy]
+    assert isinstance(tried[0].outcome, RolledBack)
+    assert known(found)[2].done
+    assert isinstance(found.rotate().decision, Postpone)
+
+
+def test_whoever_asks_once_has_the_rotation_after_the_revocation_too() -> None:
+    """And is told of the revocation where that failed."""
+    found = case()
+    found.trouble.refuse |= {"issuer: revoke": 2, "target web: apply": 0}
+    found.rotator().revoke(found.world.managed(), 2)
+    found.trouble.refuse["target web: apply"] = 1
+    found.rotate(forced=True)
+    report = found.rotate(by_hand=True)
+    assert isinstance(report.decision, Deploy)
+    assert isinstance(report.outcome, Finished)
+    assert "revoke: no answer" in str(report.failure)
+    assert "still to be revoked: generation 2" in report.mended
+    assert known(found)[2].done is None
+
+
 def test_a_ca_that_refuses_is_not_asked_again() -> None:
     """Unless somebody asks: for another reason, or by another signer."""
     found = case()
@@ -203,6 +312,23 @@ def test_a_ca_that_refuses_is_not_asked_again() -> None:
     assert (known(found)[2].done, known(found)[2].reason) == (found.clock.now(), "unspecified")
     again = found.rotator().revoke(found.world.managed(), 2)
     assert "it is revoked since" in str(again.failure)
+
+
+def test_a_ca_that_was_only_guessed_is_named_before_and_where_it_refuses() -> None:
+    """It may be that another one has issued what was adopted."""
+
+    def ask(*_asked: object) -> bool:
+        raise NotEntitled("unauthorized")
+
+    found = case()
+    guess = "ca is asked, the first of the configuration"
+    found.world.otherwise |= {"revoker": lambda _meta: ask, "revoker_guessed": lambda _meta: guess}
+    managed, now = found.world.managed(), found.clock.now()
+    assert guess in foreseen(managed, 2, "superseded", at_once=True, now=now).effects
+    report = found.rotator().revoke(managed, 2, now=True)
+    assert known(found)[2].refused
+    assert known(found)[2].why.endswith(f"by its own key: unauthorized; {guess}")
+    assert guess in str(report.failure)
 
 
 def test_at_once_is_before_the_replacement() -> None:
@@ -244,6 +370,7 @@ def test_other_hosts_have_the_new_one_before() -> None:
     assert known(found)[2].done
     hosts.append("mail")
     seen = foreseen(found.world.managed(), 3, "superseded", at_once=False, now=NOW)
+    assert "is to be revoked: superseded" in seen.effects[0]
     assert "revoked once these hosts" not in " ".join(seen.effects), "they have another one"
 
 
@@ -260,13 +387,16 @@ def test_what_is_not_there_is_not_revoked(number: int | None, why: str) -> None:
 
 
 def test_a_disabled_certificate_is_not_replaced() -> None:
-    """Whoever disabled it wants nothing to happen to its services."""
+    """Whoever disabled it wants nothing to happen to its services; its CA is asked again."""
     found = case(enabled=False)
     report = found.rotator().revoke(found.world.managed(), 2)
     assert "is disabled" in str(report.failure)
     assert not found.world.issuer.revoked
-    found.rotator().revoke(found.world.managed(), 2, now=True)
+    found.trouble.refuse["issuer: revoke"] = 1
+    assert found.rotator().revoke(found.world.managed(), 2, now=True).failed
+    assert isinstance(found.rotate(after=timedelta(minutes=1)).decision, Revoke)
     assert (len(found.world.issuer.revoked), found.live) == (1, 2)
+    assert isinstance(found.rotate().decision, Wait)
 
 
 def test_a_revoked_one_is_not_deployed_by_itself() -> None:
@@ -292,31 +422,51 @@ def test_a_state_that_is_lost_is_known_from_the_history() -> None:
     assert relearnt(lines, standing(generation())).revoked == {1: replace(ENTRY, done=NOW)}
 
 
-def test_the_request_of_a_compromised_key_is_not_ordered_again() -> None:
+def request_of(key: PrivateKey, *names: str) -> bytes:
+    return to_pem(read_request(signing_request(key, names), what="csr"))
+
+
+@pytest.fixture
+def keyless() -> tuple[Case, list[bytes]]:
+    """Generation 2 has the request of a key that is elsewhere; the last of the list is in the file.
+
+    That one is another request of the same key.
+    """
+    found = case(elsewhere=True, names=("example.test", "*.example.test"))
+    shelf, names = found.world.store.shelves[scenarios.NAME], found.world.policy.names
+    key = load(found.world.store.read(scenarios.NAME, 2)[0])
+    its = request_of(key, *names)
+    asked = tuple(
+        (n, replace(pair, key=its) if n == 2 else pair, replace(meta, request=digest(its)))
+        for n, pair, meta in shelf.generations
+    )
+    found.world.store.shelves[scenarios.NAME] = replace(shelf, generations=asked)
+    csr = [request_of(key, *reversed(names))]
+    assert csr != [its]
+    found.world.otherwise["request"] = lambda: csr[-1]
+    return found, csr
+
+
+def test_the_request_of_a_compromised_key_is_not_ordered_again(
+    keyless: tuple[Case, list[bytes]],
+) -> None:
     """Of a key that is elsewhere, certrotd cannot make another."""
-    found = case(request="of the key")
-    generations = found.world.store.shelves[scenarios.NAME].generations
-    asked = tuple((n, pair, replace(known, request="of the key")) for n, pair, known in generations)
-    shelf = replace(found.world.store.shelves[scenarios.NAME], generations=asked)
-    found.world.store.shelves[scenarios.NAME] = shelf
+    found, csr = keyless
+    orders = len(found.world.issuer.orders)
     report = found.rotator().revoke(found.world.managed(), 2, "keyCompromise")
     assert "is still that of the key that is compromised" in str(report.failure)
     assert (found.live, found.world.issuer.revoked) == (2, [])
+    assert len(found.world.issuer.orders) == orders
+    csr.append(request_of(KEY, *found.world.policy.names))
+    assert found.rotator().revoke(found.world.managed(), 2, "keyCompromise").failed is False
+    assert (found.live, known(found)[2].done) == (3, found.clock.now())
 
 
-def test_a_request_of_a_compromised_key_is_not_ordered_after_it_was_revoked_at_once() -> None:
+def test_a_request_of_a_compromised_key_is_not_ordered_after_it_was_revoked_at_once(
+    keyless: tuple[Case, list[bytes]],
+) -> None:
     """Nor by itself later: the new certificate would be for the key that others know."""
-    found = case(elsewhere=True)
-    shelf = found.world.store.shelves[scenarios.NAME]
-    key = load(found.world.store.read(scenarios.NAME, 2)[0])
-    of_it, other = (
-        to_pem(read_request(signing_request(each, found.world.policy.names), what="csr"))
-        for each in (key, KEY)
-    )
-    asked = tuple((n, pair, replace(m, request=digest(of_it))) for n, pair, m in shelf.generations)
-    found.world.store.shelves[scenarios.NAME] = replace(shelf, generations=asked)
-    csr = [of_it]
-    found.world.otherwise["request"] = lambda: csr[-1]
+    found, csr = keyless
     orders = len(found.world.issuer.orders)
     told = found.rotator().revoke(found.world.managed(), 2, "keyCompromise", now=True)
     assert known(found)[2].done is not None
@@ -325,6 +475,56 @@ def test_a_request_of_a_compromised_key_is_not_ordered_after_it_was_revoked_at_o
     again = found.rotate(after=DAY).outcome
     assert isinstance(again, RolledBack)
     assert len(found.world.issuer.orders) == orders
-    csr.append(other)
+    csr.append(request_of(KEY, *found.world.policy.names))
     assert isinstance(found.rotate(after=DAY).outcome, Finished)
     assert found.live == 3
+
+
+def test_a_compromised_key_is_known_when_its_generations_are_gone(
+    keyless: tuple[Case, list[bytes]],
+) -> None:
+    """Its certificate has ended, and another one was revoked since: others have the key still."""
+    found, csr = keyless
+    csr.append(request_of(KEY, *found.world.policy.names))
+    assert found.rotator().revoke(found.world.managed(), 2, "keyCompromise").failed is False
+    assert isinstance(found.rotate(after=100 * DAY).outcome, Finished)
+    assert found.rotator().revoke(found.world.managed(), 4, "superseded").failed is False
+    assert set(known(found)) == {2, 4}
+    numbers = [number for number, *_ in found.world.store.shelf(scenarios.NAME).generations]
+    assert 2 not in numbers
+    csr.pop()
+    refused = found.rotate(forced=True).outcome
+    assert isinstance(refused, RolledBack)
+    assert "is still that of the key that is compromised" in refused.because
+
+
+@pytest.mark.parametrize("waits_for", ["issuer: finalize", "store: seal"])
+def test_a_renewal_that_waits_does_not_put_a_compromised_key_in_place(waits_for: str) -> None:
+    """It has staged the key that it keeps, before anybody knew that others have it."""
+    found = case(reuse_key=True)
+    found.trouble.refuse[waits_for] = 2
+    assert isinstance(found.rotate(forced=True).outcome, Parked)
+    told = found.rotator().revoke(found.world.managed(), 2, "keyCompromise", now=True)
+    assert isinstance(told.recovered, Parked)
+    assert known(found)[2].done
+    given_up = found.rotate(after=DAY, by_hand=True).recovered
+    assert isinstance(given_up, RolledBack)
+    assert "its key is that of generation 2" in given_up.because
+    found.rotate(after=DAY, by_hand=True)
+    assert found.live == 3
+    store = found.world.store
+    assert store.read(scenarios.NAME, 2)[0] != store.read(scenarios.NAME, 3)[0]
+
+
+def test_a_compromised_key_is_not_kept_for_another_certificate() -> None:
+    """Also where the live generation with that key could not be told to have it."""
+    found = case(reuse_key=True)
+    found.rotate(forced=True)
+    store = found.world.store
+    old = store.read(scenarios.NAME, 3)[0]
+    assert old == store.read(scenarios.NAME, 2)[0]
+    entry = replace(ENTRY, reason="keyCompromise", key=key_digest(load(old).public_key()))
+    state = store.look(scenarios.NAME).state
+    store.record(scenarios.NAME, replace(state, revoked={2: replace(entry, done=NOW)}))
+    assert isinstance(found.rotate(forced=True).outcome, Finished)
+    assert store.read(scenarios.NAME, 4)[0] != old

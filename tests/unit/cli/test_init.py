@@ -75,6 +75,19 @@ def test_it_writes_what_the_check_accepts_and_staging_becomes_production(
     assert "no line with the directory of a staging CA" in again.stderr
 
 
+def test_production_of_what_is_no_file_ends_at_once(tmp_path: Path) -> None:
+    """A pipe has no end, nor has a device; both may be where a link of the configuration leads."""
+    config = tmp_path / "config.yaml"
+    os.mkfifo(tmp_path / "pipe")
+    for odd in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        config.symlink_to(odd)
+        refused = init(config, "init", "--production")
+        assert refused.returncode == 1
+        assert "is not a regular file" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+        config.unlink()
+
+
 def test_what_is_there_is_never_overwritten(tmp_path: Path, given: list[str]) -> None:
     """Not even a link that leads nowhere, and before anything is asked."""
     config = tmp_path / "config.yaml"

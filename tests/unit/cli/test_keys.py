@@ -355,7 +355,8 @@ class TestCompromise:
         both(host)
         line = host.refused("compromise", "orders", "1", *REASON)
         assert line == (
-            "not confirmed: version 1 of orders never encrypts again (--confirm orders)"
+            "nothing was done, for it is not confirmed: version 1 of orders never encrypts again "
+            "(--confirm orders)"
         )
         host.refused("compromise", "orders", "1", *REASON, "--confirm", "users")
         assert host.states() == {1: "active"}

@@ -11,6 +11,7 @@ import pytest
 from certrotd.clock import SystemClock
 from certrotd.config.load import load
 from certrotd.daemon.wiring import Site
+from certrotd.pki.keys import KeyType, generate, signing_request
 from tests.fakes.subjects import certificates_of
 
 Tree = dict[str, Any]
@@ -63,3 +64,17 @@ def test_a_change_of_what_a_certificate_refers_to_is_one_of_its_own(
         part = part[key]
     part[last] = value
     assert (digest(changed) != digest(CONFIG)) is matters
+
+
+def test_another_csr_in_the_file_is_a_change_of_the_certificate(
+    digest: Callable[[Tree], str], tmp_path: Path
+) -> None:
+    """What failed with the one before it is tried again at once."""
+    csr, names = tmp_path / "appliance.csr", ["web.example.test"]
+    entry = {"name": "web", "names": names, "issuer": "lab", "csr": str(csr)}
+    config = {**CONFIG, "certificates": [entry]}
+    seen = []
+    for _ in range(2):
+        csr.write_bytes(signing_request(generate(KeyType.ECDSA_P256), names))
+        seen += [digest(config), digest(config)]
+    assert len(set(seen)) == 2

@@ -128,6 +128,7 @@ class Case:
     clock: ManualClock = field(default_factory=lambda: ManualClock(datetime.now(UTC)))
     first: bool = False
     lifetime: timedelta = timedelta(days=30)
+    revoked: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.first:
@@ -149,7 +150,8 @@ class Case:
 
     def world(self) -> World:
         """What the steps act upon, in a new process."""
-        return World(TOLD, pair, self.host, self.host, self.document(), self.clock)
+        document, told = self.document(), lambda each: self.revoked.get(each, "")
+        return World(TOLD, pair, self.host, self.host, document, self.clock, revoked=told)
 
     def run(self) -> Outcome:
         """Processes, one after the other, until the rotation is closed."""
@@ -275,6 +277,21 @@ def test_nobody_is_led_back_to_a_certificate_that_has_expired() -> None:
     assert isinstance(outcome, RolledBack)
     assert case.host.link == NEW
     assert "the former expired" in str(outcome.facts["kept"])
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "looked at"])
+def test_nobody_is_led_back_to_a_certificate_that_is_revoked(known: bool) -> None:
+    """Clients that ask for its status would refuse it for certain."""
+    revoked = {fingerprint(1): "generation 1 is revoked (superseded)"}
+    case = Case(host=Host(unproven=NEW, serves=OLD, link=OLD), first=not known, revoked=revoked)
+    case.host.folders[OLD] = [
+        NewFile("privkey.pem", pair(1)[0], 0o640),
+        NewFile("fullchain.pem", pair(1)[1], 0o644),
+    ]
+    outcome = case.run()
+    assert isinstance(outcome, RolledBack)
+    assert case.host.link == NEW
+    assert "generation 1 is revoked (superseded)" in str(outcome.facts["kept"])
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,18 @@ def test_a_record_of_a_ca_of_any_name_is_told_without_its_escapes(rest: str) -> 
     assert said.isprintable()
 
 
+@pytest.mark.parametrize("issuer", ["", "CA-DOMAIN", "x y", "ca.test.", "192.0.2.1", "*.ca.test"])
+def test_a_record_that_names_no_ca_is_not_right_before_its_names_are_known_either(
+    issuer: str,
+) -> None:
+    """What the printed line has in its place is none either: the later look would refuse it."""
+    for names in ((), ("ca.test",)):
+        wanted = Persistent(names, ACCOUNT, wildcard=False)
+        value = f"{issuer}; accounturi={ACCOUNT}"
+        assert judge({value}, wanted, now=NOW).problem.startswith("no record of this CA, but ")
+        assert judge({f"CA.test; accounturi={ACCOUNT}"}, wanted, now=NOW).problem == ""
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [

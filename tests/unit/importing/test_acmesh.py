@@ -74,6 +74,18 @@ def test_names_and_paths_that_lead_elsewhere_are_refused(tmp_path: Path) -> None
     assert [each.name for each in made.certificates] == [NAME]
 
 
+def test_a_file_that_is_no_key_is_not_written_over(tmp_path: Path) -> None:
+    """Le_RealKeyPath may name /etc/passwd; what holds an earlier copy is replaced."""
+    place = tmp_path / "place"
+    for content, kept in (("root:x:0:0:\n", True), ("-----BEGIN PRIVATE KEY-----\n", False)):
+        place.write_text(content)
+        made = planned(acme_sh(tmp_path / f"home-{kept}", Le_RealKeyPath=str(place)))
+        problems = [row.note for row in made.rows if row.fate is Fate.PROBLEM]
+        refusal = f"{place} is no key or certificate: certrotd does not write over it"
+        assert problems == ([refusal] if kept else [])
+        assert (str(place) in made.document) is not kept
+
+
 def test_other_challenges_stay_and_other_hooks_are_told(tmp_path: Path) -> None:
     """With the reason, and with what to do."""
     made = planned(acme_sh(tmp_path / "web", Le_Webroot="/srv/www", Le_PreHook=encoded("x")))

@@ -123,6 +123,13 @@ def test_an_account_of_a_kind_that_certrotd_has_not_is_told(tmp_path: Path) -> N
         assert "registers a new one" in next(iter(notes(made, Fate.PROBLEM).values()))
 
 
+def test_a_password_in_the_url_of_a_ca_is_not_shown(tmp_path: Path) -> None:
+    """Neither in a report, nor in the comment that leaves the certificate with certbot."""
+    made = planned(certbot(tmp_path, server="https://me:pw-1@ca.test/d?pw-1"))
+    assert "its server has a user name" in notes(made, Fate.PROBLEM)["ca.test"]
+    assert "pw-1" not in f"{made.rows} {made.certificates} {made.document}"
+
+
 def test_an_unreadable_account_is_told_and_the_certificate_moves(tmp_path: Path) -> None:
     """certrotd registers a new one; a CAA record with accounturi must know."""
     root = certbot(tmp_path, account="../../../../etc")

@@ -87,6 +87,23 @@ def test_it_is_written_once_passes_the_check_and_has_the_accounts(
         bring_in(wish(root, folder), as_json=True)
 
 
+def test_paths_are_those_of_the_folder_in_which_the_command_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration takes no others, and is read in other folders later."""
+    root = certbot(tmp_path / "letsencrypt")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "roots.pem").write_bytes((root / "live" / NAME / "fullchain.pem").read_bytes())
+    typed = Path("written"), Path("../state"), Path("../roots.pem")
+    asked = replace(wish(root, typed[0]), state_dir=typed[1], ca_bundle=typed[2])
+    assert bring_in(asked, as_json=True) == 0
+    config = load(tmp_path / "here" / "written" / "config.yaml").config
+    assert config.state_dir == tmp_path / "state"
+    written = yaml.safe_load((tmp_path / "here" / "written" / "config.yaml").read_text())
+    assert written["issuers"]["letsencrypt"]["ca_bundle"] == str(tmp_path / "roots.pem")
+
+
 def test_an_account_that_cannot_be_kept_leaves_no_configuration(tmp_path: Path) -> None:
     """With one, certrotd would register another account; the command may be repeated."""
     root, folder = certbot(tmp_path / "letsencrypt"), tmp_path / "written"
@@ -96,6 +113,39 @@ def test_an_account_that_cannot_be_kept_leaves_no_configuration(tmp_path: Path) 
     assert not (folder / "config.yaml").exists()
     (tmp_path / "state").unlink()
     assert bring_in(wish(root, folder), as_json=True) == 0
+
+
+@pytest.mark.parametrize("trap", ["a link", "open to others", "another's"])
+def test_secrets_are_written_nowhere_else_and_over_nothing_else(tmp_path: Path, trap: str) -> None:
+    """Whatever is in the place of secrets/ or of a file in it stays as it is, and is named."""
+    root, folder = certbot(tmp_path / "letsencrypt"), tmp_path / "written"
+    outside, secrets = tmp_path / "outside", folder / "secrets"
+    for each in (outside, folder):
+        each.mkdir()
+    match trap:
+        case "a link":
+            secrets.symlink_to(outside)
+        case "open to others":
+            secrets.mkdir()
+            secrets.chmod(0o777)
+        case _:
+            put(secrets / "rfc2136.secret", "another secret")
+    before = sorted((each, each.lstat().st_ino) for each in folder.rglob("*"))
+    with pytest.raises(UsageError, match="secrets"):
+        bring_in(wish(root, folder), as_json=True)
+    assert sorted((each, each.lstat().st_ino) for each in folder.rglob("*")) == before
+    assert not list(outside.iterdir())
+
+
+def test_an_account_with_an_rsa_key_leaves_nothing_to_warn_of(tmp_path: Path) -> None:
+    """Those of certbot have one; the configuration asks for what is there."""
+    root, folder = certbot(tmp_path / "letsencrypt"), tmp_path / "written"
+    [theirs] = root.glob("accounts/**/private_key.json")
+    theirs.write_bytes(keys.to_pem(keys.generate(keys.KeyType.RSA_2048)))
+    assert bring_in(wish(root, folder), as_json=True) == 0
+    assert check(folder / "config.yaml") == ((), ())
+    written = yaml.safe_load((folder / "config.yaml").read_text())
+    assert written["issuers"]["letsencrypt"]["account_key"] == "rsa-2048"
 
 
 def test_an_issuer_with_another_account_keeps_it(
@@ -111,7 +161,10 @@ def test_an_issuer_with_another_account_keeps_it(
     [theirs] = root.glob("accounts/**/private_key.json")
     theirs.write_bytes(keys.to_pem(keys.generate(keys.KeyType.ECDSA_P384)))
     assert bring_in(wish(root, tmp_path / "written-3"), as_json=False) == 0
-    assert "letsencrypt has another account already" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "letsencrypt has another account already" in said.out
+    [warning] = [line for line in said.err.splitlines() if "account_key" in line]
+    assert warning.endswith("(warning)"), "nothing is wrong that keeps it from working"
     assert key.read_bytes() == first
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import pytest
-from asyncssh import SFTPAttrs, SFTPClient, SFTPNoSuchFile
+from asyncssh import SFTPAttrs, SFTPClient, SFTPNoSuchFile, SFTPOpUnsupported, SFTPServer
 
 from certrotd.errors import NeedsOperator
 from certrotd.ssh.files import NewFile
@@ -87,3 +87,28 @@ def test_no_key_stays_in_a_folder_that_cannot_be_removed(host: Host, tmp_path: P
         there = RemoteFolder(session, PurePosixPath(tmp_path / "srv"))
         assert "has 'a folder' in it" in there.prune(0, "")
     assert [each.name for each in folder.iterdir()] == ["a folder"]
+
+
+def test_a_folder_that_is_there_is_synced_before_it_is_said_to_be(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The history says what a power cut there may cost; a crash here is no reason to guess."""
+    (tmp_path / "srv" / "generations").mkdir(parents=True)
+    files = [NewFile(name, b"pem", 0o640) for name in ("privkey.pem", "fullchain.pem")]
+    server, synced = SFTPServer.fsync, list[object]()
+
+    def fsync(self: SFTPServer, file: object) -> None:
+        synced.append(file)
+        server(self, file)
+
+    def unsupported(_self: SFTPServer, _file: object) -> None:
+        raise SFTPOpUnsupported("fsync")
+
+    with closing(host.session()) as session:
+        folder = RemoteFolder(session, PurePosixPath(tmp_path / "srv"))
+        for times in (1, 2):
+            monkeypatch.setattr(SFTPServer, "fsync", fsync)
+            assert folder.upload(NAME, files).synced
+            assert len(synced) == times * len(files)
+        monkeypatch.setattr(SFTPServer, "fsync", unsupported)
+        assert not folder.upload(NAME, files).synced

@@ -202,6 +202,24 @@ def test_a_crash_at_any_moment_of_pruning_leaves_no_half_generation(
     raise AssertionError("it never came to an end")
 
 
+def test_what_others_keep_beside_a_certificate_is_not_removed_with_it(store: LocalStore) -> None:
+    """Only what certrotd made is known to be of no use to anybody."""
+    seal(store, 1)
+    store.switch("web", 1)
+    store.record("web", CertificateState())
+    base = store.root / "web"
+    (base / ".state.json.certrotd-tmp").touch()
+    (base / "displaced" / "rotation").mkdir(parents=True)  # with old keys
+    (base / "displaced" / "rotation" / "manifest.json").touch()
+    (base / "dhparam.pem").touch()
+    (base / "notes").mkdir()
+    (base / "notes" / "todo").touch()
+    store.remove("web")
+    assert sorted(each.name for each in base.iterdir()) == ["dhparam.pem", "notes"]
+    assert (base / "notes" / "todo").exists()
+    assert store.names() == []
+
+
 def test_every_file_is_synced_before_it_counts(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from certrotd.clock import Deadline, SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.generation import LiveCertificate
-from tests.builders import soon
+from tests.builders import meta, soon
 from tests.fakes.subjects import wing_of
 
 
@@ -165,6 +165,32 @@ certificates: [{{name: web, names: [www.example.org], solver: hook}}]
     with open_site(path, clock=SystemClock(), command="test") as site:
         world = wing_of(site).world(site.config.certificates[0])
     assert (world.order_time, world.dns_time, world.wait_time) == (60.0, 240.0, 900.0)
+
+
+def test_which_ca_is_asked_to_revoke_is_told_where_that_is_a_guess(tmp_path: Path) -> None:
+    """A pair from elsewhere does not say who issued it; what certrotd ordered does."""
+    path = tmp_path / "certrotd.yaml"
+    path.write_text(f"""
+state_dir: {tmp_path}
+issuers:
+  first: {{type: acme, directory: "https://ca.example/dir"}}
+  second: {{type: acme, directory: "https://other.example/dir"}}
+solvers: {{hook: {{type: exec, command: [/bin/true]}}}}
+certificates: [{{name: web, names: [www.example.org], solver: hook, issuer: second}}]
+""")
+    with open_site(path, clock=SystemClock(), command="test") as site:
+        wing = wing_of(site)
+        world = wing.world(site.config.certificates[0])
+        (site.config.store_dir / "gone" / "generations").mkdir(parents=True)
+        left = wing.leftover("gone")
+        assert left is not None
+        gone = left.managed.world()
+    adopted, issued = meta(origin="adopted"), meta(origin="issued")
+    assert "second is asked, its issuer" in world.revoker_guessed(adopted)
+    said = gone.revoker_guessed(adopted)
+    assert "first is asked, the first of the configuration" in said
+    assert f"revoke --file {site.config.store_dir}/gone/live/cert.pem --issuer NAME" in said
+    assert (world.revoker_guessed(issued), gone.revoker_guessed(issued)) == ("", "")
 
 
 def test_a_rotation_in_flight_knows_what_is_configured_now(tmp_path: Path) -> None:

@@ -37,9 +37,10 @@ def test_one_store_has_all_certificates_of_its_type(stores: Stores) -> None:
 
 
 def test_all_that_may_be_there_are_listed(stores: Stores, tmp_path: Path) -> None:
-    """What is in files, and what is configured to be elsewhere."""
+    """What is in files, and what is configured to be elsewhere; nothing that is no certificate."""
     assert stores.names() == ["mail", "shop"]
-    (tmp_path / "certificates" / "gone").mkdir(parents=True)
+    (tmp_path / "certificates" / "gone" / "generations").mkdir(parents=True)
+    (tmp_path / "certificates" / "lost+found").mkdir()
     assert stores.names() == ["gone", "mail", "shop"]
 
 
