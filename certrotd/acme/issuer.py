@@ -9,7 +9,7 @@ from typing import TypeVar
 import requests
 from cryptography import x509
 
-from certrotd.acme.account import Account
+from certrotd.acme.account import Account, AccountFolder
 from certrotd.acme.challenges import persistent, record_name
 from certrotd.acme.client import Client, Clients
 from certrotd.acme.management import AccountManager
@@ -17,7 +17,7 @@ from certrotd.acme.order import AcmeOrder
 from certrotd.acme.problems import LONGEST_WAIT, Busy, Refused
 from certrotd.acme.renewal import read_renewal_info
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
-from certrotd.acme.revoking import refusals, revoke, signer_of
+from certrotd.acme.revoking import refusals, refuse_without_account, revoke, signer_of
 from certrotd.acme.transport import check_url, location_of
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
@@ -56,6 +56,7 @@ class AcmeIssuer:
         self._site = context.site
         self._clock = context.clock
         self._clients = Clients(entry, context)
+        self._folder = AccountFolder(context.folder, directory=entry.directory)
         self.account = AccountManager(entry, context, self._clients)
         self._kind = DNS_01
 
@@ -118,8 +119,9 @@ class AcmeIssuer:
         key: PrivateKey | None,
         deadline: Deadline,
     ) -> bool:
-        """As Revoking.revoke (RFC 8555 §7.6)."""
+        """As Revoking.revoke (RFC 8555 §7.6); no account is registered for it."""
         if key is None:
+            refuse_without_account(self._folder, self._name)
             with refusals():
                 return self._as_account(
                     lambda client, _account: revoke(client, certificate, reason), deadline

@@ -44,7 +44,7 @@ class AtTheCa:
 class Shown:
     """What is known of the account of one issuer, here and at the CA.
 
-    ``key_type`` is empty without an account; ``trouble`` is why the CA did not tell.
+    ``key_type`` is empty without an account; ``trouble`` is why the CA or the folder did not tell.
     """
 
     url: str = ""

@@ -9,6 +9,7 @@ from acme import messages
 from cryptography import x509
 from josepy.jwk import JWK
 
+from certrotd.acme.account import AccountFolder
 from certrotd.acme.client import Client
 from certrotd.acme.network import account_jwk
 from certrotd.acme.problems import Refused
@@ -51,6 +52,18 @@ def refusals() -> Iterator[None]:
         if refused.of_the_ca:
             raise RevocationRefused(refused.message) from refused
         raise
+
+
+def refuse_without_account(folder: AccountFolder, name: str) -> None:
+    """Raises NotEntitled where no account can sign: none is there, or it was deactivated.
+
+    A new one would have ordered nothing that it may revoke. Raises NeedsOperator where its key is
+    lost.
+    """
+    if folder.deactivated() is not None:
+        raise NotEntitled(f"the account of issuer {name} was deactivated")
+    if not folder.is_changing() and folder.known_key() is None:
+        raise NotEntitled(f"issuer {name} has no account")
 
 
 def signer_of(key: PrivateKey) -> JWK:

@@ -1,4 +1,4 @@
-"""The only step of a deletion: what the store has of a certificate is removed."""
+"""The only step of a deletion: what certrotd keeps of a certificate is removed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ DELETED = Savepoint("deleted by hand", forward_only=True)
 
 @dataclass(frozen=True)
 class Remove(Journaled):
-    """Everything that the store has of a certificate; what is not begun again is not undone."""
+    """Everything that the store has of a certificate, and what its copies replaced: old keys.
+
+    It is not undone.
+    """
 
     kind = Delete.act
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         world.fence()
+        world.installer.sweep()
         world.store.remove(world.name)
         return Done()
 

@@ -16,7 +16,7 @@ from certrotd.clock import Deadline, SystemClock
 from certrotd.config.issuers import AcmeEntry
 from certrotd.config.nearest import suggestion
 from certrotd.daemon.wiring import Site, open_site
-from certrotd.errors import UsageError, listed
+from certrotd.errors import Failure, UsageError, listed
 from certrotd.wording import stamp
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def show(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     with open_site(config, clock=SystemClock(), command="certrotd account show") as site:
         issuers = acme_issuers(site)
         chosen = [chosen_of(site, name) for name in names or issuers]
-        found = [(each, each.issuer.account.show(deadline=each.deadline)) for each in chosen]
+        found = [(each, _shown(each)) for each in chosen]
     if not found:
         say("no issuer of type acme is configured")
     if as_json:
@@ -125,8 +125,18 @@ def acme_issuers(site: Site) -> list[str]:
 def is_usable(shown: Shown) -> bool:
     """Whether orders are possible with the account, as the CA says; also where it is to be made."""
     if not shown.key_type:
-        return True
+        return not shown.trouble
     return shown.at_ca is not None and shown.at_ca.status == VALID and shown.deactivated is None
+
+
+def _shown(chosen: Chosen) -> Shown:
+    """What is known of the account, be it that it cannot be read: that hides no other."""
+    from certrotd.acme.management import Shown
+
+    try:
+        return chosen.issuer.account.show(deadline=chosen.deadline)
+    except Failure as failure:
+        return Shown(trouble=str(failure))
 
 
 def _ours(name: str, url: str, what: str, *, as_json: bool) -> int:
@@ -182,6 +192,9 @@ def _as_json(chosen: Chosen, shown: Shown) -> dict[str, Any]:
 def _lines(chosen: Chosen, shown: Shown) -> Iterator[str]:
     """What there is to say of an account, for people."""
     name, at_ca = chosen.name, shown.at_ca
+    if not shown.key_type and shown.trouble:
+        yield f"{name}: its account is not known: {shown.trouble}"
+        return
     if not shown.key_type:
         yield f"{name}: no account yet; the first order registers one at {chosen.entry.directory}"
         return

@@ -49,6 +49,17 @@ def test_everything_goes_but_what_others_read() -> None:
     assert case.world.audit.happened[-1].details == {"act": "delete"}
 
 
+def test_what_copies_replaced_goes_too() -> None:
+    """Old keys, left by a rotation that could not drop them; of a Secret nobody else does."""
+    case = Case("rollback")
+    files = (("key", b"old"), ("chain", b"old"))
+    case.world.installer.files = files
+    case.world.installer.backups = (("r0", files),)
+    assert isinstance(delete(case).outcome, Finished)
+    left = case.world.installer
+    assert (len(left.backups), left.files) == (0, files)
+
+
 def test_what_is_in_use_or_in_flight_is_not_deleted() -> None:
     """With the reason, and what to do."""
     case = Case("rollback")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +37,28 @@ def test_an_issuer_without_an_account_is_told(
     [row] = json.loads(capsys.readouterr().out)
     assert (row["issuer"], row["url"], row["key"], row["status"]) == ("letsencrypt", *[None] * 3)
     assert row["rollover"] == {"unfinished": False, "begun": None}
+
+
+def test_an_account_that_is_damaged_hides_no_other(
+    certrotd: Certrotd,
+    config: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It has its row and is a failure; the others are shown."""
+    beside(config)
+    config["issuers"] = {"damaged": CA, **config["issuers"]}
+    folder = Path(config["state_dir"]) / "accounts" / "damaged"
+    folder.mkdir(parents=True)
+    (folder / "account.key").write_text("no key")
+    assert certrotd("account", "show") == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("damaged: its account is not known: ")
+    assert "account.key" in first
+    assert second.startswith("letsencrypt: no account yet")
+    assert certrotd("account", "show", "--json") == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert "account.key" in rows[0]["trouble"]
+    assert [each["trouble"] for each in rows[1:]] == [None]
 
 
 @pytest.mark.parametrize("command", ["show", "rollover", "deactivate", "new", "import"])
@@ -83,6 +106,7 @@ def test_an_account_is_not_ended_without_its_name(
         (Shown(key_type="rsa-2048", at_ca=AtTheCa("revoked")), False),
         (Shown(key_type="rsa-2048", at_ca=AtTheCa("valid"), deactivated=NOW), False),
         (Shown(key_type="rsa-2048", trouble="no answer"), False),
+        (Shown(trouble="account.key is no key"), False),
     ],
 )
 def test_the_exit_code_says_whether_orders_are_possible(shown: Shown, usable: bool) -> None:
