@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
-from certrotd.certs.fitness import usable
+from certrotd.certs.fitness import other_key, usable
 from certrotd.certs.managed import Managed
 from certrotd.errors import NeedsOperator
 from certrotd.pki.generation import Standing
@@ -41,9 +42,18 @@ def way_back(managed: Managed, standing: Standing, to: int | None, *, now: datet
 
 
 def _unfit(managed: Managed, standing: Standing, number: int, *, now: datetime) -> str | None:
-    """Why a generation must not be put in front of users again, or None if it may."""
+    """Why a generation must not be put in front of users again, or None if it may.
+
+    Nor one without a key where they read one.
+    """
     revoked = standing.state.revoked.get(number)
-    return revoked.words(number) if revoked else usable(managed.generation(number), now=now)
+    if revoked:
+        return revoked.words(number)
+    found = managed.generation(number)
+    if reason := usable(found, now=now):
+        return reason
+    policy = replace(managed.policy, request="")  # an appliance may have its former key again
+    return other_key(found.meta, policy) if found.meta else None
 
 
 def _ways(managed: Managed, standing: Standing, *, now: datetime) -> str:

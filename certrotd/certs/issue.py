@@ -37,6 +37,8 @@ KEPT_UNSERVED = timedelta(days=1)
 EARLY = timedelta(days=1)
 ENDING = "ending"
 """The fact of the record that somebody set once and that ends first: its name, and when."""
+LAPSING = "lapsing"
+"""The fact that such a record may be gone at the next renewal, in words."""
 ENDS_SOON = timedelta(days=30)
 
 
@@ -297,7 +299,8 @@ class Seal(Journaled):
             instead=str(ledger.facts.get(INSTEAD) or ""),
             request=digest(key) if is_request(key) else "",
         )
-        for words in (meta.missed, _lapsing(ledger.facts.get(ENDING), new, now=now)):
+        lapsing = _lapsing(ledger.facts.get(ENDING), new, now=now)
+        for words in (meta.missed, lapsing):
             if words:
                 world.remark(f"{world.name}: {words}")
         with _kept("the certificate is issued and verified", "seal it"):
@@ -305,7 +308,7 @@ class Seal(Journaled):
                 store.seal_with(world.name, self.generation, meta, pem)
             else:
                 world.store.seal(world.name, self.generation, meta)
-        return Done()
+        return Done({LAPSING: lapsing} if lapsing else {})
 
     def _compare(self, new: CertificateFacts, world: World) -> None:
         if self.outdo is None:

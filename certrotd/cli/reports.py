@@ -12,6 +12,9 @@ from certrotd.pki.revocation import words_of
 from certrotd.rotation.outcome import CANCELLED, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.wording import count
 
+WORDS = ("unheard", "lapsing", "downtime")
+"""The facts of a rotation that went well that are words for people."""
+
 
 def outcome_of(outcome: Outcome) -> tuple[str, str]:
     """One word for an outcome, and the sentence behind it."""
@@ -24,7 +27,7 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
             words += words_of(facts)
             missed = Missed.from_json(facts.get("missed"))
             words += [str(missed)] if missed else []
-            words += [str(facts[name]) for name in ("unheard", "downtime") if name in facts]
+            words += [str(facts[name]) for name in WORDS if name in facts]
             parts = [each for _, each in sorted(facts.items()) if isinstance(each, dict)]
             words += [str(each["told"]) for each in parts if "told" in each]
             return "done", "; ".join(words)

@@ -103,6 +103,17 @@ Timeout = Annotated[Duration, AfterValidator(_timeout)]
 _TIMEOUT = "How long one wrapping or unwrapping may take, with its retries."
 
 
+class ServiceKekEntry(Entry):
+    """What the KEKs of a service that is asked over the network have in common."""
+
+    use_proxy: bool = Field(
+        default=False,
+        description="Whether to go through the proxy that the environment names (HTTPS_PROXY, "
+        "NO_PROXY).",
+    )
+    timeout: Timeout = Field(default=timedelta(seconds=10), description=_TIMEOUT)
+
+
 class FileKekEntry(Entry):
     """32 random bytes in a file of this host."""
 
@@ -144,7 +155,7 @@ class CredentialKekEntry(Entry):
             yield ("name",), finding
 
 
-class VaultKekEntry(Entry):
+class VaultKekEntry(ServiceKekEntry):
     """A key of the transit engine of Vault or OpenBao."""
 
     type: Literal["vault"] = Field(
@@ -168,14 +179,13 @@ class VaultKekEntry(Entry):
         default=None,
         description="PEM file of the roots that verify the server (null: the system's).",
     )
-    timeout: Timeout = Field(default=timedelta(seconds=10), description=_TIMEOUT)
 
     def examine(self) -> EntryFindings:
         """The roots are there."""
         return roots(self.ca_bundle, ("ca_bundle",))
 
 
-class AwsKmsKekEntry(Entry):
+class AwsKmsKekEntry(ServiceKekEntry):
     """A symmetric key of AWS KMS."""
 
     type: Literal["aws-kms"] = Field(description="A symmetric key of AWS KMS.")
@@ -192,7 +202,6 @@ class AwsKmsKekEntry(Entry):
     profile: Text | None = Field(
         default=None, description="The profile of the AWS settings (null: the default one)."
     )
-    timeout: Timeout = Field(default=timedelta(seconds=10), description=_TIMEOUT)
 
     @model_validator(mode="after")
     def _one_region(self) -> Self:
@@ -212,7 +221,7 @@ class AwsKmsKekEntry(Entry):
         return library("boto3", ("type",), extra="aws")
 
 
-class AzureKeyVaultKekEntry(Entry):
+class AzureKeyVaultKekEntry(ServiceKekEntry):
     """A key of Azure Key Vault or Managed HSM."""
 
     type: Literal["azure-keyvault"] = Field(description="A key of Azure Key Vault or Managed HSM.")
@@ -241,7 +250,6 @@ class AzureKeyVaultKekEntry(Entry):
     authority: ServiceUrl | None = Field(
         default=None, description="Where tokens come from (null: the public cloud)."
     )
-    timeout: Timeout = Field(default=timedelta(seconds=10), description=_TIMEOUT)
 
     @model_validator(mode="after")
     def _principal_is_whole(self) -> Self:
@@ -257,7 +265,7 @@ class AzureKeyVaultKekEntry(Entry):
         yield from library("azure.identity", ("type",), extra="azure")
 
 
-class GcpKmsKekEntry(Entry):
+class GcpKmsKekEntry(ServiceKekEntry):
     """A symmetric key of Google Cloud KMS."""
 
     type: Literal["gcp-kms"] = Field(description="A symmetric key of Google Cloud KMS.")
@@ -272,7 +280,6 @@ class GcpKmsKekEntry(Entry):
     endpoint: ServiceUrl | None = Field(
         default=None, description="The URL of a private endpoint (null: Google's)."
     )
-    timeout: Timeout = Field(default=timedelta(seconds=10), description=_TIMEOUT)
 
     def examine(self) -> EntryFindings:
         """The library is installed, and the credentials are there."""

@@ -238,14 +238,20 @@ def zone_chosen(zone: str | None, context: SolverContext) -> Callable[[str, Dead
     """The zone that holds a name: the configured one, or else by the SOA of the name."""
 
     def configured(name: str, _deadline: Deadline) -> str:
-        if zone is None or not within(name, zone):
-            raise Unpublished(
-                f"{name} is not in the zone {zone} of solver {context.name}",
-                hint="configure a DNS solver for that name's zone",
-            )
+        assert zone is not None, "else the other one is chosen"
+        check_within(name, zone, f"solver {context.name}")
         return zone
 
     return configured if zone is not None else context.zone_of
+
+
+def check_within(name: str, zone: str, whose: str) -> None:
+    """Unpublished if ``name`` is not in the one zone that is configured."""
+    if not within(name, zone):
+        raise Unpublished(
+            f"{name} is not in the zone {zone} of {whose}",
+            hint="configure a DNS solver for that name's zone",
+        )
 
 
 def no_zone(what: str, zone: str, hint: str) -> Unpublished:

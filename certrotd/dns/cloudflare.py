@@ -6,6 +6,7 @@ Each value is a record of its own there, so others at the name are never touched
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ from certrotd.clock import Deadline
 from certrotd.config.context import SolverContext
 from certrotd.config.dns_providers import CloudflareEntry
 from certrotd.config.secrets import Reference
-from certrotd.dns.api import JsonApi, Reach, no_zone, word, zone_chosen
+from certrotd.dns.api import JsonApi, Reach, check_within, no_zone, word, zone_chosen
 from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.errors import NeedsOperator
 
@@ -50,6 +51,8 @@ class Cloudflare:
         self._what = reach.what
         self._zone_of = zone_of
         self._zone_id = zone_id
+        self._zone: str | None = None
+        """That of ``zone_id``, once it is known."""
         self._ttl = ttl
         self._api = JsonApi(
             reach,
@@ -62,6 +65,7 @@ class Cloudflare:
 
     def present(self, record: TxtRecord, *, deadline: Deadline) -> None:
         """As Solver.present; raises Unpublished where it is refused, or there is no such zone."""
+        self._check(record.name)
         records = f"/zones/{self._id(record.name, deadline)}/dns_records"
         ours = {
             "type": "TXT",
@@ -84,8 +88,19 @@ class Cloudflare:
         self._ask("GET", f"{path}?per_page=5", deadline)
 
     def covers(self, name: str, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
-        """As Coverage.covers; raises as :meth:`present`."""
-        self._id(name, deadline)
+        """As Coverage.covers; raises as :meth:`present`.
+
+        A token that may not read the zone of ``zone_id`` does not tell what its name is.
+        """
+        path = f"/zones/{self._id(name, deadline)}"
+        if self._zone_id is not None and self._zone is None:
+            with suppress(Unpublished):
+                self._zone = self._ask("GET", path, deadline, take=_name)
+        self._check(name)
+
+    def _check(self, name: str) -> None:
+        if self._zone is not None:  # elsewhere Cloudflare would make a record below the zone of it
+            check_within(name, self._zone, self._what)
 
     def _id(self, name: str, deadline: Deadline) -> str:
         """The id of the zone that holds ``name``."""
@@ -155,6 +170,11 @@ def _succeeded(found: Any) -> bool:
     if found["success"] is not True:
         raise ValueError("no success")
     return True
+
+
+def _name(found: Any) -> str:
+    """That of a zone."""
+    return str(found["result"]["name"]).lower()
 
 
 def _deleted(found: Any) -> str:

@@ -19,9 +19,18 @@ from certrotd.clock import Deadline
 from certrotd.config.context import SolverContext
 from certrotd.config.dns_providers import Route53Entry
 from certrotd.config.secrets import Reference
-from certrotd.dns.api import Reach, Requests, no_zone, read, unreadable, word, zone_chosen
+from certrotd.dns.api import (
+    Reach,
+    Requests,
+    check_within,
+    no_zone,
+    read,
+    unreadable,
+    word,
+    zone_chosen,
+)
 from certrotd.dns.records import TxtRecord, Unpublished
-from certrotd.dns.route53_answers import Content, Values, txt, zones
+from certrotd.dns.route53_answers import Content, Values, apex, txt, zones
 from certrotd.dns.turns import Turn, in_turn, turns, unlimited
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.extras import how_to_install
@@ -69,10 +78,13 @@ class Route53:
         turn: Turn = unlimited,
     ) -> None:
         self._what = reach.what
+        self._keeper = f"what has the credentials of {self._what}"
         self._timeout = reach.timeout
         self._requests = Requests(reach)
         self._zone_of = zone_of
         self._zone_id = zone_id
+        self._zone: str | None = None
+        """That of ``zone_id``, once it is known."""
         self._credentials = credentials
         self._profile = profile
         self._endpoint = endpoint
@@ -87,6 +99,7 @@ class Route53:
 
         Raises Unpublished where it is refused, or there is no such zone; Transient if it is away.
         """
+        self._check(record.name)
         with self._asking(deadline) as ask:
             zone = self._hosted(ask, record.name, deadline)
             with in_turn(self._turn, deadline):
@@ -118,7 +131,17 @@ class Route53:
     def covers(self, name: str, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
         """As Coverage.covers; raises as :meth:`present`."""
         with self._asking(deadline) as ask:
-            self._values(ask, self._hosted(ask, name, deadline), name)
+            hosted = self._hosted(ask, name, deadline)
+            if self._zone_id is not None and self._zone is None:
+                self._zone = ask(
+                    apex, "list_resource_record_sets", HostedZoneId=hosted, MaxItems="1"
+                )
+            self._check(name)
+            self._values(ask, hosted, name)
+
+    def _check(self, name: str) -> None:
+        if self._zone is not None:
+            check_within(name, self._zone, self._what)
 
     def _hosted(self, ask: Ask, name: str, deadline: Deadline) -> str:
         """The id of the hosted zone for ``name``: the public one of the zone that holds it."""
@@ -299,15 +322,11 @@ class Route53:
     def _alone(self, limit: Deadline) -> Iterator[None]:
         """Within it, the session is this thread's; another's may wait for its credentials."""
         if not self._making.acquire(timeout=limit.remaining):
-            raise Transient(f"{self._what_has_credentials} has not answered others for a while")
+            raise Transient(f"{self._keeper} has not answered others for a while")
         try:
             yield
         finally:
             self._making.release()
-
-    @property
-    def _what_has_credentials(self) -> str:
-        return f"what has the credentials of {self._what}"
 
     def _signing(self, limit: Deadline) -> Mapping[str, str | None]:
         names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
@@ -323,7 +342,7 @@ class Route53:
             return None if credentials is None else credentials.get_frozen_credentials()
 
         # of an instance's role, they are asked from a service that has no deadline of ours
-        keys = within(limit, self._what_has_credentials, found)
+        keys = within(limit, self._keeper, found)
         if keys is None:
             raise NeedsOperator(
                 f"{self._what} has no credentials",

@@ -34,6 +34,11 @@ def zones(zone: str, page: Any) -> tuple[list[str], Mapping[str, str] | None]:
     return public, {"DNSName": page["NextDNSName"], "HostedZoneId": page["NextHostedZoneId"]}
 
 
+def apex(page: Any) -> str:
+    """The name of a zone, of which these are the first records: they are in the order of DNS."""
+    return str(page["ResourceRecordSets"][0]["Name"]).lower().rstrip(".")
+
+
 def txt(name: str, page: Any) -> tuple[Values, int] | None:
     """The TXT values of a name as Route 53 writes them, and their TTL; None for no plain ones."""
     for each in page["ResourceRecordSets"]:

@@ -45,13 +45,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class AwsKms:
-    """The key ``key`` (id, ARN or alias); credentials are found as every AWS SDK finds them."""
+    """The key ``key`` (id, ARN or alias); credentials are found as every AWS SDK finds them.
+
+    ``proxy``: by that of the environment.
+    """
 
     key: str
     region: str | None = None
     endpoint: str | None = None
     profile: str | None = None
     seconds: float = 10.0
+    proxy: bool = False
     _sdk: VendorClient = field(default_factory=VendorClient, init=False, repr=False, compare=False)
 
     type = "aws-kms"
@@ -148,6 +152,7 @@ class AwsKms:
             connect_timeout=self.seconds,
             read_timeout=self.seconds,
             retries={"total_max_attempts": 1},
+            proxies=None if self.proxy else {},
             user_agent_extra=f"certrotd/{certrotd.__version__}",
         )
         try:
@@ -201,7 +206,8 @@ def _key_id(key: str) -> bytes:
 def service_of(entry: AwsKmsKekEntry) -> AwsKms:
     """The key of a configuration entry."""
     seconds = entry.timeout.total_seconds()
-    return AwsKms(entry.key, entry.effective_region, entry.endpoint, entry.profile, seconds)
+    where = entry.effective_region, entry.endpoint, entry.profile
+    return AwsKms(entry.key, *where, seconds, entry.use_proxy)
 
 
 def build(name: str, entry: AwsKmsKekEntry) -> Kek:

@@ -39,12 +39,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Login:
-    """As what certrotd asks: a service principal, a managed identity, or what the SDK finds."""
+    """As what certrotd asks: a service principal, a managed identity, or what the SDK finds.
+
+    ``proxy``: by that of the environment.
+    """
 
     tenant: str | None = None
     client_id: str | None = None
     client_secret: Reference | None = None
     authority: str | None = None
+    proxy: bool = False
 
     def credential(self) -> TokenCredential:
         """What gives tokens; raises NeedsOperator or Transient for a secret that is not there."""
@@ -54,12 +58,13 @@ class Login:
             ManagedIdentityCredential,
         )
 
-        place = {"authority": self.authority} if self.authority else {}
+        how: dict[str, Any] = {"use_env_settings": self.proxy}
+        place = {"authority": self.authority, **how} if self.authority else how
         if self.client_secret is not None and self.tenant and self.client_id:
             secret = self.client_secret.resolve().reveal().decode()
             return ClientSecretCredential(self.tenant, self.client_id, secret, **place)
         if self.client_id:
-            return ManagedIdentityCredential(client_id=self.client_id)
+            return ManagedIdentityCredential(client_id=self.client_id, **how)
         return DefaultAzureCredential(
             exclude_interactive_browser_credential=True,
             exclude_shared_token_cache_credential=True,
@@ -70,7 +75,10 @@ class Login:
 
 @dataclass(frozen=True)
 class AzureKeyVault:
-    """The key ``key`` of the vault at that URL; ``options`` are more of the SDK's client."""
+    """The key ``key`` of the vault at that URL; ``options`` are more of the SDK's client.
+
+    ``proxy``: by that of the environment.
+    """
 
     vault: str
     key: str
@@ -78,6 +86,7 @@ class AzureKeyVault:
     login: Callable[[], TokenCredential] = field(default_factory=lambda: Login().credential)
     seconds: float = 10.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    proxy: bool = False
     _sdk: VendorClient = field(default_factory=VendorClient, init=False, repr=False, compare=False)
 
     type = "azure-keyvault"
@@ -184,6 +193,7 @@ class AzureKeyVault:
             retry_total=0,
             connection_timeout=self.seconds,
             read_timeout=self.seconds,
+            use_env_settings=self.proxy,
             **self.options,
         )
 
@@ -191,7 +201,8 @@ class AzureKeyVault:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return Unfit(
                 f"the certificate of {self.vault} is not trusted",
-                hint="check the URL; REQUESTS_CA_BUNDLE names the roots of a proxy that inspects",
+                hint="check the URL; with use_proxy, REQUESTS_CA_BUNDLE names the roots of a proxy "
+                "that inspects",
             )
         return KekUnavailable(f"{self.place} did not answer: {type(error).__name__}")
 
@@ -249,9 +260,15 @@ def version_of(kid: str) -> str:
 
 def service_of(entry: AzureKeyVaultKekEntry) -> AzureKeyVault:
     """The key of a configuration entry."""
-    login = Login(entry.tenant, entry.client_id, entry.client_secret, entry.authority)
-    seconds = entry.timeout.total_seconds()
-    return AzureKeyVault(entry.vault, entry.key, entry.algorithm, login.credential, seconds)
+    principal = entry.tenant, entry.client_id, entry.client_secret
+    return AzureKeyVault(
+        entry.vault,
+        entry.key,
+        entry.algorithm,
+        Login(*principal, entry.authority, entry.use_proxy).credential,
+        entry.timeout.total_seconds(),
+        proxy=entry.use_proxy,
+    )
 
 
 def build(name: str, entry: AzureKeyVaultKekEntry) -> Kek:

@@ -57,12 +57,13 @@ class Login:
 
 @dataclass(frozen=True)
 class GcpKms:
-    """The key of that resource name."""
+    """The key of that resource name; ``proxy``: by that of the environment."""
 
     key: str
     login: Callable[[], Credentials] = field(default_factory=lambda: Login().credentials)
     endpoint: str | None = None
     seconds: float = 10.0
+    proxy: bool = False
     _sdk: VendorClient = field(default_factory=VendorClient, init=False, repr=False, compare=False)
 
     type = "gcp-kms"
@@ -159,6 +160,9 @@ class GcpKms:
         transport = KeyManagementServiceRestTransport(
             host=parts.netloc, url_scheme=parts.scheme, credentials=self._credentials()
         )
+        # the SDK has no setting for its sessions, of which the second one is for tokens
+        for session in (transport._session, transport._session._auth_request_session):
+            session.trust_env = self.proxy
         return KeyManagementServiceClient(transport=transport)
 
     def _credentials(self) -> Credentials:
@@ -222,5 +226,6 @@ def build(name: str, entry: GcpKmsKekEntry) -> Kek:
     """The KEK of a configuration entry."""
     del name
     seconds = entry.timeout.total_seconds()
-    service = GcpKms(entry.key, Login(entry.credentials).credentials, entry.endpoint, seconds)
+    login = Login(entry.credentials).credentials
+    service = GcpKms(entry.key, login, entry.endpoint, seconds, entry.use_proxy)
     return ServiceKek(service, seconds)

@@ -38,7 +38,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Vault:
-    """The key ``key`` of the engine at ``mount``; the token is read for each request."""
+    """The key ``key`` of the engine at ``mount``; the token is read for each request.
+
+    ``proxy``: by that of the environment.
+    """
 
     address: str
     key: str
@@ -46,6 +49,7 @@ class Vault:
     mount: str = "transit"
     namespace: str | None = None
     ca_bundle: Path | None = None
+    proxy: bool = False
 
     type = "vault"
 
@@ -126,7 +130,9 @@ class Vault:
         headers = {"X-Vault-Request": "true", "X-Vault-Token": self._token()}
         if self.namespace is not None:
             headers["X-Vault-Namespace"] = self.namespace
-        client = HttpsClient(self._context, whom=f"{self.place} at ", agent="certrotd")
+        client = HttpsClient(
+            self._context, whom=f"{self.place} at ", agent="certrotd", direct=not self.proxy
+        )
         try:
             return client.exchange(
                 method,
@@ -204,7 +210,13 @@ def _bound(context: Context) -> dict[str, str]:
 def service_of(entry: VaultKekEntry) -> Vault:
     """The key of a configuration entry."""
     return Vault(
-        entry.address, entry.key, entry.token, entry.mount, entry.namespace, entry.ca_bundle
+        entry.address,
+        entry.key,
+        entry.token,
+        entry.mount,
+        entry.namespace,
+        entry.ca_bundle,
+        entry.use_proxy,
     )
 
 

@@ -17,9 +17,13 @@ MOST = 50
 
 @dataclass
 class Cloudflare:
-    """Zones by id, as (name, status), and the records of each, by id."""
+    """Zones by id, as (name, status), and the records of each, by id.
+
+    ``reads_zones``: the token has the permission Zone:Read.
+    """
 
     token: str = "a-scoped-token"
+    reads_zones: bool = True
     zones: dict[str, tuple[str, str]] = field(default_factory=dict)
     records: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -47,6 +51,10 @@ class Cloudflare:
         match asked.method, asked.path.strip("/").split("/"):
             case "GET", ["zones"]:
                 return self._zones(asked)
+            case "GET", ["zones", zone] if zone in self.zones:
+                if not self.reads_zones:
+                    return refusal(403, 9109, "Unauthorized to access requested resource")
+                return _done({"id": zone, "name": self.zones[zone][0]})
             case "GET", ["zones", zone, "dns_records"] if zone in self.records:
                 return self._listed(zone, asked)
             case "POST", ["zones", zone, "dns_records"] if zone in self.records:

@@ -330,6 +330,23 @@ def test_route53_finds_the_public_zone_among_hundreds(hosted: Hosted, tmp_path: 
     solver.withdraw(record, deadline=soon())
 
 
+def test_route53_refuses_a_name_outside_of_the_zone_of_zone_id(
+    hosted: Hosted, tmp_path: Path
+) -> None:
+    """Before an order is spent; its first records have the zone's name."""
+    zone = hosted.make("only.test")
+    hosted.solver(tmp_path, zone_id=zone).present(
+        TxtRecord("_acme-challenge.a.only.test", "value"), deadline=soon()
+    )
+    solver = hosted.solver(tmp_path, zone_id=zone)
+    solver.covers("_acme-challenge.www.only.test", deadline=soon())
+    for name in ("_acme-challenge.notonly.test", "_acme-challenge.test"):
+        with pytest.raises(Unpublished, match=r"is not in the zone only\.test of Route 53"):
+            solver.covers(name, deadline=soon())
+        with pytest.raises(Unpublished, match=r"is not in the zone only\.test of Route 53"):
+            solver.present(TxtRecord(name, "value"), deadline=soon())
+
+
 def test_route53_asks_which_of_two_public_zones(hosted: Hosted, tmp_path: Path) -> None:
     """Only one of them is what the domain is delegated to, and both look alike."""
     ids = {hosted.make("twice.test"), hosted.make("twice.test")}

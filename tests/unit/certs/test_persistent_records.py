@@ -8,6 +8,7 @@ import pytest
 
 from certrotd.certs.authorize import Authorize
 from certrotd.certs.passed_order import PassedOrder
+from certrotd.cli.reports import outcome_of
 from certrotd.clock import Deadline, ManualClock
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.order import Challenge, Persistent
@@ -101,7 +102,9 @@ def test_a_record_that_ends_before_the_certificate_or_soon_is_reported(
     case.world.otherwise["issuer"] = lambda _name: SimpleNamespace(
         order=lambda *names, **how: _Proven(issuer.order(*names, **how))
     )
-    assert isinstance(case.rotate().outcome, Finished)
+    outcome = case.rotate().outcome
+    assert isinstance(outcome, Finished)
+    assert outcome_of(outcome)[1] == "".join(each.split(": ", 1)[1] for each in case.world.remarks)
     assert len(case.world.remarks) == said
     for each in case.world.remarks:
         assert f"the record {NAME} ends at {end:%Y-%m-%d %H:%M}Z, and the next renewal" in each

@@ -192,6 +192,24 @@ class TestRollingBack:
         assert refused is not None
         assert refused.hint == "no other generation is usable"
 
+    @pytest.mark.parametrize("to", [1, None])
+    def test_a_generation_whose_key_is_elsewhere_is_refused(self, to: int | None) -> None:
+        """Since `csr` was taken out, the services read a key: a generation without would not do."""
+        case = Case("rollback")
+        shelf = case.world.store.shelf(scenarios.NAME)
+        asked = tuple(
+            (number, pair, replace(meta, request="digest" if number == 1 else ""))
+            for number, pair, meta in shelf.generations
+        )
+        case.world.store.shelves[scenarios.NAME] = replace(shelf, generations=asked)
+        refused = case.rollback(to).failure
+        assert isinstance(refused, NeedsOperator)
+        assert case.live == 2
+        if to:
+            assert "its key is elsewhere, the configuration asks" in refused.message
+        case.policy(elsewhere=True)
+        assert isinstance(case.rollback(to).outcome, Finished), "the control"
+
     def test_an_expired_generation_is_refused(self) -> None:
         """Not even by hand."""
         case = Case("renewal")

@@ -90,6 +90,22 @@ def test_of_two_zones_the_active_one_is_meant(
     assert there.records[other]
 
 
+def test_a_name_outside_of_the_zone_of_zone_id_is_refused(
+    there: PlayedCloudflare, api: PlayedApi, tmp_path: Path
+) -> None:
+    """Before an order is spent; with a token that lacks Zone:Read nobody can tell."""
+    own = solver(api, tmp_path, there.add_zone("example.test"))
+    other = TxtRecord("_acme-challenge.notexample.test", "value")
+    own.covers(RECORD.name, deadline=soon())
+    with pytest.raises(Unpublished, match=r"is not in the zone example\.test of Cloudflare"):
+        own.covers(other.name, deadline=soon())
+    with pytest.raises(Unpublished, match=r"is not in the zone example\.test of Cloudflare"):
+        own.present(other, deadline=soon())
+    assert there.txt(other.name) == set()
+    there.reads_zones = False
+    solver(api, tmp_path, own._zone_id).covers(other.name, deadline=soon())
+
+
 def test_a_token_for_another_account_finds_no_zone(
     there: PlayedCloudflare, api: PlayedApi, tmp_path: Path
 ) -> None:
