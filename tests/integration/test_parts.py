@@ -15,7 +15,7 @@ from urllib.error import URLError
 import dns.rcode
 import dns.tsig
 import pytest
-from acme import challenges, client, crypto_util, errors, messages
+from acme import client, crypto_util, errors, messages
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.jwa import ES256
@@ -49,7 +49,7 @@ def issue(
     order = acme.new_order(crypto_util.make_csr(pki.make_root().key_pem, [HOST]))
     for authorization in order.authorizations:
         for body in authorization.body.challenges:
-            if isinstance(body.chall, challenges.DNS01):
+            if body.chall.typ == "dns-01":  # certrotd adds kinds of it
                 publish(CHALLENGE, body.chall.validation(key))
                 acme.answer_challenge(body, body.chall.response(key))
     deadline = datetime.now() + timedelta(seconds=patience)  # noqa: DTZ005 (acme's are naive)

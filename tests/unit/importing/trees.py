@@ -8,14 +8,15 @@ import base64
 import json
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from certrotd.importing.reading import Reader
 from certrotd.pki import keys
 from tests.parts import pki
 
-NOW = datetime.now(UTC)
+NOW = datetime.now(UTC) + timedelta(hours=12)
+"""In the day of a leaf, also of one that is made hours after this module is imported."""
 NAME = "example.test"
 CA = "https://acme-v02.api.letsencrypt.org/directory"
 SECRET = "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
