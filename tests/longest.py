@@ -3,7 +3,7 @@
     pytest tests/unit tests/contract tests/model --junitxml=times.xml
     python -m tests.longest times.xml > tests/long.txt
 
-A function is in the list if one of its tests takes longer than a tenth of a second on average.
+A function is in the list if one of its tests takes longer than 60 milliseconds on average.
 """
 
 import sys
@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 LISTED = Path(__file__).with_name("long.txt")
 TIERS = {"unit", "contract", "model"}
-LONG = 0.1
+LONG = 0.06
 
 
 def function(nodeid: str) -> str:

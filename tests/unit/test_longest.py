@@ -7,7 +7,7 @@ from tests.longest import function, listed, measured
 ROOT = Path(__file__).parents[2]
 TIMES = """<testsuites><testsuite>
 <testcase classname="tests.unit.test_x" name="test_slow[a::b]" time="0.3" />
-<testcase classname="tests.unit.test_x" name="test_slow[c]" time="0.1" />
+<testcase classname="tests.unit.test_x" name="test_slow[c]" time="0.01" />
 <testcase classname="tests.unit.test_x.TestY" name="test_slow" time="0.2" />
 <testcase classname="tests.unit.test_x.TestY" name="test_quick" time="0.01" />
 <testcase classname="tests.integration.test_z" name="test_server" time="9" />
