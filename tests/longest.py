@@ -3,7 +3,7 @@
     pytest tests/unit tests/contract tests/model --junitxml=times.xml
     python -m tests.longest times.xml > tests/long.txt
 
-A function is in the list if one of its tests takes longer than 60 milliseconds on average.
+A function is in the list if its tests take longer than 60 milliseconds each, on average.
 """
 
 import sys
