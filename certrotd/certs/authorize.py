@@ -37,9 +37,9 @@ class Authorize(Journaled):
         challenges = order.challenges()
         if not challenges:
             return Done({"left": left})
-        ledger.note(**_confirm(challenges, world))
+        confirmed = _confirm(challenges, world)
         records = [self._place(each, world) for each in challenges if each.persistent is None]
-        ledger.note(left=[*left, *records])
+        ledger.note(**confirmed, left=[*left, *records])
         published: Left = []
         try:
             unheard = self._present(records, published, world)

@@ -322,9 +322,14 @@ class Layout:
         return secret, mac_key, rest if self.iv_from is IvFrom.KDF else b""
 
     def _noise(self, part: str, length: int, key: DataKey, plaintext: bytes) -> bytes:
-        if not self.marks or part != self._marked_part:
-            return os.urandom(length)
-        return marked_noise(key.made(self._marking), plaintext, length)
+        """Random bytes. No salt begins with an asterisk: Grafana takes that for a cipher's name."""
+        while True:
+            if self.marks and part == self._marked_part:
+                noise = marked_noise(key.made(self._marking), plaintext, length)
+            else:
+                noise = os.urandom(length)
+            if part != "salt" or not noise.startswith(b"*"):
+                return noise
 
     def _marking(self, key: DataKey) -> bytes:
         """What marks are made with: of the key as costly as that of the cipher."""

@@ -122,3 +122,10 @@ def test_several_layouts_are_told_apart_by_how_they_begin() -> None:
     ):
         with pytest.raises(InvalidInput):
             Layouts(wrong)
+
+
+@pytest.mark.parametrize("marks", [False, True])
+def test_no_salt_begins_with_an_asterisk(*, marks: bool) -> None:
+    """Grafana would take what follows for the name of a cipher, and could not read the value."""
+    layout = replace(STREAM, marks=marks)
+    assert not any(layout.encrypt(b"token", NEW).startswith(b"*") for _ in range(2500))
