@@ -467,8 +467,8 @@ def test_a_certificate_is_proven_through_acme_dns(
     """End to end: the first run says which CNAME to make, the next one gets the certificate."""
     locate.require("pebble")
     there, bind, url = acme_dns
-    # the CA has one of its own, which has not heard from certrotd's that there is no such name
-    resolver, of_the_ca = (parts.start(Resolver, authoritative=[bind]) for _ in range(2))
+    # the CA and the second run have their own, which have not heard that there is no such name
+    resolver, of_the_ca, later = (parts.start(Resolver, authoritative=[bind]) for _ in range(3))
     site.acme(parts.start(Pebble, dns=of_the_ca.server))
     site.config["solvers"]["acme-dns"] = {"type": "acmedns", "url": url}
     site.dns(resolver, port=bind.port)
@@ -478,6 +478,7 @@ def test_a_certificate_is_proven_through_acme_dns(
     [account] = there.accounts.values()
     assert f"_acme-challenge.example.test. CNAME {account['fulldomain']}." in said
     bind.add_cname("_acme-challenge.example.test", str(account["fulldomain"]))
+    site.dns(later, port=bind.port)
     site.rotate()
     assert site.leaf("web")
     assert len(there.accounts) == 1
