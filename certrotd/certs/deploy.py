@@ -250,6 +250,7 @@ class RecordTargets(Journaled):
             targets=before.targets,
             withdrawn=tuple(sorted(kept | set(self.withdraw))),
             held=CertificateState.from_json({**self.before, "held": self.held}).held,
+            suggested=before.suggested,
             revoked=before.revoked,
         )
 

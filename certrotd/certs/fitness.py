@@ -9,7 +9,7 @@ from certrotd.certs.policy import Policy
 from certrotd.lifecycle.subject import CLOCK_SKEW
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import CertificateState, Generation, Meta, Standing
-from certrotd.pki.renewal import Suggestion
+from certrotd.pki.renewal import SETTLES, Suggestion
 
 SHORT_LIFETIME = timedelta(days=10)
 MOST_BEFORE = 9 / 10
@@ -79,6 +79,17 @@ def its_time(live: Generation, state: CertificateState, policy: Policy) -> tuple
     if found.at > latest:
         return latest, f"the last moment for it: {window}"
     return found.at, f"a moment of the CA's window: {window}"
+
+
+def settled_at(live: Generation, policy: Policy) -> datetime:
+    """From when on the first window is believed that a CA suggests for a new certificate.
+
+    After a day, or when our own time for it comes if it lives for less than two.
+    """
+    assert live.facts is not None
+    assert live.meta is not None
+    own, _ = renewal_time(live.facts, live.meta.draw, policy)
+    return min(live.meta.created + SETTLES, own)
 
 
 def pulled_forward(live: Generation, state: CertificateState, policy: Policy) -> bool:

@@ -12,7 +12,7 @@ from certrotd.audit.record import Happened
 from certrotd.certs import plan
 from certrotd.certs.catching_up import survey
 from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
-from certrotd.certs.fitness import advised
+from certrotd.certs.fitness import advised, settled_at
 from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import HOLD_AFTER_ROLLBACK, Attempts, Policy
@@ -142,8 +142,8 @@ class CertificateRotation(RotationOf[Managed, World]):
             wait = failure.retry_after if isinstance(failure, Transient) else LONGEST_POLL
             answer = unanswered(known, live.number, str(failure), retry_after=wait, now=now)
         else:
-            created, draw = live.meta.created, run.runner.draw()
-            answer = suggested(known, live.number, info, created=created, draw=draw, now=now)
+            settled, draw = settled_at(live, self.managed.policy), run.runner.draw()
+            answer = suggested(known, live.number, info, settled=settled, draw=draw, now=now)
         state = replace(standing.state, suggested=answer)
         world.store.record(self.id.name, state)
         return replace(standing, state=state), attempts

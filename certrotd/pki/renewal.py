@@ -14,6 +14,7 @@ SHORTEST_POLL, LONGEST_POLL = timedelta(minutes=1), timedelta(days=1)
 POLL = timedelta(hours=6)
 """How long an answer holds that does not say it."""
 SETTLES = timedelta(days=1)
+"""From its issuance on; no longer than until it is to be renewed anyway."""
 RETRY = timedelta(hours=1)
 """How long to leave a CA alone that did not answer."""
 
@@ -89,16 +90,16 @@ def suggested(
     generation: int,
     info: RenewalInfo,
     *,
-    created: datetime,
+    settled: datetime,
     draw: float,
     now: datetime,
 ) -> Suggestion:
     """What to keep of an answer; ``draw`` in [0, 1) says where in a window that is new.
 
     A window that is as it was keeps its moment: otherwise each answer would put it off. The first
-    answer about what was ``created`` just now is believed after a day, and so are those after it if
-    that was needed: a CA that would have everything renewed at once is asked for an order a day,
-    and not without end, also if the window moves with the clock.
+    answer about a certificate is not believed before ``settled``, nor are those after it if that
+    was needed: a CA that would have everything renewed at once is asked for an order a day, and not
+    without end, also if the window moves with the clock.
     """
     wait = info.retry_after or POLL
     kept = replace(info, retry_after=None)
@@ -106,7 +107,6 @@ def suggested(
     at = known.at if known and not first and known.info == kept else None
     if at is None:
         at = info.start + (info.end - info.start) * draw
-        settled = created + SETTLES
         at = max(at, settled) if first or (known and known.at == settled) else at
     after = now + min(max(wait, SHORTEST_POLL), LONGEST_POLL)
     return Suggestion(generation, after, kept, at)

@@ -62,12 +62,19 @@ class Front:
         self.instead = lambda _: response
 
 
-def passed_on(url: str) -> Service:
-    """The answers of a real server on this machine."""
+def passed_on(url: str, *, ca_file: Path | None = None) -> Service:
+    """The answers of a real server on this machine; over TLS with the CA that it is trusted by."""
     parts = urlsplit(url)
+    context = ssl.create_default_context(cafile=ca_file) if ca_file else None
+
+    def connect() -> http.client.HTTPConnection:
+        to = str(parts.hostname), parts.port
+        if context is None:
+            return http.client.HTTPConnection(*to, timeout=30)
+        return http.client.HTTPSConnection(*to, timeout=30, context=context)
 
     def ask(request: Request) -> Response:
-        connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+        connection = connect()
         try:
             kept = {k: v for k, v in request.headers.items() if k not in _HOP}
             connection.request(request.method, request.path, request.body, kept)
@@ -120,6 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(response.body[: len(response.body) // 2] if front.cuts else response.body)
 
     def do_GET(self) -> None:
+        self._answer()
+
+    def do_HEAD(self) -> None:
         self._answer()
 
     def do_POST(self) -> None:

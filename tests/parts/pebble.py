@@ -20,6 +20,7 @@ class Pebble(Server):
     eab: HMAC key (base64url) per key id; any makes a binding required.
     profiles: certificate lifetime in seconds per name; replaces the default ones.
     names: further names and addresses of its web server, such as that which pods reach it by.
+    pair: the files of that web server's certificate and key, which are good for loopback.
     binary: another Pebble than the one that scripts/parts builds.
     """
 
@@ -63,7 +64,7 @@ class Pebble(Server):
         self.ca_file = directory / "ca.pem"
         self.ca_file.write_bytes(own_root.fullchain_pem)
         own = pki.make_leaf(own_root, "127.0.0.1", "localhost", *names)
-        certificate, key = own.write(directory, "web")
+        self.pair = certificate, key = own.write(directory, "web")
         lifetimes = profiles or {"default": validity_period, "shortlived": 6 * 86_400}
         self._config = directory / "pebble.json"
         self._config.write_text(

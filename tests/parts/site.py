@@ -1,5 +1,6 @@
 """A configured certrotd of a test's own: its files, and the program run on them as users run it."""
 
+import base64
 import contextlib
 import json
 import os
@@ -198,6 +199,14 @@ class Site:
         wait = f"while [ ! -e {gate.go} ] && [ $n -lt 2400 ]; do sleep 0.05; n=$((n+1)); done"
         self.command(target, f"echo begun >> {gate.begun}\nn=0\n{wait}", timeout="2m")
         return gate
+
+    def webhook(self, url: str, key: bytes, name: str = "ops", **options: Any) -> None:
+        """Alerts are posted there, signed with the key."""
+        secret = self.directory / "webhook.key"
+        secret.touch(mode=0o600)
+        secret.write_text(f"whsec_{base64.b64encode(key).decode()}\n")
+        to = {"type": "webhook", "url": url, "secret": {"file": str(secret)}, **options}
+        self.config.setdefault("notifications", {})[name] = to
 
     @contextlib.contextmanager
     def without_targets(self) -> Iterator[None]:

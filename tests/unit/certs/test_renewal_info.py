@@ -8,8 +8,8 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 
 from certrotd.certs.alerts import unplanned
-from certrotd.certs.decision import Renew
-from certrotd.certs.fitness import its_time
+from certrotd.certs.decision import Deploy, Renew
+from certrotd.certs.fitness import its_time, settled_at
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import decide
 from certrotd.errors import NeedsOperator, Transient
@@ -124,6 +124,25 @@ def test_when_the_ca_is_asked(known: Suggestion | None, asks: bool, until: datet
         other = decide(policy, standing(live), Attempts(), now=NOW)
         assert isinstance(other, Wait)
         assert not other.asks
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "settled"),
+    [
+        (90 * DAY, DAY),
+        (timedelta(hours=160), DAY),
+        (DAY, DAY / 2),
+        (2 * MINUTE, MINUTE),
+    ],
+    ids=["90 days", "160 hours", "a day", "two minutes"],
+)
+def test_the_first_window_counts_before_half_of_a_short_life(
+    lifetime: timedelta, settled: timedelta
+) -> None:
+    """A fixed day would put off what the CA suggests for a certificate of a day."""
+    new = replace(facts(), not_before=NOW, not_after=NOW + lifetime)
+    live = replace(LIVE, facts=new, meta=replace(META, created=NOW))
+    assert settled_at(live, ADVISED) == NOW + settled
 
 
 class Advice:
@@ -249,6 +268,21 @@ def test_a_stop_in_the_middle_of_a_question_is_no_answer(advice: Advice) -> None
     report = case.rotate(after=POLL)
     assert (report.failure, report.outcome) == (None, None)
     assert advice.kept == known
+
+
+def test_a_deployment_forgets_nothing_of_what_the_ca_said(advice: Advice) -> None:
+    """Else the moment would be drawn anew, and a window pulled forward count from tomorrow on."""
+    case, known = advice.case, advice.kept
+    case.world.installer.files = ()
+    report = case.rotate(after=HOUR)
+    assert isinstance(report.decision, Deploy)
+    assert isinstance(report.outcome, Finished)
+    assert (advice.kept, len(advice.asked)) == (known, 1)
+    advice.answer = advice.window(-2 * HOUR, HOUR)
+    case.rotate(after=POLL)
+    renewed = case.rotate().decision
+    assert isinstance(renewed, Renew), "on the day it was issued"
+    assert renewed.code == "pulled_forward"
 
 
 def test_an_order_says_which_certificate_it_replaces(advice: Advice) -> None:

@@ -21,7 +21,7 @@ from certrotd.pki.renewal import (
 )
 from tests.builders import DAY, NOW, facts
 
-told = partial(suggested, created=NOW - 2 * DAY)
+told = partial(suggested, settled=NOW - DAY)
 INFO = RenewalInfo(NOW + 10 * DAY, NOW + 12 * DAY, "https://ca.test/why")
 
 
@@ -47,12 +47,12 @@ def test_a_moment_is_drawn_once() -> None:
     assert told(first, 6, INFO, draw=0.75, now=NOW).at == NOW + 11.5 * DAY
 
 
-def test_the_first_answer_about_what_is_new_is_believed_after_a_day() -> None:
+def test_the_first_answer_about_what_is_new_is_believed_later() -> None:
     """And of what is older at once."""
     gone = replace(INFO, start=NOW - DAY, end=NOW - DAY / 2)
-    first = suggested(None, 5, gone, created=NOW, draw=0.5, now=NOW)
+    first = suggested(None, 5, gone, settled=NOW + DAY, draw=0.5, now=NOW)
     assert first.at == NOW + DAY
-    assert suggested(first, 5, gone, created=NOW, draw=0.5, now=NOW).at == NOW + DAY
+    assert suggested(first, 5, gone, settled=NOW + DAY, draw=0.5, now=NOW).at == NOW + DAY
     assert told(None, 5, gone, draw=0.5, now=NOW).at == NOW - DAY * 3 / 4
 
 
@@ -60,10 +60,10 @@ def test_a_window_that_moves_with_the_clock_is_an_order_a_day() -> None:
     """It is another one at each answer, and always over; one that is pulled forward counts."""
     gone = replace(INFO, start=NOW - DAY, end=NOW - DAY / 2)
     moved = replace(gone, end=NOW)
-    first = suggested(None, 5, gone, created=NOW, draw=0.5, now=NOW)
-    assert suggested(first, 5, moved, created=NOW, draw=0.5, now=NOW).at == NOW + DAY
-    planned = suggested(None, 5, INFO, created=NOW, draw=0.5, now=NOW)
-    assert suggested(planned, 5, moved, created=NOW, draw=0.5, now=NOW).at == NOW - DAY / 2
+    first = suggested(None, 5, gone, settled=NOW + DAY, draw=0.5, now=NOW)
+    assert suggested(first, 5, moved, settled=NOW + DAY, draw=0.5, now=NOW).at == NOW + DAY
+    planned = suggested(None, 5, INFO, settled=NOW + DAY, draw=0.5, now=NOW)
+    assert suggested(planned, 5, moved, settled=NOW + DAY, draw=0.5, now=NOW).at == NOW - DAY / 2
 
 
 @pytest.mark.parametrize(
