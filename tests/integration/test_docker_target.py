@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.containers import IMAGE, Web, folder, targeted
+from tests.integration.containers import HOST, IMAGE, Web, folder, targeted
 from tests.parts.docker import Docker
 from tests.parts.process import wait_until
 from tests.parts.site import Site
@@ -91,6 +91,58 @@ def test_a_restart_that_fails_has_the_former_one_running_again(
     wait_until(web.is_up)
     assert web.serial == before
     assert web.state(".State.Status") == "running"
+
+
+def test_a_container_that_is_removed_in_the_middle_leaves_no_undo_stuck(
+    docker: Docker, certified: Site, containers: Callable[..., Web], tmp_path: Path
+) -> None:
+    """The former pair is back, nobody serves it, and that is said; the next rotation goes on."""
+    web, serial = containers("web"), _noted(certified, tmp_path / "serial")
+    picky = 'test "$(sha256sum < /certs/live/fullchain.pem)" = "$(cat /serial)" && exec nginx'
+    options = ("--volume", folder(certified), "--label", "certrotd.certificate=web")
+    program = ("/bin/sh", "-c", picky)
+    web.start("--rm", "--volume", f"{serial}:/serial", *options, program=program)
+    before = web.serial
+    probe = [{**web.probe, "deadline": "2s"}]
+    targeted(certified, docker, labelled=True, mode="restart", probe=probe)
+    why = certified.rotate("--force", expect=1).row("web")["why"]
+    place = f"nothing answers at 127.0.0.1:{web.port} ({HOST})"
+    assert "the container web does not work since it was restarted" in why
+    assert f"rolled back to issued; {place} any more: the container web is gone" in why
+    assert certified.leaf("web").serial_number == before
+    assert f"{place} any more" in certified.run("history", "web").stdout
+    again = certified.rotate("--force")
+    assert again.row("web")["result"] == "done"
+    assert f"{place}: not proven" in again.stderr
+    web.start(*options)
+    assert web.serial == certified.leaf("web").serial_number != before
+    assert certified.rotate("--force").row("web")["result"] == "done"
+    assert web.serial == certified.leaf("web").serial_number
+
+
+def test_one_that_ends_again_and_again_holds_up_no_other(
+    docker: Docker, certified: Site, containers: Callable[..., Web], tmp_path: Path
+) -> None:
+    """Its restart policy never gives up; once it runs it has the new certificate."""
+    web, loops = containers("web"), containers("loops")
+    options = ("--volume", folder(certified), "--label", "certrotd.certificate=web")
+    web.start(*options)
+    docker.run(
+        *("run", "--detach", "--name", "loops", "--network", "host", "--user", "0", *options),
+        *("--restart", "always", "--volume", f"{loops.config}:/etc/nginx/nginx.conf"),
+        *("--volume", f"{tmp_path}:/there", IMAGE, "/bin/sh", "-c"),
+        "sleep 0.3; test -f /there/it-works && exec nginx",
+    )
+    wait_until(lambda: int(loops.state(".RestartCount")) > 1)
+    targeted(certified, docker, web, labelled=True)
+    before = web.serial
+    rotated = certified.rotate("--force")
+    assert rotated.row("web")["result"] == "done"
+    assert "the container loops is started again and again" in rotated.stderr
+    assert web.serial != before
+    (tmp_path / "it-works").touch()
+    wait_until(loops.is_up, within=120)
+    assert loops.serial == web.serial
 
 
 def _noted(site: Site, path: Path) -> Path:

@@ -237,7 +237,7 @@ def test_an_apache_is_proven_at_each_listener_and_virtual_host(parts: Parts, mad
     made.config["certificates"][0]["names"].append(www)
     made.rotate()
     chain, key = made.files("web")
-    own = [made.directory / file.name for file in (chain, key)]
+    own = made.directory / chain.name, made.directory / key.name
     for file, copy in zip((chain, key), own, strict=True):
         shutil.copy(file, copy)
     apache = parts.start(Apache, chain, key, second=(other, www, *own))
