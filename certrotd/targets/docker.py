@@ -19,9 +19,10 @@ from certrotd.containers.engine import Denied, DockerEngine, Engine, Gone, tls_o
 from certrotd.containers.fitness import Fitness, Telling, is_stale, raise_paused
 from certrotd.containers.older import CERTIFICATE, Copy, Survey
 from certrotd.containers.probing import ContainerProbe
-from certrotd.errors import Failure, NeedsOperator, one_line, raise_first
+from certrotd.errors import Failure, NeedsOperator, raise_first
 from certrotd.files.reading import read_file
 from certrotd.pki.generation import Behind, Checked, LiveCertificate
+from certrotd.process import Ran
 
 FILES = (CERTIFICATE, "privkey.pem")
 _ENDING = ("removing", "dead")
@@ -276,8 +277,7 @@ class DockerTarget:
         self.fence()
         ended = self.engine.run(name, argv, Deadline(self.clock, self.timeout))
         if ended.code:
-            lines = ended.output.decode("utf-8", "replace").strip().splitlines()
-            said = f": {one_line(lines[-1])}" if lines else ""
+            said = Ran(ended.code, ended.output).tail
             raise NeedsOperator(
                 f"{' '.join(argv)} in the container {name} ended with exit code {ended.code}{said}"
             )

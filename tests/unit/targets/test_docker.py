@@ -371,7 +371,7 @@ class TestUnfit:
         never = container({"HostConfig": {"RestartPolicy": {"Name": "no"}}})
         assert not gives_up(never, "HUP")
 
-    def test_a_check_that_fails_is_said_with_its_last_line(self) -> None:
+    def test_a_check_that_fails_is_said_with_its_last_lines(self) -> None:
         """In the container; nothing of its output can move the cursor."""
         engine = MemoryEngine(running("web"))
         engine.ended = Ended(1, b"nginx: odd\nnginx: \x1b[2Jfailed\n")
@@ -385,6 +385,7 @@ class TestUnfit:
             ) as caught:
                 act()
             assert caught.value.message.isprintable()
+            assert "exit code 1: nginx: odd | nginx: " in caught.value.message
         assert engine.log == ["web: nginx -t"] * 2
 
 
