@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
-from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.accounts import ConfiguredAccounts
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.placeholders import Placeholders
 from certrotd.certs.policy import COPIES, KIND, Policy
-from certrotd.certs.ports import Locked
 from certrotd.certs.subject import CertificateSubject
 from certrotd.certs.wiring.policies import Policies, authorities
 from certrotd.certs.wiring.requests import digest_now
-from certrotd.config.context import Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.errors import Failure, InvalidInput
 from certrotd.id import Id
@@ -37,6 +34,7 @@ if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation 
     from certrotd.certs.wiring.adapters import Adapters
     from certrotd.certs.wiring.shared_targets import Groups
     from certrotd.certs.world import World
+    from certrotd.config.context import Surroundings
     from certrotd.lifecycle.runner import Runner
     from certrotd.lifecycle.subject import DeletionForeseen
 
@@ -48,11 +46,17 @@ def build(config: Config, premises: Premises) -> Certificates:
     return Certificates(config, premises)
 
 
+def terms() -> Terms:
+    """What happens to certificates, and what checks find."""
+    from certrotd.certs.findings import FindingKind
+
+    return Terms(tuple(each.act for each in ACTS), tuple(FindingKind))
+
+
 class Certificates:
     """Wing, of certificates; adapters are shared by all rotations."""
 
     kind = KIND
-    terms = Terms(tuple(each.act for each in ACTS), tuple(FindingKind))
 
     def __init__(self, config: Config, premises: Premises) -> None:
         self.config = config
@@ -70,6 +74,10 @@ class Certificates:
         self.behind: dict[str, Mapping[str, Sequence[Behind]]] = {}
         """Who has an older copy, by certificate and target, as it was seen last."""
         self.subjects = [CertificateSubject(each, self.accounts) for each in managed]
+
+    @property
+    def terms(self) -> Terms:
+        return terms()
 
     @property
     def rations(self) -> Mapping[str, Callable[[], Ration | None]]:
@@ -207,6 +215,8 @@ class Certificates:
             return self._adapters
 
     def _surroundings(self, issuer: str) -> Surroundings:
+        from certrotd.config.context import Surroundings
+
         def record(event: str, **details: Any) -> None:
             from certrotd.audit.record import Happened
 
@@ -268,6 +278,8 @@ class ConfiguredCertificate:
 
     @contextmanager
     def lock(self) -> Iterator[Lease]:
+        from certrotd.certs.ports import Locked
+
         name, targets, wing = self.policy.name, self.policy.targets, self._wing
         store: object = wing.stores.of(name)
         with (
