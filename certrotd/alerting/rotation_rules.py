@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from certrotd.errors import Failure
 from certrotd.id import Id
@@ -53,8 +55,7 @@ def _of_outcome(subject: Id, outcome: Outcome, rotation: str) -> list[AlertEvent
             if not to:
                 what = f"The step {step} failed: {because}. Nothing was changed."
                 return [_failed(subject, what, f"{step} {because}", rotation)]
-            kept = str(facts.get("kept") or "")
-            return [_rolled_back(subject, step, because, rotation, kept=kept)]
+            return [_rolled_back(subject, step, because, rotation, facts)]
         case Parked(_, why, failed):
             what = f"The rotation is half done and cannot continue: {why}"
             return [_failed(subject, what, why, rotation)] if failed else []
@@ -77,13 +78,17 @@ def _failed(subject: Id, what: str, cause: str, rotation: str) -> Alert:
     )
 
 
-def _rolled_back(subject: Id, step: str, because: str, rotation: str, *, kept: str) -> Alert:
+def _rolled_back(
+    subject: Id, step: str, because: str, rotation: str, facts: Mapping[str, Any]
+) -> Alert:
+    kept, unproven = facts.get("kept"), facts.get("unproven")
     title, end = "the deployment failed", f"Some targets may not serve the live generation: {kept}."
     if not kept:
         kind = subject.kind
         title = f"the new {kind} was rolled back"
         end = f"certrotd undid the deployment: the earlier {kind} is in use again, the new one "
         end += "waits for another attempt."
+        end += f" But {unproven}." if unproven else ""
     return Alert(
         kind="rolled_back",
         severity="error",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from certrotd.certs.policy import COPIES
 from certrotd.certs.ports import Revertible, Store
 from certrotd.certs.world import Bound, World
-from certrotd.errors import Failure, InvalidInput, NeedsOperator
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, ProofFailed
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
@@ -61,19 +61,22 @@ class Baseline(Journaled):
             return
         leaf = _leaf(world.store, world.name, live)
         first: Failure | None = None
+        unproven: list[str] = []
         for name in told:
             bound = world.target(name)
             if bound is None:
                 continue  # nothing of ours to put right
             try:
                 before = [each == leaf.fingerprint for each in baseline.get(name, ())]
-                _reinstate(world, bound, before, leaf, _shown(ledger, name))
+                unproven += _reinstate(world, bound, before, leaf, _shown(ledger, name))
             except Stopped:
                 raise
             except Failure as failure:
                 first = first or failure  # the others are not left with the new one for that
         if first is not None:
             raise first
+        if unproven:
+            ledger.note(unproven="; ".join(unproven))
 
 
 @dataclass(frozen=True)
@@ -166,10 +169,8 @@ class Apply(Journaled):
 
     def do(self, world: World, ledger: Ledger) -> Done:
         bound = bound_of(world, self.target)
-        told = ledger.facts.get("told")
-        names = list(told) if isinstance(told, list) else []
         # also if it is noted already: it is durable by that that it is tried
-        ledger.note(told=list(dict.fromkeys([*names, self.target])))
+        ledger.note(told=list(dict.fromkeys([*_names(ledger, "told"), self.target])))
         world.fence()
         bound.target.apply()
         return Done()
@@ -180,18 +181,26 @@ class Apply(Journaled):
 
 @dataclass(frozen=True)
 class Prove(Journaled):
-    """Every endpoint of one target seen to serve the generation's leaf."""
+    """Every endpoint of one target seen to serve the generation's leaf.
+
+    Where nobody ran before, and nothing answers, there is nothing to prove: whoever starts later
+    reads what is live.
+    """
 
     target: str
     generation: int
     kind = "prove"
     announced = False
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+    def do(self, world: World, ledger: Ledger) -> Done:
         bound = bound_of(world, self.target)
         leaf = _leaf(world.store, world.name, self.generation)
-        for endpoint in bound.endpoints:
-            world.prober.prove(replace(endpoint, key=leaf.key_type), leaf.fingerprint)
+        for endpoint in (replace(each, key=leaf.key_type) for each in bound.endpoints):
+            if self.target in _names(ledger, "nobody") and _look(world, endpoint) is None:
+                world.remark(f"target {self.target}: nothing answers at {endpoint}: not proven")
+                ledger.note(unseen=[*_names(ledger, "unseen"), self.target])
+            else:
+                world.prober.prove(endpoint, leaf.fingerprint)
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
@@ -210,13 +219,13 @@ class RecordTargets(Journaled):
     kind = "record"
     announced = False
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+    def do(self, world: World, ledger: Ledger) -> Done:
         leaf = _leaf(world.store, world.name, self.generation)
-        now = world.clock.now()
+        now, unseen = world.clock.now(), _names(ledger, "unseen")
         proven = {}
         for name in self.targets:
             bound = world.target(name)
-            proof = bound is not None and (bound.endpoints or bound.own)
+            proof = bound and (bound.endpoints or bound.own) and name not in unseen
             seen = leaf.fingerprint if proof else ""
             proven[name] = TargetState(self.generation, seen, now)
         after, copies = self._after(), self._copies(world)
@@ -283,6 +292,12 @@ def _look(world: World, endpoint: Endpoint) -> str | None:
         return None  # serving nothing is a fact too: nothing has to be proven on the way back
 
 
+def _names(ledger: Ledger, fact: str) -> list[str]:
+    """The targets that a fact names."""
+    found = ledger.facts.get(fact)
+    return [str(each) for each in found] if isinstance(found, list) else []
+
+
 def _shown(ledger: Ledger, target: str) -> Mapping[str, Any]:
     """What a target showed at the preflight; nothing where it was not asked then."""
     known = ledger.facts.get("shown")
@@ -296,18 +311,21 @@ def _reinstate(
     served: list[bool],
     leaf: CertificateFacts,
     shown: Mapping[str, Any],
-) -> None:
+) -> Iterator[str]:
     """Tell a target to read the old files, and prove the endpoints that ``served`` them before.
 
     A target that cannot be told — its own configuration is what broke — is in order as long as
     it is seen to serve the old leaf still; one of several processes is not: others may be broken.
+    Where something of it is gone, and nothing answers any more, nothing can be proven: that is
+    given in words.
     """
+    gone: Sequence[str] = ()
     endpoints = [e for e, did in zip(bound.endpoints, served, strict=False) if did]
     world.fence()
     target = bound.target
     try:
         if isinstance(target, Revertible):
-            target.revert(shown)
+            gone = target.revert(shown)
         else:
             target.apply()
     except Stopped:
@@ -316,8 +334,13 @@ def _reinstate(
         if not endpoints or bound.several:
             raise
         world.clock.sleep(SETTLE)  # a reload that was under way shows itself
-    for endpoint in endpoints:
-        world.prober.prove(replace(endpoint, key=leaf.key_type), leaf.fingerprint)
+    for endpoint in (replace(each, key=leaf.key_type) for each in endpoints):
+        try:
+            world.prober.prove(endpoint, leaf.fingerprint)
+        except ProofFailed:
+            if not gone or _look(world, endpoint) is not None:
+                raise
+            yield f"nothing answers at {endpoint} any more: {' and '.join(gone)}"
 
 
 def bound_of(world: World, name: str) -> Bound:

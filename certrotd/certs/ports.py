@@ -166,10 +166,11 @@ class Informed(Protocol):
 class Revertible(Protocol):
     """A target that goes back in another way than by being told again."""
 
-    def revert(self, shown: Mapping[str, Any]) -> None:
+    def revert(self, shown: Mapping[str, Any]) -> Sequence[str]:
         """Undo what apply() began, now that the old files are back; repeatable, raises Failure.
 
-        ``shown`` as of Checked, from before the change; empty where nobody looked.
+        ``shown`` as of Checked, from before the change; empty where nobody looked. What is gone
+        since is returned, in words: nobody can have that serve anything.
         """
         ...
 
@@ -178,7 +179,9 @@ class Revertible(Protocol):
 class InformedRevertible(Protocol):
     """The same of one that is told which certificates it is told for."""
 
-    def revert_for(self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]) -> None:
+    def revert_for(
+        self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]
+    ) -> Sequence[str]:
         """As Revertible.revert; nothing is changed of what was never told of any but these."""
         ...
 

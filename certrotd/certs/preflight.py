@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-from certrotd.certs.ports import Cautious, Precheck, Target
+from certrotd.certs.ports import Cautious, Checked, Precheck, Target
 from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.errors import Failure, failed
 from certrotd.rotation.step import Done, Journaled, Ledger
 
-Finding = Failure | dict[str, Any]
-"""What would fail, or what a target shows now, by its name: as Checked.shown."""
+Finding = Failure | tuple[str, Checked]
+"""What would fail, or the name of a target and what it tells of its look."""
 
 
 @runtime_checkable
@@ -50,11 +50,17 @@ class PreflightStep(Journaled):
     @noting_trouble(registering=True)
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         shown: dict[str, Any] = {}
+        nobody: list[Any] = []
         for found in self._findings(world):
             if isinstance(found, Failure):
                 raise found
-            shown |= found
-        return Done({"shown": shown} if shown else {})
+            name, looked = found
+            if looked.shown:
+                shown[name] = dict(looked.shown)
+            if looked.nobody:
+                nobody.append(name)
+        facts: dict[str, Any] = {"shown": shown, "nobody": nobody}
+        return Done({key: value for key, value in facts.items() if value})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # it only looked
@@ -107,10 +113,10 @@ def _checked(world: World, name: str, target: Target) -> Finding:
     try:
         if not isinstance(target, Cautious):
             target.check()
-            return {}
+            return name, Checked()
         found = target.checked()
     except Failure as failure:
         return failure
     for line in found.warnings:
         world.remark(f"target {name}: {line}")
-    return {name: dict(found.shown)} if found.shown else {}
+    return name, found

@@ -10,6 +10,7 @@ from certrotd.cli.output import names_of, print_json, print_table
 from certrotd.daemon.wiring import looking
 from certrotd.id import Id
 from certrotd.pki.revocation import words_of
+from certrotd.rotation.outcome import remark_of
 
 
 def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> int:
@@ -49,5 +50,5 @@ def _named(line: Mapping[str, Any], subject: Id) -> dict[str, Any]:
 def _failure(line: Mapping[str, Any]) -> str:
     if not line["failure"]:
         return ""
-    kept = line["facts"].get("kept")
-    return f"{line['failed_step']}: {line['failure']}" + (f"; {kept}" if kept else "")
+    remark = remark_of(line["facts"])
+    return f"{line['failed_step']}: {line['failure']}" + (f"; {remark}" if remark else "")

@@ -5,13 +5,23 @@ from __future__ import annotations
 from contextlib import suppress
 
 from certrotd.clock import Clock, Deadline
-from certrotd.containers.container import Container, crash
+from certrotd.containers.container import Container, crash, loops
 from certrotd.containers.engine import Engine
 from certrotd.errors import Failure, NeedsOperator, Transient
 
 SETTLES = 1.0
 """So many seconds a container without a health check has to run on."""
 PAUSE = 0.2
+
+
+def settled(engine: Engine, found: Container, clock: Clock) -> Container | None:
+    """One that is started again and again, once it runs on; None if it ends before. As get()."""
+    while loops(found, clock.now().timestamp()):
+        if not found.is_running:
+            return None
+        clock.sleep(PAUSE)
+        found = engine.get(found.name)
+    return found if found.is_running else None
 
 
 def await_working(

@@ -21,6 +21,8 @@ PORT = "certrotd.port"
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 FOLDER = "com.docker.compose.project.working_dir"
 SWARM = "com.docker.swarm.service.name"
+SETTLED = 10.0
+"""After so many seconds of running, an engine takes a container for one that works again."""
 _BEGIN = "-----BEGIN CERTIFICATE-----"
 _BEGIN_IN_BASE64 = "LS0tLS1CRUdJTi"
 
@@ -60,7 +62,8 @@ class Container:
 
     ``status`` is one of created, running, paused, restarting, removing, exited, dead; ``health`` is
     starting, healthy or unhealthy, empty where nothing checks it. ``started`` tells one run from
-    the next, ``restarts`` counts those that the restart policy has made. ``made`` is in seconds
+    the next, ``restarts`` counts those that the restart policy has made. That one is empty where
+    there is none, as is ``stop_signal`` where the image names none. ``made`` is in seconds
     since the epoch, 0 if that is not known; ``embedded`` are in its environment and labels. A
     ``passing`` one is removed when it ends (docker run --rm).
     """
@@ -70,6 +73,8 @@ class Container:
     health: str = ""
     started: str = ""
     restarts: int = 0
+    policy: str = ""
+    stop_signal: str = ""
     exit_code: int = 0
     labels: Mapping[str, str] | None = None
     mounts: Sequence[Mount] = ()
@@ -110,6 +115,7 @@ class Container:
 def container(found: Mapping[str, Any]) -> Container:
     """That of an answer to "inspect a container" (Docker Engine API)."""
     state, config = found.get("State") or {}, found.get("Config") or {}
+    host = found.get("HostConfig") or {}
     mounts = (found.get("Mounts") or ()) if isinstance(found.get("Mounts"), list) else ()
     return Container(
         name=str(found.get("Name", "")).removeprefix("/"),
@@ -117,6 +123,8 @@ def container(found: Mapping[str, Any]) -> Container:
         health=str((state.get("Health") or {}).get("Status", "")).replace("none", ""),
         started=str(state.get("StartedAt", "")),
         restarts=int(found.get("RestartCount") or 0),
+        policy=str((host.get("RestartPolicy") or {}).get("Name") or "").replace("no", "", 1),
+        stop_signal=str(config.get("StopSignal") or ""),
         exit_code=int(state.get("ExitCode") or 0),
         labels=dict(config.get("Labels") or {}),
         mounts=tuple(
@@ -125,10 +133,10 @@ def container(found: Mapping[str, Any]) -> Container:
             if each.get("Source")
         ),
         tmpfs=(
-            *(str(each) for each in (found.get("HostConfig") or {}).get("Tmpfs") or ()),
+            *(str(each) for each in host.get("Tmpfs") or ()),
             *(str(each.get("Destination", "")) for each in mounts if each.get("Type") == "tmpfs"),
         ),
-        passing=bool((found.get("HostConfig") or {}).get("AutoRemove")),
+        passing=bool(host.get("AutoRemove")),
         made=_moment(str(found.get("Created", ""))),
         embedded=tuple(_embedded(config)),
         network=_network(found),
@@ -176,6 +184,25 @@ def crash(before: Container, now: Container) -> str | None:
     if now.health == "unhealthy":
         return "its health check fails"
     return None
+
+
+def loops(found: Container, now: float) -> bool:
+    """Whether its restart policy starts it again and again; ``now`` is in seconds since the epoch.
+
+    Between two of its ends such a container runs for a moment.
+    """
+    up = now - _moment(found.started)
+    return found.status == "restarting" or (
+        found.is_running and found.restarts > 1 and 0 <= up < SETTLED
+    )
+
+
+def gives_up(found: Container, signal: str) -> bool:
+    """Whether its restart policy would not start it when it ends after that ``signal``, as HUP.
+
+    An engine takes a signal for a wish that it ends, unless its image names another one for that.
+    """
+    return bool(found.policy) and found.stop_signal.removeprefix("SIG") in ("", signal)
 
 
 def _is_within(path: str, folder: str) -> bool:

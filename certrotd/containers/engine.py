@@ -21,6 +21,7 @@ from certrotd.extras import how_to_install
 
 if TYPE_CHECKING:
     from docker import APIClient
+    from docker.errors import APIError
 
     from certrotd.config.docker import DockerTlsEntry
 
@@ -38,6 +39,10 @@ _DENIED = (401, 403, 405, 501)
 
 class Gone(NeedsOperator):
     """A container that is not there."""
+
+
+class Denied(NeedsOperator):
+    """A request that a proxy does not pass on."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,10 @@ class Engine(Protocol):
 
     def may_run(self, name: str) -> None:
         """Whether it would take what run() asks for; nothing is run."""
+        ...
+
+    def may_kill(self, name: str) -> None:
+        """Whether it would take what kill() asks for; nothing is sent."""
         ...
 
     def put(self, name: str, folder: str, files: Mapping[str, bytes], owner: int) -> None:
@@ -189,7 +198,15 @@ class DockerEngine:
             ("POST", f"/exec/{_NO_EXEC}/start"),
             ("GET", f"/exec/{_NO_EXEC}/json"),
         )
-        with self._asking(f"run programs in {name}") as client:
+        self._passes(f"run programs in {name}", requests)
+
+    def may_kill(self, name: str) -> None:
+        # an engine refuses it as meaningless, and to a process it is no signal (kill(2))
+        self._passes(f"send signals to {name}", [("POST", f"/containers/{name}/kill?signal=0")])
+
+    def _passes(self, what: str, requests: Sequence[tuple[str, str]]) -> None:
+        """Whether a proxy passes on such requests; raises Denied."""
+        with self._asking(what) as client:
             for method, path in requests:
                 url = f"{client.base_url}/v{client.api_version}{path}"
                 body = "{}" if method == "POST" else None
@@ -276,6 +293,8 @@ class DockerEngine:
                 raise self._gone(name) from None
             raise NeedsOperator(f"{self.host} cannot {what}: {one_line(words)}") from None
         except errors.APIError as error:
+            if error.status_code in _DENIED:
+                raise _not_passed(f"{self.host} cannot {what}", error) from None
             kind = Transient if error.is_server_error() else NeedsOperator
             words = one_line(str(error.explanation or error))
             raise kind(f"{self.host} cannot {what}: {words}") from None
@@ -327,9 +346,16 @@ def _name(listed: Mapping[str, Any]) -> str:
     return next((each for each in names if "/" not in each), str(listed["Id"]))
 
 
-def _denied(status: int, request: str) -> NeedsOperator:
-    words = f"it answers {status} to {request}"
-    return NeedsOperator(words, hint="have the socket proxy allow that")
+def _denied(status: int, request: str, before: str = "") -> Denied:
+    words = f"{before}it answers {status} to {request.partition('?')[0]}"
+    return Denied(words, hint="have the socket proxy allow that")
+
+
+def _not_passed(what: str, error: APIError) -> Denied:
+    """What a request was denied for, without the page that a proxy makes of it."""
+    asked = error.response.request
+    path = "/" + asked.path_url.removeprefix("/v").partition("/")[2]
+    return _denied(error.status_code, f"{asked.method} {path}", f"{what}: ")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -17,7 +16,7 @@ from certrotd.kube.followed import Followed
 from certrotd.kube.mounts import uses
 from certrotd.kube.pod_proof import PodProof, named
 from certrotd.kube.pods import PAUSE, name_of, owned, patiently, uid_of
-from certrotd.kube.rollout import Gone, Rollouts
+from certrotd.kube.rollout import Rollouts
 from certrotd.kube.shown import Shown
 from certrotd.kube.workloads import Reference, Workload, unfinished, workload
 from certrotd.pki.facts import facts_of, parse_certificates
@@ -106,11 +105,10 @@ class Reloads:
         """The same with what was there ``before``; a pod that fails keeps no other from it.
 
         Files that did not have it then are waited for, but need not have it at the deadline. A pod
-        whose container does not run is left out: it reads its files when it starts. So is a
-        workload that is gone.
+        whose container does not run is left out: it reads its files when it starts.
+        Raises Gone where there is nothing to put back.
         """
-        with suppress(Gone):
-            self._reload(reference, leaves, proof, ("Undo", "Undone", "UndoFailed"), before)
+        self._reload(reference, leaves, proof, ("Undo", "Undone", "UndoFailed"), before)
 
     def _reload(
         self,

@@ -186,8 +186,7 @@ def _closed(subject: str, line: Mapping[str, Any]) -> Happened:
     if line["outcome"] == "finished":
         return Happened("rotation.finished", subject, rotation, {"act": facts.get(ACT)})
     details = {key: line[key] for key in ("to", "failed_step", "failure")}
-    if "kept" in facts:
-        details["kept"] = facts["kept"]
+    details |= {key: facts[key] for key in ("kept", "unproven") if key in facts}
     return Happened("rotation.rolled_back", subject, rotation, details)
 
 

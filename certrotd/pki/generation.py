@@ -215,11 +215,13 @@ class Checked:
     """What a target tells of a look that found nothing in the way.
 
     ``warnings`` has a line about each thing that its reload would make felt. ``shown`` is what it
-    showed of the live certificate, in JSON, for its undo: that asks for no more.
+    showed of the live certificate, in JSON, for its undo: that asks for no more. ``nobody``: none
+    of it runs, so that where nothing answers there is nothing to prove.
     """
 
     warnings: Sequence[str] = ()
     shown: Mapping[str, Any] = field(default_factory=dict)
+    nobody: bool = False
 
 
 @dataclass(frozen=True, slots=True)

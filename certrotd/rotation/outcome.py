@@ -56,7 +56,8 @@ class Parked:
 class RolledBack:
     """Everything after the savepoint ``to`` ("" is the beginning) was undone.
 
-    But for what the fact ``kept`` tells of, in words: where there is nothing to go back to.
+    But for what the fact ``kept`` tells of, in words: where there is nothing to go back to. The
+    fact ``unproven`` says which former state was put back, but could not be proven.
     ``retry_after`` is in seconds; ``facts`` are what the steps, and their undoing, answered.
     ``stopped``: nothing failed, the process was told to stop.
     """
@@ -73,7 +74,8 @@ class RolledBack:
         """What was left behind, in words."""
         if kept := self.facts.get("kept"):
             return str(kept)
-        return f"rolled back to {self.to}" if self.to else "nothing was changed"
+        back = f"rolled back to {self.to}" if self.to else "nothing was changed"
+        return "; ".join(filter(None, (back, remark_of(self.facts))))
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ class Stuck:
     step: str
     because: str
     undo_failed: str
+
+
+def remark_of(facts: Mapping[str, JSON]) -> str:
+    """What an undo kept, or could not prove, in words; empty if everything is as it was."""
+    return str(facts.get("kept") or facts.get("unproven") or "")
 
 
 Outcome = Finished | Parked | RolledBack | Stuck

@@ -12,50 +12,36 @@ from urllib.parse import urlsplit
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.docker import ContainerProbeEntry, DockerEntry
-from certrotd.containers.awaiting import await_working
-from certrotd.containers.chosen import Chosen, Task, folder
-from certrotd.containers.container import Container, Mount, crash, recreation
-from certrotd.containers.engine import DockerEngine, Engine, Gone, tls_of
+from certrotd.containers.awaiting import await_working, settled
+from certrotd.containers.chosen import Chosen, Task
+from certrotd.containers.container import Container, crash
+from certrotd.containers.engine import Denied, DockerEngine, Engine, Gone, tls_of
+from certrotd.containers.fitness import Fitness, Telling, is_stale, raise_paused
 from certrotd.containers.older import CERTIFICATE, Copy, Survey
 from certrotd.containers.probing import ContainerProbe
-from certrotd.errors import Failure, NeedsOperator, Transient, failed, one_line, raise_first
+from certrotd.errors import Failure, NeedsOperator, raise_first
 from certrotd.files.reading import read_file
 from certrotd.pki.generation import Behind, Checked, LiveCertificate
+from certrotd.process import Ran
 
 FILES = (CERTIFICATE, "privkey.pem")
-_RESTARTS = "use mode: restart, or mount the folder above it: {}"
-
-
-@dataclass(frozen=True)
-class Telling:
-    """How a container is told: by a ``signal``, by ``command``, or without both by a restart.
-
-    ``check`` has to succeed in it before. ``anew``: it is not told, for it has to be made anew.
-    """
-
-    signal: str | None = None
-    command: tuple[str, ...] | None = None
-    check: tuple[str, ...] | None = None
-    anew: bool = False
-
-    @property
-    def restarts(self) -> bool:
-        """Whether it is started anew, and so reads all it mounts anew."""
-        return self.signal is None and self.command is None and not self.anew
+_ENDING = ("removing", "dead")
+"""A container that is as good as gone."""
 
 
 @dataclass(frozen=True)
 class DockerTarget:
     """Those of one ``engine``; ``timeout`` is in seconds for each of them.
 
-    Those that do not run are left alone: they read their files when they start. Each is proven by
-    ``probes`` before the next is told. ``fence`` comes before each act, and raises Fenced once
-    another process may be at work on the same.
+    Those that do not run are left alone: they read their files when they start. One that is started
+    again and again is told only if it runs on. Each other one is proven by ``probes`` before the
+    next is told. ``fence`` comes before each act, and raises Fenced once another process may be at
+    work on the same.
     """
 
     engine: Engine
     chosen: Chosen
-    telling: Telling = Telling()
+    telling: Telling = field(default_factory=Telling)
     copy: Copy | None = None
     timeout: float = 60.0
     probes: tuple[ContainerProbe, ...] = ()
@@ -82,19 +68,23 @@ class DockerTarget:
         has them running again, and asks no more of them.
         """
         found = self.chosen.tasks(self.engine, certificates)
-        running = [each for each in found if each.container.is_running]
-        raise_first([*self._unfit(found), *self._unseen(running)])
+        running = [each for each in found if each.container.is_running and not self._loops(each)]
+        raise_first([*self._fitness.unfit(found), *self._fitness.unseen(running)])
         for each in running:
             self._writable(each)
+            # else known only after the swap
             if self.telling.command is not None and self.telling.check is None:
-                self.engine.may_run(each.name)  # else known only after the swap
+                self.engine.may_run(each.name)
+            if self.telling.signal is not None:
+                self.engine.may_kill(each.name)
             self._run(each.name, self.telling.check)
-        others = {each.name: self._other(each) for each in running}
+        others = {each.name: self._fitness.other(each) for each in running}
         shown = {
             "running": {each.name: each.container.started for each in running},
             "served": [name for name, other in others.items() if other is None and self.probes],
         }
-        return Checked([*self._warnings(found), *filter(None, others.values())], shown)
+        warnings = [*self._fitness.warnings(found), *filter(None, others.values())]
+        return Checked(warnings, shown, nobody=not running)
 
     def apply(self) -> None:
         """As Target.apply."""
@@ -103,11 +93,15 @@ class DockerTarget:
     def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As Informed.apply_for: the first that fails ends it."""
         for each in self.chosen.tasks(self.engine, certificates):
-            _raise_paused(each.container)
-            if each.container.is_running:
+            raise_paused(each.container)
+            if self._loops(each):
+                self._tell_looping(each)
+            elif each.container.is_running:
                 self._tell(each)
 
-    def revert_for(self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]) -> None:
+    def revert_for(
+        self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]
+    ) -> Sequence[str]:
         """As InformedRevertible.revert_for: the last one first, each whatever becomes of others.
 
         One that ran before and does not run now is started again; one that is gone has nothing to
@@ -117,12 +111,21 @@ class DockerTarget:
         ran: Mapping[str, str] = known if isinstance(known, dict) else {}
         served = set(shown.get("served") or ())
         failed: dict[str, Failure] = {}
+        gone = {*ran, *self.chosen.names}
         for each in reversed(self.chosen.tasks(self.engine, certificates, failed)):
             try:
-                self._put_back(each, ran, proves=each.name in served)
+                if known is not None and each.name not in ran and self._loops(each):
+                    self._tell_looping(each, back=True)
+                else:
+                    self._put_back(each, ran, proves=each.name in served)
+                if each.container.status not in _ENDING:
+                    gone.discard(each.name)
+            except Gone:
+                continue  # meanwhile
             except Failure as failure:
                 failed[each.name] = failure
         raise_first(failed.values())
+        return [f"the container {name} is gone" for name in sorted(gone)]
 
     def behind_for(self, certificates: Sequence[LiveCertificate]) -> Sequence[Behind]:
         """As InformedTrailing.behind_for: of those that run.
@@ -133,7 +136,8 @@ class DockerTarget:
         behind: list[Behind] = []
         for each in self.chosen.tasks(self.engine, certificates, failed):
             try:
-                if each.container.is_running and (found := self._survey.older(each)):
+                works = each.container.is_running and not self._loops(each)
+                if works and (found := self._survey.older(each)):
                     behind.append(found)
             except Gone:
                 continue  # meanwhile
@@ -165,6 +169,13 @@ class DockerTarget:
         return self.engine.starts()
 
     @property
+    def _fitness(self) -> Fitness:
+        return Fitness(self._survey, self.telling, self.clock)
+
+    def _loops(self, task: Task) -> bool:
+        return self._fitness.loops(task)
+
+    @property
     def _survey(self) -> Survey:
         return Survey(
             self.engine,
@@ -176,71 +187,21 @@ class DockerTarget:
             anew=self.telling.anew,
         )
 
-    def _unfit(self, found: Sequence[Task]) -> Iterator[Failure]:
-        for each in (one.container for one in found):
-            yield from failed(partial(_raise_paused, each))
-            if each.status in ("restarting", "running") and (why := crash(each, each)):
-                yield NeedsOperator(
-                    f"the container {each.name} does not work already: {why}",
-                    hint=f"docker logs {each.name}",
-                )
-
-    def _unseen(self, running: Sequence[Task]) -> Iterator[Failure]:
-        """That a container would read the former files, however it is told."""
-        if self.copy is not None or self.telling.restarts or self.telling.anew:
-            return
-        for each in running:
-            for live in each.certificates:
-                if pinned := each.container.pinned(live.live):
-                    yield NeedsOperator(
-                        f"the container {each.name} mounts {pinned.source}: until it is "
-                        "restarted it keeps the generation with which it was started",
-                        hint=_RESTARTS.format(folder(live)),
-                    )
-            for mount in self._survey.stale(each):
-                yield _is_stale(each.container, mount)
-
-    def _other(self, task: Task) -> str | None:
-        """That it does not serve what is live, in words; raises where it cannot be looked at."""
-        for probe in self.probes:
-            try:
-                words = probe.other(task)
-            except Transient as failure:
-                raise NeedsOperator(failure.message, hint=failure.hint) from None
-            if words is not None:
-                return f"the container {task.name} {words}, not the live one"
-        return None
-
-    def _warnings(self, found: Sequence[Task]) -> Iterator[str]:
-        if not found:
-            yield "it finds no container: nobody is told"
-        for each in found:
-            if not each.container.is_running:
-                yield f"the container {each.name} is {each.container.status}: it is left alone"
-                continue
-            if each.container.passing and self.telling.restarts:
-                yield (
-                    f"the container {each.name} was made with --rm: if it ends after its restart, "
-                    "the engine removes it, and no undo starts it again"
-                )
-            places = list(self._survey.embedding(each))
-            if places or self.telling.anew:
-                what = f"has a certificate in {' and '.join(places)}" if places else "is not told"
-                yield (
-                    f"the container {each.name} {what}: make it anew afterwards "
-                    f"({recreation(each.container)})"
-                )
-
     def _put_back(self, task: Task, ran: Mapping[str, str], *, proves: bool) -> None:
         found = task.container
-        if self.telling.anew or found.status == "removing":
+        if self.telling.anew or found.status in _ENDING:
             return  # it was not told, or is as good as gone
-        _raise_paused(found)
+        raise_paused(found)
         if found.is_running and crash(found, found) is None:
             if self.telling.restarts and ran.get(task.name) == found.started:
                 self._put(task)
                 return  # it was not restarted since
-            self._tell(task, back=True, proves=proves)
+            try:
+                self._tell(task, back=True, proves=proves)
+            except Denied:
+                if not (proves and self.probes):
+                    raise
+                self._prove(task, proves=True)  # it was not told forth either, as far as is seen
         elif task.name in ran or found.status == "restarting":
             self._put(task)
             self._restart(found)
@@ -263,8 +224,18 @@ class DockerTarget:
             self._run(task.name, self.telling.command)
             self._await(found, "told")
             if self.copy is None:
-                raise_first([_is_stale(found, mount) for mount in self._survey.stale(task)])
+                raise_first([is_stale(found, mount) for mount in self._survey.stale(task)])
         self._prove(task, proves=proves)
+
+    def _tell_looping(self, task: Task, *, back: bool = False) -> None:
+        """Tell one that is started again and again only if it runs on this time.
+
+        Else it reads its files when it starts: those are put ``back`` in any case.
+        """
+        if found := settled(self.engine, task.container, self.clock):
+            self._tell(replace(task, container=found), back=back, proves=not back)
+        elif back:
+            self._put(task)
 
     def _prove(self, task: Task, *, proves: bool) -> None:
         """Where it is reached by now: a start may give it another address or port."""
@@ -306,8 +277,7 @@ class DockerTarget:
         self.fence()
         ended = self.engine.run(name, argv, Deadline(self.clock, self.timeout))
         if ended.code:
-            lines = ended.output.decode("utf-8", "replace").strip().splitlines()
-            said = f": {one_line(lines[-1])}" if lines else ""
+            said = Ran(ended.code, ended.output).tail
             raise NeedsOperator(
                 f"{' '.join(argv)} in the container {name} ended with exit code {ended.code}{said}"
             )
@@ -315,22 +285,6 @@ class DockerTarget:
 
 def _files(certificate: LiveCertificate) -> Mapping[str, bytes]:
     return {name: read_file(Path(certificate.live) / name, limit=2**20) for name in FILES}
-
-
-def _raise_paused(found: Container) -> None:
-    """It is neither told nor restarted: whoever holds it, such as a backup, lets it go on."""
-    if found.status == "paused":
-        raise NeedsOperator(
-            f"the container {found.name} is paused", hint=f"docker unpause {found.name}"
-        )
-
-
-def _is_stale(found: Container, mount: Mount) -> NeedsOperator:
-    return NeedsOperator(
-        f"the container {found.name} has another file at {mount.place} than {mount.source}: that "
-        "was replaced, and a mount of a single file keeps the first one",
-        hint="mount its folder, write it with install and in_place, or use mode: restart",
-    )
 
 
 def build(entry: DockerEntry, context: Context) -> DockerTarget:

@@ -166,7 +166,9 @@ class KubernetesTarget:
             else:
                 self.reloads.forward(reference, told.values(), proof)
 
-    def revert_for(self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]) -> None:
+    def revert_for(
+        self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]
+    ) -> Sequence[str]:
         """As InformedRevertible.revert_for: the last one first, each whatever becomes of others."""
 
         def back(task: tuple[Reference, Sequence[LiveCertificate]]) -> None:
@@ -178,7 +180,7 @@ class KubernetesTarget:
             else:
                 self.reloads.back(reference, told.values(), proof, before)
 
-        _each(back, reversed(self._tasks(certificates)))
+        return _each(back, reversed(self._tasks(certificates)))
 
     def apply_of(self, hashes: Mapping[str, str]) -> None:
         """As keys.world.Proving: workloads that were restarted for these already are waited for.
@@ -324,20 +326,22 @@ class KubernetesTarget:
             )
 
 
-def _each(act: Callable[[T], None], those: Iterable[T]) -> None:
-    """Do it to each but for workloads that are gone; raises what failed first, after the others."""
+def _each(act: Callable[[T], None], those: Iterable[T]) -> list[str]:
+    """Do it to each, and return those that are gone; raises what failed first, after the others."""
     first: Failure | None = None
+    gone = []
     for each in those:
         try:
             act(each)
         except Stopped:
             raise
-        except Gone:
-            continue
+        except Gone as failure:
+            gone.append(failure.message)
         except Failure as failure:
             first = first or failure
     if first is not None:
         raise first
+    return gone
 
 
 def _uses(found: Workload, secret: str) -> bool:

@@ -138,3 +138,33 @@ def test_programs_and_copies_need_what_is_a_comment_in_it(
     with SocketProxy(docker, more=True) as proxy:
         assert certified.rotate("--force").row("web")["result"] == "done"
     assert web.serial != before
+
+
+def test_what_a_proxy_denies_is_one_line_and_leaves_nothing_behind(
+    docker: Docker, certified: Site, containers: Callable[..., Web]
+) -> None:
+    """Before an order where asking for it does nothing; a restart is denied when it is needed."""
+    web = containers("web")
+    web.start("--volume", folder(certified))
+    before, started = web.serial, web.state(".State.StartedAt")
+
+    def denied(proxy: SocketProxy, request: str, **told: Any) -> str:
+        targeted(certified, docker, web, containers=["web"], host=proxy.host, **told)
+        why: str = certified.rotate("--force", expect=1).row("web")["why"]
+        assert f"it answers 403 to {request} (have the socket proxy allow that)" in why
+        assert "<html>" not in why
+        assert web.serial == before == certified.leaf("web").serial_number
+        assert web.state(".State.StartedAt") == started
+        return why
+
+    with SocketProxy(docker, denies="kill") as proxy:
+        assert "rolled back" not in denied(proxy, "POST /containers/web/kill")
+        denied(proxy, "PUT /containers/web/archive", copy_to={"folder": "/srv"}, mode="restart")
+    assert len(certified.generations("web")) == 1
+    with SocketProxy(docker, denies="restart") as proxy:
+        why = denied(proxy, "POST /containers/web/restart", mode="restart")
+        assert f"{proxy.host} cannot restart web: " in why
+        assert "rolled back to issued" in why
+    targeted(certified, docker, web, containers=["web"], mode="restart")
+    assert certified.rotate().row("web")["result"] == "done"
+    assert web.serial != before

@@ -1,16 +1,18 @@
 """nginx in containers of a real engine: told by signal, program or restart, and brought back."""
 
 import hashlib
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.containers import IMAGE, Web, folder, targeted
+from tests.integration.containers import HOST, IMAGE, Web, folder, targeted
 from tests.parts.docker import Docker
 from tests.parts.process import wait_until
-from tests.parts.site import Site
+from tests.parts.site import Run, Site
 
 
 @pytest.mark.parametrize(
@@ -52,9 +54,10 @@ def test_a_broken_configuration_in_the_container_is_undone(
     targeted(certified, docker, web, containers=["web"], **told)
     refused = certified.run("rotate", "web", "--force")
     assert refused.code == 1
-    assert "nginx -t in the container web ended with exit code 1: nginx: configuration" in (
-        refused.stderr + refused.stdout
-    )
+    said = refused.stderr + refused.stdout
+    assert "nginx -t in the container web ended with exit code 1: " in said
+    assert "[emerg]" in said
+    assert 'unknown directive "retrun"' in said
     assert web.serial == before
     targeted(certified, docker, web, containers=["web"], mode="restart")
     broken = certified.run("rotate", "web", "--force")
@@ -91,6 +94,58 @@ def test_a_restart_that_fails_has_the_former_one_running_again(
     wait_until(web.is_up)
     assert web.serial == before
     assert web.state(".State.Status") == "running"
+
+
+def test_a_container_that_is_removed_in_the_middle_leaves_no_undo_stuck(
+    docker: Docker, certified: Site, containers: Callable[..., Web], tmp_path: Path
+) -> None:
+    """The former pair is back, nobody serves it, and that is said; the next rotation goes on."""
+    web, serial = containers("web"), _noted(certified, tmp_path / "serial")
+    picky = 'test "$(sha256sum < /certs/live/fullchain.pem)" = "$(cat /serial)" && exec nginx'
+    options = ("--volume", folder(certified), "--label", "certrotd.certificate=web")
+    program = ("/bin/sh", "-c", picky)
+    web.start("--rm", "--volume", f"{serial}:/serial", *options, program=program)
+    before = web.serial
+    probe = [{**web.probe, "deadline": "2s"}]
+    targeted(certified, docker, labelled=True, mode="restart", probe=probe)
+    why = certified.rotate("--force", expect=1).row("web")["why"]
+    place = f"nothing answers at 127.0.0.1:{web.port} ({HOST})"
+    assert "the container web does not work since it was restarted" in why
+    assert f"rolled back to issued; {place} any more: the container web is gone" in why
+    assert certified.leaf("web").serial_number == before
+    assert f"{place} any more" in certified.run("history", "web").stdout
+    again = certified.rotate("--force")
+    assert again.row("web")["result"] == "done"
+    assert f"{place}: not proven" in again.stderr
+    web.start(*options)
+    assert web.serial == certified.leaf("web").serial_number != before
+    assert certified.rotate("--force").row("web")["result"] == "done"
+    assert web.serial == certified.leaf("web").serial_number
+
+
+def test_one_that_ends_again_and_again_holds_up_no_other(
+    docker: Docker, certified: Site, containers: Callable[..., Web], tmp_path: Path
+) -> None:
+    """Its restart policy never gives up; once it runs it has the new certificate."""
+    web, loops = containers("web"), containers("loops")
+    options = ("--volume", folder(certified), "--label", "certrotd.certificate=web")
+    web.start(*options)
+    docker.run(
+        *("run", "--detach", "--name", "loops", "--network", "host", "--user", "0", *options),
+        *("--restart", "always", "--volume", f"{loops.config}:/etc/nginx/nginx.conf"),
+        *("--volume", f"{tmp_path}:/there", IMAGE, "/bin/sh", "-c"),
+        "sleep 0.3; test -f /there/it-works && exec nginx",
+    )
+    wait_until(lambda: int(loops.state(".RestartCount")) > 1)
+    targeted(certified, docker, web, labelled=True)
+    before = web.serial
+    rotated = certified.rotate("--force")
+    assert rotated.row("web")["result"] == "done"
+    assert "the container loops is started again and again" in rotated.stderr
+    assert web.serial != before
+    (tmp_path / "it-works").touch()
+    wait_until(loops.is_up, within=120)
+    assert loops.serial == web.serial
 
 
 def _noted(site: Site, path: Path) -> Path:
@@ -230,3 +285,91 @@ def test_what_cannot_be_told_is_said_before_an_order(
     assert "unix:///nowhere/docker.sock cannot" in away.stderr
     assert "does dockerd run there?" in away.stderr
     assert certified.generations("web") == [1]
+
+
+USER, SOCKET, SHARED, NGINX = 64_998, 64_997, 64_996, 101
+"""certrotd's user; the group of the engine's socket, and one that a container shares with it."""
+
+
+class Unprivileged:
+    """certrotd as a user of its own, who is in these groups alone, in a ``folder`` of root's."""
+
+    def __init__(self, docker: Docker, folder: Path) -> None:
+        self.site = site = Site(folder / "site")
+        socket = docker.host.removeprefix("unix://")
+        docker.directory.chmod(0o711)
+        os.chown(socket, 0, SOCKET)
+        folder.chmod(0o755)
+        os.chown(site.directory, USER, USER)
+
+    def rotate(self, *arguments: str, groups: Sequence[int] = (SOCKET, SHARED), expect: int) -> Run:
+        """Of all; it must end like that."""
+        user = ["setpriv", f"--reuid={USER}", f"--regid={USER}"]
+        user += [f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"]
+        run = self.site.start("rotate", "--all", "--json", *arguments, within=user).end()
+        assert run.code == expect, f"exit code {run.code}\n{run.stdout}{run.stderr}"
+        return run
+
+
+@pytest.fixture
+def unprivileged(docker: Docker) -> Iterator[Unprivileged]:
+    """Not below pytest's own folder, which only root may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Unprivileged(docker, Path(folder))
+
+
+def test_neither_certrotd_nor_the_container_is_root(
+    docker: Docker, unprivileged: Unprivileged, containers: Callable[..., Web]
+) -> None:
+    """A key gets to another user by a group that both are in, or by the engine."""
+    certrotd, site = unprivileged, unprivileged.site
+    site.internal()
+    certificate = site.certificate("web", HOST)
+    copies = site.directory / "copies"
+    copies.mkdir()
+    os.chown(copies, USER, USER)
+    files = {name: str(copies / f"{name}.pem") for name in ("fullchain", "privkey")}
+    certificate["install"] = [{**files, "group": str(SHARED), "mode": "0640"}]
+    certrotd.rotate(expect=0)
+    web, same, own = containers("web", "/srv"), containers("same"), containers("own", "/srv")
+    for each in (web, same, own):
+        paths = "".join(
+            f"{what}_temp_path /tmp/{what};"
+            for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        text = each.config.read_text()
+        each.config.write_text(text.replace("access_log off;", f"access_log off; {paths}"))
+    web.start(f"--user={NGINX}", f"--group-add={SHARED}", f"--volume={copies}:/srv:ro")
+    same.start(f"--user={USER}", f"--volume={folder(site)}")
+    waits = "until test -r /srv/privkey.pem; do sleep 0.1; done; exec nginx"
+    docker.run(
+        *("run", "--detach", "--name=own", "--network=host", f"--user={NGINX}"),
+        *("--volume", f"{own.config}:/etc/nginx/nginx.conf", IMAGE, "/bin/sh", "-c", waits),
+    )
+    checked = {"check": ["nginx", "-t"], "mode": "exec", "command": ["nginx", "-s", "reload"]}
+    targeted(site, docker, web, same, containers=["web", "same"], **checked)
+    site.config["targets"]["copies"] = {
+        "type": "docker",
+        "host": docker.host,
+        "containers": ["own"],
+        "probe": [own.probe],
+        "copy_to": {"folder": "/srv", "owner": NGINX},
+    }
+    certificate["targets"] = ["box", "copies"]
+    certrotd.rotate("--force", expect=0)
+    serials = [each.serial for each in (web, same, own)]
+    assert serials == [site.leaf("web").serial_number] * 3
+
+    certificate["install"][0]["mode"] = "0600"
+    unread = certrotd.rotate("--force", expect=1).row("web")["why"]
+    assert "nginx -t in the container web ended with exit code 1: " in unread
+    assert "Permission denied" in unread
+    assert "rolled back" in unread
+    denied = certrotd.rotate("--force", groups=[SHARED], expect=1).row("web")["why"]
+    assert "the user certrotd runs as may not open its socket" in denied
+    strange = certrotd.rotate("--force", groups=[SOCKET], expect=1).row("web")["why"]
+    assert f"user {USER} is not in group {SHARED}" in strange
+    assert [each.serial for each in (web, same, own)] == serials
+    certificate["install"][0]["mode"] = "0640"
+    certrotd.rotate(expect=0)
+    assert web.serial == same.serial == own.serial != serials[0]

@@ -1,5 +1,6 @@
 """Services that a host runs are told by targets of their own, each proven by its own protocol."""
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +17,15 @@ from tests.parts.apache import Apache
 from tests.parts.caddy import Caddy
 from tests.parts.client import served_leaf
 from tests.parts.handshakes import steady
-from tests.parts.postgresql import PASSWORD, PostgreSQL
-from tests.parts.process import wait_until
+from tests.parts.postgresql import PASSWORD, PostgreSQL, PostgreSQLReplica
+from tests.parts.process import free_port, wait_until
 from tests.parts.site import Site
 from tests.parts.starttls import Dovecot, Postfix
 
 NAME = "mail.example.test"
+_MAY_RELOAD = (
+    "select pg_is_in_recovery(), has_function_privilege('certrotd', 'pg_reload_conf()', 'execute')"
+)
 
 
 @pytest.fixture
@@ -142,6 +146,37 @@ def test_a_pair_that_postgresql_does_not_take_is_undone(made: Site, database: Po
     assert rotated(made) == databases_leaf(database) != old
 
 
+def test_a_hot_standby_reloads_as_its_primary_does(
+    parts: Parts, made: Site, database: PostgreSQL
+) -> None:
+    """It is read-only, and its files are its own: certrotd asks nothing of it but to reload."""
+    turn_on(database, leaf(made))
+    with database.connect() as admin:
+        admin.execute("create role certrotd login password 'canary-database-password'")
+    standby = parts.start(PostgreSQLReplica, database)
+    secret = made.config["targets"]["server"]["password"]
+    made.config["targets"]["standby"] = {
+        "type": "postgresql",
+        "url": standby.url(user="certrotd"),
+        "password": secret,
+        "probe": [{"address": f"127.0.0.1:{standby.port}", "starttls": "postgres"}],
+        "wave": 1,
+    }
+    certificate = made.config["certificates"][0]
+    copies = {"owner": "postgres", "mode": "0600", "fullchain": str(standby.data / "server.crt")}
+    certificate["install"] += [{**copies, "privkey": str(standby.data / "server.key")}]
+    certificate["targets"] = ["server", "standby"]
+    refused(made, "does not let certrotd reload it", "grant execute on function pg_reload_conf()")
+    with database.connect() as admin:  # a standby refuses to grant anything
+        admin.execute("grant execute on function pg_reload_conf() to certrotd")
+    with standby.connect() as client:
+        wait_until(lambda: client.execute(_MAY_RELOAD).fetchone() == (True, True))
+        old = leaf(made)
+        assert databases_leaf(standby) == old
+        assert rotated(made) == databases_leaf(database) == databases_leaf(standby) != old
+        assert client.execute("select pg_is_in_recovery()").fetchone() == (True,)
+
+
 def test_postfix_is_tested_reloaded_and_proven(parts: Parts, made: Site) -> None:
     """One that does not run, or whose configuration is broken, stops a rotation before an order."""
     locate.require_root()  # its processes run as several users
@@ -194,6 +229,42 @@ def test_apache_restarts_gracefully_under_load(parts: Parts, made: Site) -> None
     apache.config.write_text(sound)
     apache.stop_serving()
     refused(made, str(apache.pid_file))
+
+
+def test_an_apache_is_proven_at_each_listener_and_virtual_host(parts: Parts, made: Site) -> None:
+    """Three with one certificate; the one that has files of its own undoes them all."""
+    www, other = "www.example.test", free_port()
+    made.config["certificates"][0]["names"].append(www)
+    made.rotate()
+    chain, key = made.files("web")
+    own = made.directory / chain.name, made.directory / key.name
+    for file, copy in zip((chain, key), own, strict=True):
+        shutil.copy(file, copy)
+    apache = parts.start(Apache, chain, key, second=(other, www, *own))
+    target = {
+        "type": "apache",
+        "program": str(locate.require("apachectl")),
+        "config": str(apache.config),
+        "pid_file": str(apache.pid_file),
+    }
+    told(made, target, [apache.port, other, other])
+    probe = made.config["targets"]["server"]["probe"][2]
+    probe |= {"sni": www, "deadline": "2s"}
+
+    def shown() -> list[str]:
+        places = ((apache.port, NAME), (other, NAME), (other, www))
+        return [fingerprint(served_leaf("127.0.0.1", *place)) for place in places]
+
+    old = leaf(made)
+    assert shown() == [old] * 3
+    why = made.rotate("--force", expect=1).row("web")["why"]
+    assert f"127.0.0.1:{other} ({www}) does not serve certificate" in why
+    assert "rolled back" in why
+    assert shown() == [leaf(made)] * 3 == [old] * 3
+    apache.reads(own, (chain, key))
+    probe["deadline"] = "60s"
+    new = rotated(made)
+    assert shown() == [new] * 3 != [old] * 3
 
 
 def test_an_apache_that_ends_of_the_new_pair_is_started_with_the_former(

@@ -9,9 +9,20 @@ from tests.parts.starttls import Plain
 
 
 class Apache(Plain):
-    """It answers every request at ``port`` by itself; its files are in ``home``."""
+    """It answers every request at ``port`` by itself; its files are in ``home``.
 
-    def __init__(self, directory: Path, certificate: Path, key: Path) -> None:
+    ``second`` is one more listener: its port, with a virtual host of another name there, which
+    has a certificate and a key of its own.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        certificate: Path,
+        key: Path,
+        *,
+        second: tuple[int, str, Path, Path] | None = None,
+    ) -> None:
         super().__init__(directory, certificate, key)
         self.binary = locate.require("apache2")
         self.pid_file = self.home / "apache2.pid"
@@ -39,10 +50,33 @@ DirectoryIndex index.html
 SSLEngine on
 SSLCertificateFile {certificate}
 SSLCertificateKeyFile {key}
+{_listener(second[0], (certificate, key), second[1], second[2:]) if second else ""}
 """)
+
+    def reads(self, former: Sequence[Path], files: Sequence[Path]) -> None:
+        """Its configuration names those files in place of the former ones."""
+        text = self.config.read_text()
+        for one, other in zip(former, files, strict=True):
+            text = text.replace(str(one), str(other))
+        self.config.write_text(text)
 
     def command(self) -> Sequence[str | Path]:
         return [self.binary, "-f", self.config, "-D", "FOREGROUND"]
 
     def is_ready(self) -> bool:
         return self.answers() and self.pid_file.exists()
+
+
+def _listener(port: int, main: Sequence[Path], name: str, own: Sequence[Path]) -> str:
+    hosts = "".join(
+        f"""\
+<VirtualHost 127.0.0.1:{port}>
+ServerName {server}
+SSLEngine on
+SSLCertificateFile {certificate}
+SSLCertificateKeyFile {key}
+</VirtualHost>
+"""
+        for server, (certificate, key) in (("mail.example.test", main), (name, own))
+    )
+    return f"Listen 127.0.0.1:{port}\n{hosts}"

@@ -12,9 +12,12 @@ CONFIGURATION = Path(__file__).parents[2] / "deploy/docker/haproxy.cfg"
 
 
 class SocketProxy(Server):
-    """HAProxy in front of an engine's socket; with ``more`` it also allows what is a comment."""
+    """HAProxy in front of an engine's socket; with ``more`` it also allows what is a comment.
 
-    def __init__(self, docker: Docker, *, more: bool = False) -> None:
+    Of ``kill`` and ``restart`` it may deny one.
+    """
+
+    def __init__(self, docker: Docker, *, more: bool = False, denies: str = "") -> None:
         super().__init__(docker.directory / "proxy")
         self._program = locate.require("haproxy")
         self.path = self.directory / "docker.sock"
@@ -22,6 +25,9 @@ class SocketProxy(Server):
         text = text.replace("/var/run/docker.sock", docker.host.removeprefix("unix://"))
         if more:
             text = text.replace("#http-request", "http-request")
+        if denies:
+            assert f"{denies})" in text or f"({denies}" in text
+            text = text.replace(f"|{denies})", ")").replace(f"({denies}|", "(")
         self._configuration = self.directory / "haproxy.cfg"
         self._configuration.write_text(text)
 

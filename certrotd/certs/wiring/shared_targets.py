@@ -197,15 +197,15 @@ class SharedTarget:
         else:
             self._groups.tell(self._name, about, self._lock, self._tell)
 
-    def revert(self, shown: Mapping[str, Any]) -> None:
+    def revert(self, shown: Mapping[str, Any]) -> Sequence[str]:
         """As Revertible.revert; a target without that power is told again."""
         if not isinstance(self._target, InformedRevertible):
             self.apply()
-            return
+            return ()
         with self._lock() as lease:
             target = self._held_by(lease)
             assert isinstance(target, InformedRevertible), "it was"
-            target.revert_for((self._about(),), shown)
+            return target.revert_for((self._about(),), shown)
 
     def behind(self) -> Sequence[Behind]:
         """As Trailing.behind; nobody is, of a target without that power."""

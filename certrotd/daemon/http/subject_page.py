@@ -13,6 +13,7 @@ from certrotd.daemon.http.subject_view import SubjectView
 from certrotd.daemon.http.templates import render
 from certrotd.daemon.http.time_format import span
 from certrotd.id import Id
+from certrotd.rotation.outcome import remark_of
 
 HISTORY = 30
 
@@ -53,8 +54,9 @@ def _past(line: Mapping[str, Any]) -> Past:
     began, ended = _moment(line.get("began")), _moment(line.get("ended"))
     facts, failure = line.get("facts"), ""
     if line.get("failure"):
-        kept = facts.get("kept") if isinstance(facts, Mapping) else None
-        failure = f"{line.get('failed_step', '')}: {line['failure']}{f'; {kept}' if kept else ''}"
+        remark = remark_of(facts) if isinstance(facts, Mapping) else ""
+        said = f"{line.get('failed_step', '')}: {line['failure']}"
+        failure = f"{said}; {remark}" if remark else said
     return Past(
         ended=ended,
         outcome=str(line.get("outcome", "–")),

@@ -89,6 +89,10 @@ def test_a_certificate_that_stays_live_is_not_reported_as_rolled_back() -> None:
     assert "before it" not in alert.what
     undone = the_alert(report(outcome=RolledBack("issued", "apply", "no")))
     assert undone.title == "certificate/web: the new certificate was rolled back"
+    facts = {"unproven": "nothing answers at web:443 any more: the container web is gone"}
+    unproven = the_alert(report(outcome=RolledBack("issued", "apply", "no", facts=facts)))
+    assert unproven.title == undone.title
+    assert unproven.what == f"{undone.what} But {facts['unproven']}."
 
 
 def test_a_failure_before_anything_is_one_too() -> None:

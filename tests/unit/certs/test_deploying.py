@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from certrotd.lifecycle.decision import Wait
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.generation import Checked
 from certrotd.rotation.engine import Finished, RolledBack, Stuck
+from certrotd.rotation.outcome import remark_of
 from tests.fakes.prober import MemoryProber
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
@@ -42,16 +43,44 @@ class Restarted:
         self.told.append(f"apply {self.case.live}")
         raise NeedsOperator("the new pod crashes")
 
-    def revert(self, shown: Mapping[str, Any]) -> None:
+    def revert(self, shown: Mapping[str, Any]) -> Sequence[str]:
         self.told.append(f"revert {self.case.live}, which {shown.get('pods')} showed")
+        return ()
 
 
 class Lost(Restarted):
     """One whose old pods do not all come back."""
 
-    def revert(self, shown: Mapping[str, Any]) -> None:
+    def revert(self, shown: Mapping[str, Any]) -> Sequence[str]:
         super().revert(shown)
         raise NeedsOperator("2 of 3 pods are ready")
+
+
+class Removed(Restarted):
+    """One of which ``gone`` is removed as soon as it is told; ``serves`` is what answers then."""
+
+    def __init__(self, case: Case, gone: Sequence[str], serves: str | None) -> None:
+        super().__init__(case)
+        self.gone = gone
+        self.serves = serves
+
+    def apply(self) -> None:
+        self.case.world.targets["web"].serves = self.serves
+        super().apply()
+
+    def revert(self, shown: Mapping[str, Any]) -> Sequence[str]:
+        super().revert(shown)
+        return self.gone
+
+
+class Idle(Restarted):
+    """One of which nothing runs."""
+
+    def checked(self) -> Checked:
+        return Checked(nobody=True)
+
+    def apply(self) -> None:
+        pass
 
 
 class Quiet:
@@ -137,6 +166,48 @@ class TestDeploying:
         case.world.otherwise["target"] = lambda _name: bound
         report = case.rotate()
         assert isinstance(report.outcome, outcome)
+
+    @pytest.mark.parametrize(
+        ("gone", "serves", "outcome"),
+        [
+            (["the container web is gone"], None, RolledBack),
+            (["the container web is gone"], "ab" * 32, Stuck),
+            ([], None, Stuck),
+        ],
+        ids=["it is gone", "another answers", "it is there"],
+    )
+    def test_nothing_is_left_to_prove_once_what_served_is_gone(
+        self, gone: list[str], serves: str | None, outcome: type[Stuck | RolledBack]
+    ) -> None:
+        """The former files are back, and the undo says what it could not prove."""
+        case = Case("renewal")
+        bound = Bound(Removed(case, gone, serves), (case.world.endpoint("web"),), several=True)
+        case.policy(waves=(("web",),))
+        case.world.otherwise["target"] = lambda _name: bound
+        report = case.rotate()
+        assert isinstance(report.outcome, outcome)
+        assert case.live == 2
+        if isinstance(report.outcome, RolledBack):
+            words = f"nothing answers at {bound.endpoints[0]} any more: the container web is gone"
+            assert remark_of(report.outcome.facts) == words
+            assert report.outcome.left == f"rolled back to issued; {words}"
+
+    @pytest.mark.parametrize(("serves", "done"), [(None, True), ("ab" * 32, False)])
+    def test_where_nobody_runs_and_nothing_answers_there_is_nothing_to_prove(
+        self, serves: str | None, done: bool
+    ) -> None:
+        """And nothing is recorded as proven; what answers all the same has to serve it."""
+        case = Case("renewal")
+        case.world.targets["web"].serves = serves
+        case.policy(waves=(("web",),))
+        bound = Bound(Idle(case), (case.world.endpoint("web"),), several=True)
+        case.world.otherwise["target"] = lambda _name: bound
+        report = case.rotate()
+        assert isinstance(report.outcome, Finished if done else RolledBack)
+        state = case.world.store.look(case.world.policy.name).state.targets.get("web")
+        if done:
+            assert state is not None
+            assert (state.generation, state.fingerprint) == (3, "")
 
     def test_where_a_target_proves_by_itself_nothing_untrusted_is_put_in_place(self) -> None:
         """It looks after the swap; and what it has proven is recorded as proven."""

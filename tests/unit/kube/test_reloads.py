@@ -14,7 +14,7 @@ from certrotd.kube.exec import Ran, exit_code
 from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pods import Pods
 from certrotd.kube.reloads import Program, Reloads, container_names
-from certrotd.kube.rollout import Rollouts
+from certrotd.kube.rollout import Gone, Rollouts
 from certrotd.kube.shown import Shown
 from certrotd.kube.workloads import Reference, workload
 from certrotd.pki.facts import fingerprint
@@ -310,7 +310,8 @@ def test_a_workload_that_is_gone_has_nothing_to_go_back_to(
 ) -> None:
     """Forward it is named; somebody may delete it in the middle."""
     api.objects.clear()
-    reloads(api, containers).back(WEB, [OLD_LEAF], None, ALL)
+    with pytest.raises(Gone):
+        reloads(api, containers).back(WEB, [OLD_LEAF], None, ALL)
     assert not api.events
     with pytest.raises(NeedsOperator, match="there is no deployment/web"):
         reloads(api, containers).forward(WEB, [NEW_LEAF], None)

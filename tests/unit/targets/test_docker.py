@@ -13,14 +13,16 @@ from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.docker import DockerEntry
 from certrotd.containers.chosen import Chosen
-from certrotd.containers.container import Container, Mount, container, crash
-from certrotd.containers.engine import DockerEngine, Ended, Gone
+from certrotd.containers.container import Container, Mount, Network, container, crash, gives_up
+from certrotd.containers.engine import Denied, DockerEngine, Ended, Gone
+from certrotd.containers.fitness import Telling
 from certrotd.containers.older import Copy
+from certrotd.containers.probing import ContainerProbe
 from certrotd.containers.streams import exit_code
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki.generation import LiveCertificate
 from certrotd.state.ports import Fenced
-from certrotd.targets.docker import DockerTarget, Telling, build
+from certrotd.targets.docker import DockerTarget, build
 
 SHOP = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
 
@@ -28,7 +30,8 @@ SHOP = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web
 class MemoryEngine:
     """Containers that only exist here; ``then`` is what becomes of one that is told.
 
-    Nobody can say what those in ``unknown`` are, nor run a program in those in ``locked``.
+    Nobody can say what those in ``unknown`` are, nor run a program in those in ``locked``, nor
+    send a signal to those in ``mute``.
     """
 
     def __init__(self, *found: Container) -> None:
@@ -40,6 +43,7 @@ class MemoryEngine:
         self.files: dict[str, bytes] = {}
         self.unknown: dict[str, Failure] = {}
         self.locked: dict[str, Failure] = {}
+        self.mute: dict[str, Failure] = {}
         self.host = "unix:///run/memory.sock"
 
     def ping(self) -> None:
@@ -60,7 +64,12 @@ class MemoryEngine:
         return sorted(each.name for each in self.found.values() if fits(each))
 
     def kill(self, name: str, signal: str) -> None:
+        self.may_kill(name)
         self._told(name, signal)
+
+    def may_kill(self, name: str) -> None:
+        if name in self.mute:
+            raise self.mute[name]
 
     def restart(self, name: str, grace: int) -> None:
         self.found[name] = replace(self.found[name], status="running", restarts=0)
@@ -161,7 +170,6 @@ class TestUnfit:
         ("found", "words"),
         [
             (Container("web", "paused"), "is paused (docker unpause web)"),
-            (Container("web", "restarting", exit_code=3), "already: it ended with exit code 3"),
             (running("web", health="unhealthy"), "already: its health check fails"),
         ],
     )
@@ -172,6 +180,63 @@ class TestUnfit:
             made(engine, "web").check()
         assert words in str(caught.value)
         assert engine.log == []
+
+    @pytest.mark.parametrize(
+        "found",
+        [
+            Container("web", "restarting", exit_code=3),
+            running("web", restarts=2, started="2026-05-31T23:59:51.5Z", health="unhealthy"),
+        ],
+        ids=["restarting", "runs for a moment"],
+    )
+    def test_one_that_is_started_again_and_again_holds_nothing_up(self, found: Container) -> None:
+        """The others are told; an undo asks nothing of it either."""
+        engine = MemoryEngine(found, running("api"))
+        target = made(engine, "web", "api")
+        checked = target.checked_for((live(),))
+        [words] = checked.warnings
+        assert words.startswith("the container web is started again and again (docker logs web)")
+        assert (checked.shown["running"], checked.nobody) == ({"api": ""}, False)
+        assert target.behind_for((live(),)) == []
+        engine.found["web"] = replace(found, status="restarting")
+        for act in (
+            lambda: target.apply_for((live(),)),
+            lambda: target.revert_for((live(),), checked.shown),
+        ):
+            act()
+            assert engine.log == ["api: HUP"]
+            engine.log.clear()
+
+    def test_one_that_runs_on_after_all_is_told(self) -> None:
+        """It is waited for until then, and no longer than until it ends."""
+        found = running("web", restarts=7, started="2026-05-31T23:59:58Z")
+        engine = MemoryEngine(found)
+        target = made(engine, "web")
+        target.apply_for((live(),))
+        assert engine.log == ["web: HUP"]
+        assert 8 <= target.clock.monotonic() < 10
+
+    def test_its_files_are_put_back_whatever_it_does(self, tmp_path: Path) -> None:
+        """It may have been told forth, and starts with them again and again."""
+        for name in ("fullchain.pem", "privkey.pem"):
+            (tmp_path / name).write_text(name)
+        engine = MemoryEngine(Container("web", "restarting"))
+        target = made(engine, "web", copy=Copy("/etc/tls"))
+        target.revert_for((live(tmp_path),), {"running": {}})
+        assert engine.log == ["web: /etc/tls has ['fullchain.pem', 'privkey.pem'] of 0"]
+
+    @pytest.mark.parametrize(
+        ("restarts", "started"), [(1, "2026-06-01T00:00:00Z"), (9, "2026-05-31T23:59:49Z")]
+    )
+    def test_one_that_was_started_again_and_works_is_waited_for(
+        self, restarts: int, started: str
+    ) -> None:
+        """Once is not again and again, and an engine counts since the container was made."""
+        engine = MemoryEngine(running("web", restarts=restarts, started=started))
+        assert made(engine, "web").checked_for((live(),)).warnings == []
+        engine.then = lambda each: replace(each, status="exited", exit_code=1)
+        with pytest.raises(NeedsOperator, match="it ended with exit code 1"):
+            made(engine, "web").apply_for((live(),))
 
     def test_a_copy_below_a_tmpfs_is_refused(self) -> None:
         """Nobody in the container would see it; a volume in a tmpfs is none."""
@@ -280,7 +345,33 @@ class TestUnfit:
         made(engine, "web").check()
         assert engine.log == []
 
-    def test_a_check_that_fails_is_said_with_its_last_line(self) -> None:
+    def test_signals_that_nobody_may_send_are_said(self) -> None:
+        """The same of them; whoever restarts it needs none."""
+        engine = MemoryEngine(running("web"))
+        engine.mute["web"] = Denied("it answers 403 to POST /containers/web/kill")
+        with pytest.raises(Denied, match="answers 403"):
+            made(engine, "web").check()
+        made(engine, "web", telling=Telling()).check()
+        made(engine, "web", telling=Telling(command=("reload",))).check()
+
+    def test_a_restart_policy_that_a_signal_ends_is_warned_of(self) -> None:
+        """An engine takes it for a wish that the container ends."""
+        found = container(
+            {
+                "Name": "/web",
+                "State": {"Status": "running"},
+                "HostConfig": {"RestartPolicy": {"Name": "on-failure"}},
+            }
+        )
+        for signal, warned in (("", True), ("SIGHUP", True), ("SIGQUIT", False)):
+            engine = MemoryEngine(replace(found, stop_signal=signal))
+            warnings = made(engine, "web").checked_for((live(),)).warnings
+            assert any("is not started by its restart policy" in w for w in warnings) is warned
+            assert made(engine, "web", telling=Telling()).checked_for((live(),)).warnings == []
+        never = container({"HostConfig": {"RestartPolicy": {"Name": "no"}}})
+        assert not gives_up(never, "HUP")
+
+    def test_a_check_that_fails_is_said_with_its_last_lines(self) -> None:
         """In the container; nothing of its output can move the cursor."""
         engine = MemoryEngine(running("web"))
         engine.ended = Ended(1, b"nginx: odd\nnginx: \x1b[2Jfailed\n")
@@ -294,6 +385,7 @@ class TestUnfit:
             ) as caught:
                 act()
             assert caught.value.message.isprintable()
+            assert "exit code 1: nginx: odd | nginx: " in caught.value.message
         assert engine.log == ["web: nginx -t"] * 2
 
 
@@ -393,10 +485,19 @@ class TestUndone:
         assert engine.log == ["web: HUP"]
 
     def test_one_that_was_removed_meanwhile_holds_nothing_up(self) -> None:
-        """It reads what is live when it is made again."""
+        """It reads what is live when it is made again; that it is gone is told."""
         engine = MemoryEngine(running("web"))
-        made(engine, "web", "api").revert_for((), {"running": {"web": "1", "api": "1"}})
+        shown = {"running": {"web": "1", "api": "1"}}
+        target = made(engine, "web", "api")
+        assert target.revert_for((), shown) == ["the container api is gone"]
         assert engine.log == ["web: HUP"]
+
+        def removed(name: str, signal: str) -> None:
+            raise Gone(f"there is no container {name}")
+
+        engine.kill = removed  # type: ignore[method-assign]
+        gone = ["the container api is gone", "the container web is gone"]
+        assert target.revert_for((), shown) == gone
 
     def test_each_failure_is_said_and_the_others_are_told(self) -> None:
         """The first of them ends the undo, after all were told."""
@@ -407,6 +508,25 @@ class TestUndone:
         with pytest.raises(Failure, match="the container api does not work"):
             made(engine, "web", "api").revert_for((), {"running": {"web": "1", "api": "1"}})
         assert engine.log == ["api: HUP", "web: HUP"]
+
+    def test_one_that_must_not_be_told_back_is_looked_at(self) -> None:
+        """What a proxy denies by now it denied forth: its probe says what it has."""
+        engine = MemoryEngine(running("web", network=Network(addresses=("10.0.0.2",))))
+        engine.mute["web"] = Denied("it answers 403 to POST /containers/web/kill")
+        proven: list[str] = []
+
+        def prove(host: str, port: int, _live: LiveCertificate) -> None:
+            proven.append(f"{host}:{port}")
+
+        probe = ContainerProbe(443, "127.0.0.1", False, prove, lambda *_: "")
+        shown = {"running": {"web": "1"}, "served": ["web"]}
+        its = (replace(live(), fingerprint="ab"),)
+        made(engine, "web", probes=(probe,)).revert_for(its, shown)
+        assert proven == ["10.0.0.2:443"]
+        with pytest.raises(Denied):
+            made(engine, "web").revert_for(its, shown)
+        with pytest.raises(Denied):
+            made(engine, "web", probes=(probe,)).revert_for(its, {**shown, "served": []})
 
 
 def test_a_program_whose_output_ended_is_waited_for() -> None:
@@ -437,7 +557,7 @@ def test_a_container_is_read_of_what_the_engine_says() -> None:
         }
     )
     mount = Mount("/a", "/b")
-    assert found == Container("web", "running", "", "t", 2, 0, {}, (mount,))
+    assert found == running("web", started="t", restarts=2, labels={}, mounts=(mount,))
     assert container({}) == Container("", "", labels={})
     assert crash(found, found) is None
 

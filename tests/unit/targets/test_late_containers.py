@@ -20,12 +20,13 @@ from certrotd.containers.container import (
     recreation,
 )
 from certrotd.containers.engine import Ended, Gone
+from certrotd.containers.fitness import Telling
 from certrotd.containers.older import Copy
 from certrotd.containers.probing import ContainerProbe
 from certrotd.errors import NeedsOperator, ProofFailed, Transient
 from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import Behind, LiveCertificate
-from certrotd.targets.docker import DockerTarget, Telling
+from certrotd.targets.docker import DockerTarget
 from tests.parts import pki
 from tests.unit.targets.test_docker import MemoryEngine, running
 
