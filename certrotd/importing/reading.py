@@ -11,6 +11,7 @@ from certrotd.errors import InvalidInput, NeedsOperator, UsageError
 from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.ownership import user_name
 from certrotd.files.reading import read_status
+from certrotd.files.shared import OTHERS_WRITE, others_replace
 
 MAX_FILE = 256 * 1024
 MAX_ENTRIES = 10_000
@@ -82,15 +83,13 @@ class Reader:
 
     def _own(self, status: os.stat_result, path: Path) -> None:
         """Raises NeedsOperator for what somebody else can change; a sticky folder is nobody's."""
-        mode = status.st_mode
-        sticky = stat.S_ISDIR(mode) and mode & stat.S_ISVTX
-        others = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and status.st_gid not in self._groups)
+        others = stat.S_IWOTH if status.st_gid in self._groups else OTHERS_WRITE
         if status.st_uid not in self._users:
             raise NeedsOperator(
                 f"{path} belongs to {user_name(status.st_uid)}, who could choose what is run",
                 hint="run this as that user, or give the files to root first (chown -R)",
             )
-        if others and not sticky:
+        if others_replace(status, others):
             raise NeedsOperator(
                 f"{path} can be written by others, who could choose what is run",
                 hint="chmod go-w it first",

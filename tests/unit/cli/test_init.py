@@ -107,9 +107,15 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_asked(
 ) -> None:
     """Not after a dozen questions."""
     (tmp_path / "file").touch()
-    refused = init(tmp_path / "file" / "config.yaml", *given)
-    assert refused.returncode == 2
-    assert "cannot be written by this user" in refused.stderr
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for folder, why in (
+        ("file", "cannot be written by this user"),
+        ("open", "everybody may write"),
+    ):
+        refused = init(tmp_path / folder / "config.yaml", *given)
+        assert refused.returncode == 2
+        assert why in refused.stderr
 
 
 def test_without_a_terminal_every_missing_option_is_named(tmp_path: Path) -> None:
