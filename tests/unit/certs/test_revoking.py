@@ -353,6 +353,8 @@ def test_what_is_urgent_does_not_wait_for_a_rotation_that_is_stuck() -> None:
     assert not found.world.issuer.revoked
     report = found.rotator().revoke(found.world.managed(), 2, now=True)
     assert (report.failed, len(found.world.issuer.revoked)) == (True, 1)
+    said = ["certificate.revocation_begun", "certificate.revoked"]
+    assert found.world.audit.events[-2:] == said
     found.rotate(by_hand=True)
     assert not found.rotate(by_hand=True).failed
     assert (found.live, known(found)[2].done) == (3, found.clock.now())
