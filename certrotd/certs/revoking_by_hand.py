@@ -161,8 +161,8 @@ def foreseen(
         f"{', '.join(facts.names)}, valid until {stamp(facts.not_after)}, is to be revoked: "
         f"{reason}"
     ]
-    if guessed := world.revoker_guessed(found.meta):
-        effects.append(guessed)
+    asks = world.who_revokes(found.meta).words
+    effects.append(asks)
     same = _same(managed, standing, number, reason, now=now)
     numbers = same.numbers
     if others := tuple(each for each in numbers if each != number):
@@ -174,7 +174,7 @@ def foreseen(
     else:
         stays = f"generation {live} is live and stays; " if live else ""
         effects.append(f"{stays}whoever has a copy of {number} fails")
-    return RevocationForeseen(number, tuple(effects))
+    return RevocationForeseen(number, tuple(effects), asks)
 
 
 def _of_live(

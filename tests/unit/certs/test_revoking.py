@@ -14,6 +14,7 @@ from certrotd.certs.policy import Attempts
 from certrotd.certs.revoking import revoked_by
 from certrotd.certs.revoking_by_hand import foreseen
 from certrotd.certs.rules import decide
+from certrotd.certs.world import WhoRevokes
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.facts import facts_of
@@ -206,11 +207,11 @@ def test_it_says_before_that_the_live_one_has_the_same_key() -> None:
     managed, now = found.world.managed(), found.clock.now()
     for at_once, words in ((False, "is live: it is replaced first"), (True, "revoked BEFORE")):
         effects = foreseen(managed, 2, "keyCompromise", at_once=at_once, now=now).effects
-        assert effects[1] == "generation 3 with the same key: revoked as well"
-        assert effects[2].startswith("generation 3 is live")
-        assert words in effects[2]
+        assert effects[2] == "generation 3 with the same key: revoked as well"
+        assert effects[3].startswith("generation 3 is live")
+        assert words in effects[3]
     effects = foreseen(managed, 2, "superseded", at_once=False, now=now).effects
-    assert effects[1:] == ("generation 3 is live and stays; whoever has a copy of 2 fails",)
+    assert effects[2:] == ("generation 3 is live and stays; whoever has a copy of 2 fails",)
 
 
 def test_of_several_that_are_open_each_is_asked_for() -> None:
@@ -323,9 +324,11 @@ def test_a_ca_that_was_only_guessed_is_named_before_and_where_it_refuses() -> No
 
     found = case()
     guess = "ca is asked, the first of the configuration"
-    found.world.otherwise |= {"revoker": lambda _meta: ask, "revoker_guessed": lambda _meta: guess}
+    who = WhoRevokes(guess, guessed=True)
+    found.world.otherwise |= {"revoker": lambda _meta: ask, "who_revokes": lambda _meta: who}
     managed, now = found.world.managed(), found.clock.now()
-    assert guess in foreseen(managed, 2, "superseded", at_once=True, now=now).effects
+    seen = foreseen(managed, 2, "superseded", at_once=True, now=now)
+    assert (seen.asks, guess in seen.effects) == (guess, True)
     report = found.rotator().revoke(managed, 2, now=True)
     assert known(found)[2].refused
     assert known(found)[2].why.endswith(f"by its own key: unauthorized; {guess}")
