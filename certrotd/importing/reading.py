@@ -12,6 +12,7 @@ from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.ownership import user_name
 from certrotd.files.reading import read_status
 from certrotd.files.shared import OTHERS_WRITE, others_replace
+from certrotd.importing.found import AtLine
 
 MAX_FILE = 256 * 1024
 MAX_ENTRIES = 10_000
@@ -43,13 +44,14 @@ class Reader:
 
     def text(self, path: Path) -> str:
         """As read(), of UTF-8."""
-        return as_text(self.read(path), path)
+        return as_text(self.read(path), path, self.relative(path))
 
     def named(self, path: Path) -> str:
         """The text of a file anywhere, which a file below the root names; raises as read()."""
         if not path.is_absolute():
             raise InvalidInput(f"{path} is not an absolute path")
-        return as_text(self._read(path, os.path.realpath(path), MAX_FILE), path)
+        data = self._read(path, os.path.realpath(path), MAX_FILE)
+        return as_text(data, path, self.relative(path))
 
     def names(self, folder: Path) -> list[str]:
         """What is in a folder below the root, in order; nothing if there is none."""
@@ -106,12 +108,13 @@ def _status(real: str, path: Path) -> os.stat_result:
         raise DiskTrouble(f"look at {path}", error) from error
 
 
-def as_text(data: bytes, path: Path) -> str:
-    """UTF-8 without NUL; raises InvalidInput without showing any of it."""
+def as_text(data: bytes, path: Path, where: str) -> str:
+    """UTF-8 without NUL; raises AtLine, with what the file is called, and shows none of it."""
     try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise InvalidInput(f"{path} is not a text file")
+        text, bad = data.decode(), data.find(b"\0")
+    except UnicodeDecodeError as error:
+        text, bad = "", error.start
+    if bad >= 0:
+        line = data.count(b"\n", 0, bad) + 1
+        raise AtLine(where, line, f"{path} is not a text file in UTF-8: line {line}")
     return text
