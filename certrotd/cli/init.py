@@ -163,9 +163,9 @@ def _solver(
         place = ("issuers", issuer_name(authority), "eab", "key")
         asker.secret(key, place, "eab.key", secrets, binding)
     if authority != "internal":
-        kinds = {each: kind.title for each, kind in (SOLVERS | CHALLENGES).items()}
+        kinds = {each: kind.title for each, kind in [*SOLVERS.items(), *CHALLENGES.items()]}
         solver = asker.choice("How the names are proven", "--solver", kinds, asked.solver, None)
-    if solver in SOLVERS:
+    if solver and solver in SOLVERS:
         _options(asker, "solver", solver, (given, secrets), solving, _zones(domains))
     given.refuse_rest("--solver-set", solver or "no solver")
     return solver or None, solving
@@ -174,7 +174,7 @@ def _solver(
 def _service(
     asker: Asker, asked: Asked, found: Surroundings, secrets: Answers
 ) -> tuple[str, Mapping[str, Answer], Sequence[str] | None]:
-    kinds = {each: kind.title for each, kind in (SERVICES | ELSEWHERE).items()}
+    kinds = {each: kind.title for each, kind in [*SERVICES.items(), *ELSEWHERE.items()]}
     service = asker.choice(
         "What uses the certificate", "--service", kinds, asked.service, found.service
     )

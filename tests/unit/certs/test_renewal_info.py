@@ -8,10 +8,10 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 
 from certrotd.certs.alerts import unplanned
-from certrotd.certs.decision import Renew
+from certrotd.certs.decision import RECHECK, Renew
 from certrotd.certs.fitness import its_time
 from certrotd.certs.policy import Attempts, Policy
-from certrotd.certs.rules import RECHECK, decide
+from certrotd.certs.rules import decide
 from certrotd.cli.output import stamp
 from certrotd.cli.status import _COLUMNS, _status_row
 from certrotd.errors import NeedsOperator, Transient

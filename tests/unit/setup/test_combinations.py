@@ -45,7 +45,7 @@ def chosen(tmp_path: Path, solver: str | None, service: str, **more: object) -> 
     secret.chmod(0o600)
 
     def answers(kind: str, *, services: bool) -> dict[str, Answer]:
-        asked = (SERVICES if services else SOLVERS | CHALLENGES)[kind].questions
+        asked = (SERVICES if services else {**SOLVERS, **CHALLENGES})[kind].questions
         found: dict[str, Answer] = {}
         for each in asked:
             if each.form == "secret":
