@@ -12,6 +12,9 @@ from certrotd.pki.generation import Generation, Standing
 from certrotd.pki.revocation import REVOCATIONS
 from certrotd.rotation.step import JSON
 
+REVOCATION_BEGUN = "certificate.revocation_begun"
+REVOCATION_FAILED = "certificate.revocation_failed"
+"""Of a revocation that is no part of a rotation."""
 _DEPLOYS = ("renew", "deploy", "rollback")
 
 

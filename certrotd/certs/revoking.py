@@ -105,8 +105,8 @@ class RevokeGeneration(Journaled):
                 lambda signer: ask(certificate, code, signer), lambda: key_in(key), self.by
             )
         except RevocationRefused as refused:
-            if guessed := world.revoker_guessed(meta):
-                raise RevocationRefused(f"{refused.message}; {guessed}") from refused
+            if (who := world.who_revokes(meta)).guessed:
+                raise RevocationRefused(f"{refused.message}; {who.words}") from refused
             raise
 
     def _pair(self, world: World) -> tuple[bytes, x509.Certificate]:

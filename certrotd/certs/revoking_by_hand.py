@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from certrotd.audit.record import Happened
 from certrotd.certs.decision import Deploy, Renew, Revoke
 from certrotd.certs.elsewhere import refuse_to_replace
 from certrotd.certs.fitness import stamp
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Policy
-from certrotd.certs.recorded import revoked_events
+from certrotd.certs.recorded import REVOCATION_BEGUN, revoked_events
 from certrotd.certs.renewing import Standings
 from certrotd.certs.revoking import Noted, RevokeGeneration, SharedKey, shared_key
 from certrotd.certs.rotate import ONCE, CertificateRotation
@@ -25,6 +26,7 @@ from certrotd.lifecycle.subject import RevocationForeseen
 from certrotd.pki.generation import Generation, Standing
 from certrotd.pki.revocation import COMPROMISED, KeyNotCompared, RevocationAsked
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
+from certrotd.rotation.step import JSON
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,14 @@ class RevokingRotation(CertificateRotation):
         revocable(self.managed, standing, asked.generation, now=now)
         same = _same(self.managed, standing, asked.generation, asked.reason, now=now)
         numbers = same.numbers
-        noted, world = Noted(), run.world()
+        noted, world, audit = Noted(), run.world(), run.audited.audit
+        begun: dict[str, JSON] = {"generations": [*numbers], "reason": asked.reason}
+        audit.record(Happened(REVOCATION_BEGUN, str(self.id), "", begun))
         try:
             for step in _steps(asked, numbers, must=True):
                 step.do(world, noted)
         finally:
-            run.audited.audit.record(*revoked_events(str(self.id), "", noted.facts))
+            audit.record(*revoked_events(str(self.id), "", noted.facts))
         why = f"revoked by hand: {_listed(numbers)} ({asked.reason})"
         return Report(self.id, Revoke(why, numbers), None, recovered, self._unread(asked, same))
 
@@ -157,8 +161,8 @@ def foreseen(
         f"{', '.join(facts.names)}, valid until {stamp(facts.not_after)}, is to be revoked: "
         f"{reason}"
     ]
-    if guessed := world.revoker_guessed(found.meta):
-        effects.append(guessed)
+    asks = world.who_revokes(found.meta).words
+    effects.append(asks)
     same = _same(managed, standing, number, reason, now=now)
     numbers = same.numbers
     if others := tuple(each for each in numbers if each != number):
@@ -170,7 +174,7 @@ def foreseen(
     else:
         stays = f"generation {live} is live and stays; " if live else ""
         effects.append(f"{stays}whoever has a copy of {number} fails")
-    return RevocationForeseen(number, tuple(effects))
+    return RevocationForeseen(number, tuple(effects), asks)
 
 
 def _of_live(

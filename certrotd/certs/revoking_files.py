@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from certrotd.audit.record import Happened
 from certrotd.certs.managed import Managed
+from certrotd.certs.recorded import REVOCATION_BEGUN, REVOCATION_FAILED
 from certrotd.certs.revoking import revoked_by
 from certrotd.certs.wiring.revokers import Revokers
 from certrotd.config.issuers import AcmeEntry
 from certrotd.errors import Failure, UsageError
+from certrotd.lifecycle.audited import Unrecorded
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.keys import PrivateKey, load
@@ -35,7 +38,8 @@ def revoke_file(
 ) -> str:
     """Have the first certificate of some PEM or DER revoked; what came of it, in words.
 
-    Raises UsageError where it is not clear which ``issuer`` is asked, and what asking raises.
+    Raises UsageError where it is not clear which ``issuer`` is asked, and what asking raises. The
+    CA is not asked if that cannot be written into the audit log.
     """
     leaf = parse_certificates(certificate, what="the certificate")[0]
     signer = load(key, what="its key") if key is not None else None
@@ -51,16 +55,29 @@ def revoke_file(
         before.append(ask(leaf, REASONS[reason], key))
         return before[-1]
 
-    signed = revoked_by(asked, lambda: signer, by)
     details: dict[str, JSON] = {
         "fingerprint": facts.fingerprint,
         "serial": facts.serial,
         "names": list(facts.names),
         "reason": reason,
-        "by": signed,
     }
-    audit.record(Happened("certificate.revoked", f"issuer:{name}", "", details))
-    return f"{'was revoked already' if before[-1] else 'is revoked'}, at {name}: {reason}"
+    subject = f"issuer:{name}"
+    # before it is asked for: a crash must not leave a revocation that nobody knows of
+    audit.record(Happened(REVOCATION_BEGUN, subject, "", {**details, "by": by}))
+    try:
+        signed = revoked_by(asked, lambda: signer, by)
+    except (Failure, OSError) as error:
+        failure = as_failure(error, f"ask {name}")
+        with suppress(Failure):  # that it began is written; why it failed is told right here
+            audit.record(Happened(REVOCATION_FAILED, subject, "", {**details, "why": str(failure)}))
+        raise failure from error
+    came = f"{'was revoked already' if before[-1] else 'is revoked'}, at {name}: {reason}"
+    try:
+        audit.record(Happened("certificate.revoked", subject, "", {**details, "by": signed}))
+    except Failure as failure:
+        why = f"it {came}; but that is not in the audit log: {failure.message}"
+        raise Unrecorded(why, hint=failure.hint) from failure
+    return came
 
 
 def generation_with(

@@ -335,7 +335,7 @@ def _not_due(case: Case) -> Wait:
     (at, rule), ask = case.its_time, case.ask_at
     until = at if ask is None else min(at, ask)
     asks = ask is not None and ask <= case.now
-    return Wait(f"renewal at {rule}", until, "not_due", asks=asks)
+    return Wait(f"renewal at {rule}", until, "not_due", asks=asks, planned=at)
 
 
 def _from_then(case: Case) -> str:

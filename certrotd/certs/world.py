@@ -64,6 +64,14 @@ class AskToRevoke(Protocol):
     ) -> bool: ...
 
 
+@dataclass(frozen=True)
+class WhoRevokes:
+    """Which CA is asked to revoke a generation, and why; ``guessed`` if it may be the wrong one."""
+
+    words: str
+    guessed: bool = False
+
+
 def no_revoker(_meta: Meta | None) -> AskToRevoke:
     """Where nobody revokes anything."""
     raise RevocationRefused("the issuer revokes nothing")
@@ -84,9 +92,8 @@ class World:
     the solver that the certificate names.
     ``renewal_info`` asks an issuer when a certificate of its own is to be renewed; raises Failure.
     ``revoker`` gives what asks the CA that issued a generation to revoke it, by its Meta; raises
-    NeedsOperator where there is none; ``revoker_guessed`` says which CA that is where it is not
-    known which one issued it, and how to ask another. ``delivered_to`` names the other hosts that
-    have that one.
+    NeedsOperator where there is none; ``who_revokes`` says which CA that is, and why that one.
+    ``delivered_to`` names the other hosts that have that one.
     ``request`` reads the request of a key that is elsewhere, as PEM, and puts it to the test.
     ``wants`` says whether the configuration still has these names ordered from that issuer.
     In a ``dry`` world everything is looked at without a trace, on disk or at the CA. ``awaiting``:
@@ -110,7 +117,7 @@ class World:
     unready: Unready = lambda *_asked, **_how: ()
     renewal_info: Callable[[str, CertificateFacts], RenewalInfo] = no_renewal_info
     revoker: Callable[[Meta | None], AskToRevoke] = no_revoker
-    revoker_guessed: Callable[[Meta | None], str] = lambda _meta: ""
+    who_revokes: Callable[[Meta | None], WhoRevokes] = lambda _meta: WhoRevokes("its CA is asked")
     delivered_to: Callable[[int], Sequence[str]] = lambda _generation: ()
     request: Callable[[], bytes] = no_request
     adoptable: Callable[[], tuple[bytes, bytes] | None] = lambda: None

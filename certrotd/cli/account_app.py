@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from certrotd.cli.options import ConfigOption, Json, end, path_of
+from certrotd.cli.options import ConfigOption, Confirmed, Json, end, path_of
 from certrotd.cli.words import Commands
 
 account_app = typer.Typer(
@@ -59,10 +59,7 @@ def account_rollover(
 def account_deactivate(
     context: typer.Context,
     issuer: Issuer,
-    confirm: Annotated[
-        str | None,
-        typer.Option("--confirm", metavar="ISSUER", help="The name again, instead of typing it."),
-    ] = None,
+    confirm: Confirmed = None,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:

@@ -18,7 +18,16 @@ from certrotd.cli.keys_adopt_app import adopt_app
 from certrotd.cli.keys_app import keys_app
 from certrotd.cli.keys_backups_app import backups_app
 from certrotd.cli.keys_destruction_app import destruction_app
-from certrotd.cli.options import CERTIFICATES, ConfigOption, Explain, Json, Names, end, path_of
+from certrotd.cli.options import (
+    CERTIFICATES,
+    Certificate,
+    ConfigOption,
+    Explain,
+    Json,
+    Names,
+    end,
+    path_of,
+)
 from certrotd.cli.revoke_app import revoke_app
 from certrotd.cli.subcommands import (
     audit_app,
@@ -248,9 +257,7 @@ def history(
 @app.command()
 def rollback(
     context: typer.Context,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The certificate.", autocompletion=subjects)
-    ],
+    name: Certificate,
     to: Annotated[
         int | None,
         typer.Option("--to", metavar="GENERATION", help="Default: the newest usable earlier one."),

@@ -39,7 +39,12 @@ def delete(
         assert isinstance(subject, Deletable), "it was asked for"
         seen = subject.foresee_deletion()
         version = seen.version if revoke and not _is_revoked(subject, seen.version) else None
-        goes = [*seen.goes, *([f"revoked: {reason}"] if version is not None else [])]
+        goes = list(seen.goes)
+        if version is not None:
+            assert isinstance(subject, Revocable), "what is deleted was signed by a CA"
+            now = site.clock.now()
+            asks = subject.foresee_revocation(version, reason, at_once=True, now=now).asks
+            goes.append(f"revoked: {reason}; {asks}")
         for what, lines in (("goes", goes), ("stays", seen.stays), ("not known", seen.unknown)):
             for line in lines:
                 say(f"{what}: {line}")

@@ -11,7 +11,14 @@ from certrotd.cli.asking import Answers, Asker
 from certrotd.cli.output import say
 from certrotd.config.hostfile import HostFile
 from certrotd.errors import ConfigInvalid, UsageError
-from certrotd.setup.catalogue import AUTHORITIES, SERVICES, SOLVERS, Question
+from certrotd.setup.catalogue import (
+    AUTHORITIES,
+    CHALLENGES,
+    ELSEWHERE,
+    SERVICES,
+    SOLVERS,
+    Question,
+)
 from certrotd.setup.compose import Answer, Choices, flaw, issuer_name, text_of
 from certrotd.setup.place import refuse_place, to_production, write_first
 from certrotd.setup.surroundings import Surroundings, look
@@ -88,8 +95,10 @@ def _chosen(asker: Asker, asked: Asked, found: Surroundings) -> Choices:
         asked.name,
     )
     authority, contact, agreed, binding = _authority(asker, asked)
-    solver, solving = _solver(asker, asked, authority, binding, domains)
-    service, serving, probes = _service(asker, asked, found)
+    secrets = Answers(_pairs(asked.secret_files, "--secret-file"))
+    solver, solving = _solver(asker, asked, authority, binding, domains, secrets)
+    service, serving, probes = _service(asker, asked, found, secrets)
+    secrets.refuse_rest("--secret-file", f"{solver or 'no solver'} with {service or 'no service'}")
     return Choices(
         domains=domains,
         name=name,
@@ -144,47 +153,51 @@ def _solver(
     authority: str,
     binding: dict[str, Answer] | None,
     domains: Sequence[str],
+    secrets: Answers,
 ) -> tuple[str | None, Mapping[str, Answer]]:
     """Who proves the names, and its options; the key of ``binding`` is a secret as theirs."""
     solver, solving = None, Answers()
     given = Answers(_pairs(asked.solver_set, "--solver-set"))
-    secrets = Answers(_pairs(asked.secret_files, "--secret-file"))
     if binding is not None:
         key = Question("key", "the HMAC key of the customer's account (EAB)", form="secret")
         place = ("issuers", issuer_name(authority), "eab", "key")
         asker.secret(key, place, "eab.key", secrets, binding)
     if authority != "internal":
-        kinds = {each: kind.title for each, kind in SOLVERS.items()}
+        kinds = {each: kind.title for each, kind in [*SOLVERS.items(), *CHALLENGES.items()]}
         solver = asker.choice("How the names are proven", "--solver", kinds, asked.solver, None)
-    if solver:
+    if solver and solver in SOLVERS:
         _options(asker, "solver", solver, (given, secrets), solving, _zones(domains))
     given.refuse_rest("--solver-set", solver or "no solver")
-    secrets.refuse_rest("--secret-file", solver or "no solver")
     return solver or None, solving
 
 
 def _service(
-    asker: Asker, asked: Asked, found: Surroundings
+    asker: Asker, asked: Asked, found: Surroundings, secrets: Answers
 ) -> tuple[str, Mapping[str, Answer], Sequence[str] | None]:
-    kinds = {each: kind.title for each, kind in SERVICES.items()}
+    kinds = {each: kind.title for each, kind in [*SERVICES.items(), *ELSEWHERE.items()]}
     service = asker.choice(
         "What uses the certificate", "--service", kinds, asked.service, found.service
     )
     serving = Answers()
     given = Answers(_pairs(asked.service_set, "--service-set"))
+    if service in ELSEWHERE:
+        raise UsageError(
+            f"{service} is configured by the Helm chart; init configures a host",
+            hint="deploy/helm/certrotd/README.md, docs/kubernetes.md",
+        )
     if not service:
         return "", serving, None
     unit = found.running.get(service)
     if service == "nginx" and unit and not {"reload", "unit"} & given.keys():
         serving |= {"reload": "systemctl", "unit": unit}
-    _options(asker, "service", service, (given, Answers()), serving, {})
+    _options(asker, "service", service, (given, secrets), serving, {})
     given.refuse_rest("--service-set", service)
-    if list(asked.probes) == ["none"] or service == "none":
+    if list(asked.probes) == ["none"]:
         return service, serving, ()
-    known = SERVICES[service].probe
+    known = "none" if service == "none" else SERVICES[service].probe
     if known is None and not asked.probes:
         return service, serving, None
-    place = ("targets", service, "probe")
+    place = ("targets", "command", "probe")  # the same for every type
     where = Question("probe", "Where it serves TLS, or none", known or "", form="list")
     probes = asker.many(where, place, "--probe", list(asked.probes), shape=_probe)
     return service, serving, () if probes == ["none"] else probes
@@ -208,8 +221,12 @@ def _options(
     options, secrets = given
     for question in kind.questions:
         place = (section, name, *question.path.split("."))
+        if question.unless in options and question.path not in options:
+            continue
         if question.form == "secret":
-            asker.secret(question, place, question.path, secrets, into)
+            # a solver and a service may have an option of the same name
+            path = question.path if what == "solver" else f"{name}.{question.path}"
+            asker.secret(question, place, path, secrets, into)
         elif question.needed or question.path in options or what == "solver":
             flag = f"--{what}-set {question.path}=…"
             text = options.pop(question.path, None)
@@ -256,11 +273,12 @@ def _say_next(config: Path, chosen: Choices) -> None:
     directory = f"{state}/certificates/{chosen.name}"
     service = SERVICES[chosen.service]
     say(f"Then, {service.use.format(live=f'{directory}/live', directory=directory)}")
-    program = "certrotd"
+    program, name = "certrotd", shlex.quote(chosen.name)
     if config != Path("/etc/certrotd/config.yaml"):
         program = f"certrotd -c {shlex.quote(str(config))}"
-    name = shlex.quote(chosen.name)
     say("Next:")
+    if chosen.solver in CHALLENGES:
+        say(f"  {program} dns persist-record {name}  # prints the TXT record to set")
     say(f"  {program} config check")
     say(f"  {program} rotate {name} --dry-run")
     say(f"and without --dry-run: {program} rotate {name}; from then on: {program} run")

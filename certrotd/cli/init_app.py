@@ -56,7 +56,7 @@ def init(
             "--solver",
             "TYPE",
             "How names are proven: rfc2136, responder, cloudflare, route53, powerdns, acmedns, "
-            "webhook, lexicon, exec.",
+            "webhook, lexicon, exec; or dns-persist-01: a TXT record that you set once.",
         ),
     ] = None,
     solver_set: Annotated[
@@ -71,8 +71,8 @@ def init(
         _option(
             "--service",
             "TYPE",
-            "nginx, apache, haproxy, postfix, dovecot, docker, systemd, command or none "
-            "(default: what runs here).",
+            "nginx, apache, haproxy, postfix, dovecot, postgresql, docker, systemd, signal, http, "
+            "command or none (default: what runs here).",
         ),
     ] = None,
     service_set: Annotated[

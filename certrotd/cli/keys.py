@@ -251,7 +251,7 @@ def _row(view: View, *, ask: bool) -> tuple[str, ...]:
         _states(found) if isinstance(found, KeyringFound) else "-",
         stamp(validity.not_after) if validity else "-",
         span(validity.not_after - view.now) if validity else "-",
-        stamp(view.next),
+        stamp(view.planned),
         ", ".join(f"{each.name}: {each.words}" for each in found.consumers(ask=ask)) or "-",
         f"{view.why}; {found.remark}" if found.remark else view.why,
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from certrotd.cli.options import ConfigOption, Explain, Json, end, path_of
+from certrotd.cli.options import ConfigOption, Confirmed, Explain, Json, end, path_of
 from certrotd.cli.words import Commands
 
 keys_app = typer.Typer(
@@ -202,10 +202,7 @@ def keys_compromise(
     withdraw: Annotated[
         bool, typer.Option("--withdraw", help="It was a mistake; only before it is replaced.")
     ] = False,
-    confirm: Annotated[
-        str | None,
-        typer.Option("--confirm", metavar="NAME", help="The name again, instead of typing it."),
-    ] = None,
+    confirm: Confirmed = None,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:

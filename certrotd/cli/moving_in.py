@@ -11,7 +11,7 @@ from typing import Any
 
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.clock import Clock, Deadline, SystemClock
-from certrotd.errors import NeedsOperator, UsageError
+from certrotd.errors import Failure, NeedsOperator, UsageError
 from certrotd.importing.configuration import STATE_DIR, Plan, plan
 from certrotd.importing.found import Fate, Installation, Row
 from certrotd.importing.reading import Reader
@@ -90,18 +90,23 @@ def _read(wish: Wish, clock: Clock) -> Installation:
 
 def _write(planned: Plan, folder: Path, clock: Clock) -> Path:
     """Write everything; a configuration that is there has its secrets and accounts."""
-    from certrotd.importing.writing import publish, stage
+    from certrotd.importing.writing import write
 
     if not any(not each.why for each in planned.certificates):
         raise NeedsOperator(
             "no certificate can be taken over, so nothing is written",
             hint="run it without --write to see why",
         )
-    _import_accounts(stage(planned, folder), planned, clock)
-    return publish(folder)
+    kept: list[str] = []
+    try:
+        return write(planned, folder, lambda config: _keep_accounts(config, planned, clock, kept))
+    except Failure:
+        if kept:
+            say(f"account keys are kept for {', '.join(kept)}: the same command again uses them")
+        raise
 
 
-def _import_accounts(config: Path, planned: Plan, clock: Clock) -> None:
+def _keep_accounts(config: Path, planned: Plan, clock: Clock, kept: list[str]) -> None:
     """Give every issuer the key of its account; a row says where it has another one already."""
     from certrotd.cli.account import chosen_of
     from certrotd.daemon.wiring import open_site
@@ -111,7 +116,9 @@ def _import_accounts(config: Path, planned: Plan, clock: Clock) -> None:
         site.prepare()
         for issuer, account in planned.accounts.items():
             manager = chosen_of(site, issuer).issuer.account
-            if not manager.keep_key(account.key, deadline=Deadline(clock, LOCK_WAIT)):
+            if manager.keep_key(account.key, deadline=Deadline(clock, LOCK_WAIT)):
+                kept.append(issuer)
+            else:
                 note = f"the issuer {issuer} has another account already, which it keeps"
                 planned.rows.append(Row(account.where, "account", Fate.BY_HAND, note))
 

@@ -15,6 +15,13 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME", help=f"{CERTIFICATES} (default: all).", autocompletion=subjects),
 ]
+_ONE = typer.Argument(metavar="NAME", help="The certificate.", autocompletion=subjects)
+Certificate = Annotated[str, _ONE]
+AnyCertificate = Annotated[str | None, _ONE]
+Confirmed = Annotated[
+    str | None,
+    typer.Option("--confirm", metavar="NAME", help="The name again, instead of typing it."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Explain = Annotated[
     bool, typer.Option("--explain", help="List every rule tried, and why it matches or not.")

@@ -7,8 +7,16 @@ from typing import Annotated
 
 import typer
 
-from certrotd.cli.options import ConfigOption, Json, Names, end, path_of
-from certrotd.cli.words import subjects
+from certrotd.cli.options import (
+    AnyCertificate,
+    Certificate,
+    ConfigOption,
+    Confirmed,
+    Json,
+    Names,
+    end,
+    path_of,
+)
 
 revoke_app = typer.Typer()
 
@@ -16,10 +24,7 @@ revoke_app = typer.Typer()
 @revoke_app.command()
 def revoke(
     context: typer.Context,
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="The certificate.", autocompletion=subjects),
-    ] = None,
+    name: AnyCertificate = None,
     generation: Annotated[
         int | None, typer.Option(metavar="N", help="An earlier one (default: the live one).")
     ] = None,
@@ -48,10 +53,7 @@ def revoke(
     now: Annotated[
         bool, typer.Option("--now", help="Revoke first, and replace it then: services may fail.")
     ] = False,
-    confirmed: Annotated[
-        str | None,
-        typer.Option("--confirm", metavar="NAME", help="The name, instead of typing it."),
-    ] = None,
+    confirmed: Confirmed = None,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
@@ -97,7 +99,7 @@ def revoke(
 @revoke_app.command()
 def delete(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The certificate.")],
+    name: Certificate,
     revoked: Annotated[
         bool, typer.Option("--revoke", help="Have the CA revoke the live one before.")
     ] = False,
@@ -105,10 +107,7 @@ def delete(
         str | None,
         typer.Option(metavar="REASON", help="Why, as of revoke (default: cessationOfOperation)."),
     ] = None,
-    confirmed: Annotated[
-        str | None,
-        typer.Option("--confirm", metavar="NAME", help="The name, instead of typing it."),
-    ] = None,
+    confirmed: Confirmed = None,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from certrotd.cli.options import ConfigOption, Json, end, path_of
-from certrotd.cli.words import Commands, subjects
+from certrotd.cli.options import Certificate, ConfigOption, Json, end, path_of
+from certrotd.cli.words import Commands
 
 config_app = typer.Typer(
     cls=Commands,
@@ -150,9 +150,7 @@ def internal_init(
 @dns_app.command("persist-record")
 def dns_persist_record(
     context: typer.Context,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The certificate.", autocompletion=subjects)
-    ],
+    name: Certificate,
     until: Annotated[
         str | None,
         typer.Option("--until", metavar="DATE", help="When the record ends (default: never)."),

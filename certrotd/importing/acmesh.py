@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -52,12 +53,18 @@ _HOOKS = {
 def read_acme_sh(reader: Reader, *, now: datetime, server: str = "") -> Installation:
     """Everything below acme.sh's home; ``server`` is the directory where no file names one."""
     found = Installation("acme.sh", reader.root)
-    shared = _settings(reader, found, reader.root / "account.conf")
+    shared: Mapping[str, str] = {}
+    try:
+        shared = _settings(reader, found, reader.root / "account.conf")
+    except Failure as failure:
+        found.fail("account.conf", "settings", failure)
     accounts: dict[str, FoundAccount | None] = {}
-    for folder in reader.names(reader.root):
+    for folder in found.listed(".", lambda: reader.names(reader.root)):
         domain = folder.removesuffix(_ECC)
         conf = reader.root / folder / f"{domain}.conf"
-        if folder in _NOT_FOLDERS or conf.name not in _listed(reader, conf.parent):
+        if folder in _NOT_FOLDERS or conf.parent.is_file():
+            continue
+        if conf.name not in found.listed(folder, partial(reader.names, conf.parent)):
             continue
 
         def read(where: str = f"{folder}/{conf.name}", conf: Path = conf) -> FoundCertificate:
@@ -72,13 +79,6 @@ def read_acme_sh(reader: Reader, *, now: datetime, server: str = "") -> Installa
     if not found.certificates and not found.rows:
         found.say(".", "certificates", Fate.PROBLEM, "there are none")
     return found
-
-
-def _listed(reader: Reader, folder: Path) -> list[str]:
-    try:
-        return reader.names(folder)
-    except (Failure, NotADirectoryError):
-        return []  # a file, or something that is none of acme.sh's
 
 
 def _settings(reader: Reader, found: Installation, path: Path) -> dict[str, str]:

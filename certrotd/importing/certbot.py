@@ -19,6 +19,7 @@ from certrotd.errors import Failure, InvalidInput
 from certrotd.importing import providers
 from certrotd.importing.cas import host_of
 from certrotd.importing.found import (
+    AtLine,
     Fate,
     FoundAccount,
     FoundCertificate,
@@ -29,7 +30,7 @@ from certrotd.importing.found import (
 )
 from certrotd.importing.pairs import examined
 from certrotd.importing.reading import Reader
-from certrotd.importing.settings import read_ini, without
+from certrotd.importing.settings import Settings, read_ini, without
 
 SHAPES = ("privkey", "cert", "chain", "fullchain")
 _UNREAD = "it cannot be read and is skipped"
@@ -50,7 +51,7 @@ def read_certbot(reader: Reader, *, now: datetime) -> Installation:
     """Everything below certbot's --config-dir, such as /etc/letsencrypt."""
     found = Installation("certbot", reader.root)
     shared = _Shared(reader, found)
-    for name in reader.names(reader.root / "renewal"):
+    for name in found.listed("renewal", lambda: reader.names(reader.root / "renewal")):
         if not name.endswith(".conf"):
             continue
         read = partial(_lineage, shared, name.removesuffix(".conf"), now=now)
@@ -111,7 +112,7 @@ class _Shared:
         except FileNotFoundError:
             return
         except Failure as failure:
-            self.found.say("cli.ini", "options", Fate.PROBLEM, str(failure))
+            self.found.fail("cli.ini", "options", failure)
             return
         for key, value in settings.values.items():
             if key in ("deploy-hook", "renew-hook"):
@@ -129,7 +130,8 @@ class _Shared:
         """Programs that certbot runs for every lineage."""
         base = self.reader.root / "renewal-hooks"
         for stage in ("pre", "deploy", "post"):
-            for name in self.reader.names(base / stage):
+            of_stage = partial(self.reader.names, base / stage)
+            for name in self.found.listed(f"renewal-hooks/{stage}", of_stage):
                 path = base / stage / name
                 where = f"renewal-hooks/{stage}/{name}"
                 if name.endswith("~") or not os.access(path, os.X_OK) or path.is_dir():
@@ -140,8 +142,8 @@ class _Shared:
                 try:
                     self.reader.read(path)  # nobody else can change it
                     self.hooks.append(Hook(where, shlex.quote(str(path))))
-                except Failure as failure:
-                    self.found.say(where, "deploy hook", Fate.PROBLEM, str(failure))
+                except (Failure, OSError) as error:
+                    self.found.fail(where, "deploy hook", error)
 
 
 _ONLY_DEPLOY = "certrotd runs nothing before and after an attempt; if it reloads a service, add a "
@@ -157,7 +159,7 @@ def _lineage(shared: _Shared, name: str, *, now: datetime) -> FoundCertificate:
     if parameters is None:
         raise InvalidInput("it has no section [renewalparams]")
     values = parameters.values
-    pair = _pair(reader, name, conf.values, now=now)
+    pair = _pair(reader, name, where, conf, now=now)
     server = values.get("server", "https://acme-v02.api.letsencrypt.org/directory")
     solver, stays = _solver(shared, where, values)
     _say_the_rest(found, where, values)
@@ -175,12 +177,15 @@ def _lineage(shared: _Shared, name: str, *, now: datetime) -> FoundCertificate:
     )
 
 
-def _pair(reader: Reader, name: str, conf: Mapping[str, str], *, now: datetime) -> Pair:
+def _pair(reader: Reader, name: str, where: str, conf: Settings, *, now: datetime) -> Pair:
     live = reader.root / "live" / name
-    read = {shape: Path(conf.get(shape, "")) for shape in SHAPES}
+    read = {shape: Path(conf.values.get(shape, "")) for shape in SHAPES}
     for shape, path in read.items():
+        if shape not in conf.values:
+            raise InvalidInput(f"it does not name its {shape}")
         if path.name != f"{shape}.pem" or not _same_folder(path.parent, live):
-            raise InvalidInput(f"its {shape} is not in {live}", hint="is this tree a copy?")
+            why = f"its {shape} is not in {live}"
+            raise AtLine(where, conf.lines[shape], why, hint="is this tree a copy?")
     own = {shape: live / f"{shape}.pem" for shape in SHAPES}
     return examined(reader, own["privkey"], own["fullchain"], None, read, now=now)
 

@@ -8,9 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from certrotd.errors import Failure, one_line
+from certrotd.errors import Failure, InvalidInput, one_line
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.keys import PrivateKey
+from certrotd.rotation.unexpected import as_failure
 
 MOST_LINES = 20
 
@@ -37,6 +38,14 @@ class Row:
     def __post_init__(self) -> None:
         for name in ("where", "what", "note"):
             object.__setattr__(self, name, one_line(getattr(self, name)))
+
+
+class AtLine(InvalidInput):
+    """Something in a line of a settings file is not what it must be; ``where`` names the file."""
+
+    def __init__(self, where: str, line: int, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.place = f"{where}:{line}"
 
 
 @dataclass(frozen=True)
@@ -113,15 +122,30 @@ class Installation:
         """Add the certificate that ``read`` finds, or a row that says why there is none."""
         try:
             self.certificates.append(read())
-        except FileNotFoundError as error:
-            self.say(where, "certificate", Fate.PROBLEM, f"{error.filename} is not there")
-        except Failure as failure:
-            self.say(where, "certificate", Fate.PROBLEM, str(failure))
+        except Exception as error:  # noqa: BLE001  # one must not stop the others
+            self.fail(where, "certificate", error)
+
+    def fail(self, where: str, what: str, error: Exception) -> None:
+        """Note what could not be read, and why, with the line where that is known."""
+        place = error.place if isinstance(error, AtLine) else where
+        if isinstance(error, FileNotFoundError):
+            note = f"{error.filename} is not there"
+        else:
+            note = str(as_failure(error, f"read {where}"))
+        self.say(place, what, Fate.PROBLEM, note)
+
+    def listed(self, where: str, names: Callable[[], list[str]]) -> list[str]:
+        """The ``names`` in a folder; none, and a row that says why, where it cannot be listed."""
+        try:
+            return names()
+        except (Failure, OSError) as error:
+            self.fail(where, "folder", error)
+            return []
 
     def unread(self, where: str, lines: Sequence[int], note: str) -> None:
         """Note lines that could not be read, by their numbers alone: they may hold secrets."""
         for number in lines[:MOST_LINES]:
-            self.say(where, f"line {number}", Fate.PROBLEM, note)
+            self.say(f"{where}:{number}", "line", Fate.PROBLEM, note)
         if (more := len(lines) - MOST_LINES) > 0:
             self.say(where, "lines", Fate.PROBLEM, f"{note}; {more} more are like this")
 

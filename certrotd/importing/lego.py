@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,7 +45,8 @@ def read_lego(
     found = Installation("lego", reader.root)
     accounts = _accounts(reader, found, server)
     solver, stays = _solver(reader, found, provider, environment)
-    for name in reader.names(reader.root / "certificates"):
+    folder = reader.root / "certificates"
+    for name in found.listed("certificates", lambda: reader.names(folder)):
         if not name.endswith(_LEAF) or name.endswith(_ISSUER):
             continue
         stem = name.removesuffix(_LEAF)
@@ -90,16 +92,13 @@ def _accounts(reader: Reader, found: Installation, server: str) -> dict[str, Fou
     """The accounts by the host of their CA; lego keeps several by their addresses."""
     accounts: dict[str, FoundAccount] = {}
     base = reader.root / "accounts"
-    for host in reader.names(base):
-        for user in reader.names(base / host):
+    for host in found.listed("accounts", lambda: reader.names(base)):
+        for user in found.listed(f"accounts/{host}", partial(reader.names, base / host)):
             where = f"accounts/{host}/{user}"
             try:
                 account = _account(reader, base / host / user, server)
-            except FileNotFoundError as error:
-                found.say(where, "account", Fate.PROBLEM, f"{error.filename} is not there")
-                continue
-            except Failure as failure:
-                found.say(where, "account", Fate.PROBLEM, str(failure))
+            except (Failure, FileNotFoundError) as error:
+                found.fail(where, "account", error)
                 continue
             if host in accounts:
                 note = f"{accounts[host].where} is used: lego does not keep which one ordered"

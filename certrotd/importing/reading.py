@@ -11,6 +11,8 @@ from certrotd.errors import InvalidInput, NeedsOperator, UsageError
 from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.ownership import user_name
 from certrotd.files.reading import read_status
+from certrotd.files.shared import OTHERS_WRITE, others_replace
+from certrotd.importing.found import AtLine
 
 MAX_FILE = 256 * 1024
 MAX_ENTRIES = 10_000
@@ -42,13 +44,14 @@ class Reader:
 
     def text(self, path: Path) -> str:
         """As read(), of UTF-8."""
-        return as_text(self.read(path), path)
+        return as_text(self.read(path), path, self.relative(path))
 
     def named(self, path: Path) -> str:
         """The text of a file anywhere, which a file below the root names; raises as read()."""
         if not path.is_absolute():
             raise InvalidInput(f"{path} is not an absolute path")
-        return as_text(self._read(path, os.path.realpath(path), MAX_FILE), path)
+        data = self._read(path, os.path.realpath(path), MAX_FILE)
+        return as_text(data, path, self.relative(path))
 
     def names(self, folder: Path) -> list[str]:
         """What is in a folder below the root, in order; nothing if there is none."""
@@ -82,15 +85,13 @@ class Reader:
 
     def _own(self, status: os.stat_result, path: Path) -> None:
         """Raises NeedsOperator for what somebody else can change; a sticky folder is nobody's."""
-        mode = status.st_mode
-        sticky = stat.S_ISDIR(mode) and mode & stat.S_ISVTX
-        others = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and status.st_gid not in self._groups)
+        others = stat.S_IWOTH if status.st_gid in self._groups else OTHERS_WRITE
         if status.st_uid not in self._users:
             raise NeedsOperator(
                 f"{path} belongs to {user_name(status.st_uid)}, who could choose what is run",
                 hint="run this as that user, or give the files to root first (chown -R)",
             )
-        if others and not sticky:
+        if others_replace(status, others):
             raise NeedsOperator(
                 f"{path} can be written by others, who could choose what is run",
                 hint="chmod go-w it first",
@@ -107,12 +108,13 @@ def _status(real: str, path: Path) -> os.stat_result:
         raise DiskTrouble(f"look at {path}", error) from error
 
 
-def as_text(data: bytes, path: Path) -> str:
-    """UTF-8 without NUL; raises InvalidInput without showing any of it."""
+def as_text(data: bytes, path: Path, where: str) -> str:
+    """UTF-8 without NUL; raises AtLine, with what the file is called, and shows none of it."""
     try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise InvalidInput(f"{path} is not a text file")
+        text, bad = data.decode(), data.find(b"\0")
+    except UnicodeDecodeError as error:
+        text, bad = "", error.start
+    if bad >= 0:
+        line = data.count(b"\n", 0, bad) + 1
+        raise AtLine(where, line, f"{path} is not a text file in UTF-8: line {line}")
     return text

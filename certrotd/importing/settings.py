@@ -17,9 +17,13 @@ _START, _END = "__ACME_BASE64__START_", "__ACME_BASE64__END_"
 
 @dataclass
 class Settings:
-    """Values by name, sections by name, and the numbers of lines that could not be read."""
+    """Values by name, sections by name, and the numbers of lines that could not be read.
+
+    ``lines`` are those of the values.
+    """
 
     values: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
     sections: dict[str, Settings] = field(default_factory=dict)
     unread: list[int] = field(default_factory=list)
 
@@ -44,7 +48,8 @@ def read_ini(text: str) -> Settings:
         if setting is None or value is None:
             top.unread.append(number)
         else:
-            path[-1].values[setting[1] or setting[2] or setting[3].rstrip()] = value
+            name = setting[1] or setting[2] or setting[3].rstrip()
+            path[-1].values[name], path[-1].lines[name] = value, number
     return top
 
 
@@ -57,7 +62,7 @@ def read_assignments(text: str) -> Settings:
     for number, line in _lines(text):
         value = _shell_value(match[2]) if (match := _ASSIGNMENT.fullmatch(line)) else None
         if match and value is not None:
-            found.values[match[1]] = value
+            found.values[match[1]], found.lines[match[1]] = value, number
         else:
             found.unread.append(number)
     return found

@@ -198,7 +198,7 @@ def _not_due(case: Case) -> Wait:
     until, why = min(
         known, key=lambda each: each[0], default=(case.now + RECHECK, "nothing is due")
     )
-    return Wait(why, until)
+    return Wait(why, until, planned=until if known else None)
 
 
 def _coming(case: Case) -> Iterator[tuple[datetime, str]]:

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from certrotd.errors import NeedsOperator
+from certrotd.files.shared import others_replace
 from certrotd.keyserver.wire import PATH_BYTES
 from certrotd.unixsocket import listening, taken
 
@@ -52,7 +53,7 @@ def _fit(path: Path) -> None:
         raise NeedsOperator(
             f"cannot listen at unix:{path}: {error.strerror}", hint="create the directory"
         ) from None
-    if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
+    if others_replace(folder, stat.S_IWOTH):
         raise NeedsOperator(
             f"cannot listen at unix:{path}: everybody may write to {path.parent}",
             hint="whoever replaces the socket gives keys of their own: choose another directory",

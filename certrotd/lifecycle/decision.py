@@ -36,9 +36,10 @@ class Action:
 
 @value
 class Wait:
-    """Nothing is due before ``until``.
+    """Nothing is due before ``until``, when it is looked at again.
 
-    ``asks``: somebody is to be asked now, in a rotation, whether that is still so.
+    ``asks``: somebody is to be asked now, in a rotation, whether that is still so. ``planned`` is
+    when something is to be done, as far as is known; None if nothing is.
     """
 
     act: ClassVar[str] = "wait"
@@ -47,6 +48,7 @@ class Wait:
     until: datetime
     code: str = field(default="", compare=False)
     asks: bool = False
+    planned: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

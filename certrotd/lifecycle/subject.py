@@ -293,10 +293,14 @@ class Reversible(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RevocationForeseen:
-    """What it means to revoke a ``version``, in lines for whoever is to confirm it."""
+    """What it means to revoke a ``version``, in lines for whoever is to confirm it.
+
+    ``asks`` is the line that says who is asked to, and why.
+    """
 
     version: int
     effects: tuple[str, ...]
+    asks: str
 
 
 @runtime_checkable

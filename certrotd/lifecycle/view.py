@@ -145,6 +145,16 @@ class View:
             return self.held.until
         return self.flight.until or self.now if self.flight else self.now
 
+    @property
+    def planned(self) -> datetime | None:
+        """When something is done about it, now if it is due; None if nothing is, or nobody knows.
+
+        It may be looked at, or somebody be asked about it, before: ``next``.
+        """
+        if isinstance(self.decision, Wait) and self.flight is None and self.failure is None:
+            return self.decision.planned
+        return self.next
+
     def explain(self) -> Iterator[Tried]:
         """The rules and gates that were tried, in order; the last that matches is the reason."""
         if self.failure is not None:
@@ -176,6 +186,7 @@ class View:
             "decision": self.decision.act if self.decision else None,
             "reason": self.why,
             "reason_code": self.code,
+            "planned": self.planned,
             "next_check": self.next,
             "generation": found.version,
             "not_before": validity.not_before if validity else None,

@@ -174,9 +174,11 @@ def _not_due(case: Case) -> Wait:
     if case.due is None:
         period = case.known.state.period
         assert period is not None, "it is set first"
-        at = _moment(case.known.since + period)
-        return Wait(f"{case.policy.service} rotates it by itself, next at {at}", _until(case))
-    return Wait(f"{_version(case)} ends at {_moment(case.end)}", _until(case))
+        at = case.known.since + period
+        why = f"{case.policy.service} rotates it by itself, next at {_moment(at)}"
+        return Wait(why, _until(case), planned=at)
+    planned = min((at for at in (case.due, case.retires) if at and at > case.now), default=None)
+    return Wait(f"{_version(case)} ends at {_moment(case.end)}", _until(case), planned=planned)
 
 
 def _until(case: Case) -> datetime:

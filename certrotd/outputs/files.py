@@ -21,12 +21,12 @@ from certrotd.files.displaced import (
 from certrotd.files.giving import check_owner, given_back, owner_of
 from certrotd.files.ownership import user_name
 from certrotd.files.reading import read_file
+from certrotd.files.shared import others_replace
 from certrotd.files.writing import do_each, remove_file, rename
 from certrotd.outputs.port import Contents, Placed, Present
 from certrotd.outputs.reading import MAX_BYTES
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class OutputFiles:
@@ -82,8 +82,8 @@ class OutputFiles:
         present = [path for path, data in self.present().items() if data is not None]
         for path in dict.fromkeys(each.parent for each in present):
             with explained(f"look at {path}"):
-                bits = stat.S_IMODE(os.stat(path).st_mode)
-            if bits & _OTHERS_WRITE and not bits & stat.S_ISVTX:
+                status = os.stat(path)
+            if others_replace(status):
                 shown = quote(str(path))
                 yield f"others may replace what is in {path} (chmod go-w {shown})"
         for path in present:

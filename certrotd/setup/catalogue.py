@@ -15,7 +15,8 @@ class Question:
     """An option of the configuration by its path, as in ``tsig.name``.
 
     ``form`` is how an answer is read: one text, a list with commas, words as in a shell, or the
-    path of a file with a secret. An option that is not ``needed`` may stay empty.
+    path of a file with a secret. An option that is not ``needed`` may stay empty; with the option
+    ``unless`` it is not asked for.
     """
 
     path: str
@@ -23,6 +24,7 @@ class Question:
     default: str = ""
     form: Literal["text", "list", "words", "secret"] = "text"
     needed: bool = True
+    unless: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,14 @@ class Kind:
 class Service(Kind):
     """A target: ``use`` is what its own configuration needs.
 
-    ``probe`` is where it listens, ``proof`` what else is said of a probe of it.
+    ``probe`` is where it listens, ``proof`` what else is said of a probe of it. ``copies`` is an
+    entry of install, for one that does not read the files of the store.
     """
 
     probe: str | None = None
     proof: Mapping[str, str] = field(default_factory=dict)
     use: str = ""
+    copies: Mapping[str, str] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
     """Names of its process, by which it is found."""
 
@@ -135,6 +139,16 @@ SOLVERS: Mapping[str, Kind] = {
 }
 """By their type in the configuration."""
 
+CHALLENGES: Mapping[str, Kind] = {
+    "dns-persist-01": Kind("a TXT record that you set once, by no solver (if the CA offers it)"),
+}
+"""Challenges that need no solver, by their names in the configuration."""
+
+ELSEWHERE: Mapping[str, Kind] = {
+    "kubernetes": Kind("pods of a Kubernetes cluster: by the Helm chart (deploy/helm/certrotd)"),
+}
+"""Services whose first configuration is not a file of this host."""
+
 _WEB = "127.0.0.1:443"
 SERVICES: Mapping[str, Service] = {
     "nginx": Service(
@@ -184,6 +198,28 @@ SERVICES: Mapping[str, Service] = {
         "ssl_key = <{live}/privkey.pem",
         programs=("dovecot",),
     ),
+    "postgresql": Service(
+        "PostgreSQL, by pg_reload_conf()",
+        (
+            Question(
+                "url",
+                "The server, without a password",
+                "postgresql://certrotd@127.0.0.1/postgres",
+            ),
+            Question("password", "the user's password", form="secret", needed=False),
+        ),
+        probe="127.0.0.1:5432",
+        proof={"starttls": "postgres"},
+        use="make the role (docs/targets.md) and /etc/postgresql/tls; in postgresql.conf: "
+        "ssl = on; ssl_cert_file = '/etc/postgresql/tls/server.crt'; "
+        "ssl_key_file = '/etc/postgresql/tls/server.key'",
+        copies={
+            "fullchain": "/etc/postgresql/tls/server.crt",
+            "privkey": "/etc/postgresql/tls/server.key",
+            "owner": "postgres",
+            "mode": "0600",
+        },
+    ),
     "docker": Service(
         "containers of Docker",
         (
@@ -203,6 +239,23 @@ SERVICES: Mapping[str, Service] = {
         probe=_WEB,
         use="it reads {live}/fullchain.pem and {live}/privkey.pem",
     ),
+    "signal": Service(
+        "a process that reads new files at a signal",
+        (
+            Question("pid_file", "The file with its process number", unless="unit"),
+            Question("unit", "Its systemd service, instead", needed=False),
+            Question("signal", "The signal: HUP, USR1 or USR2", "HUP"),
+            Question("process", "The name that it must have", needed=False),
+        ),
+        probe=_WEB,
+        use="it reads {live}/fullchain.pem and {live}/privkey.pem",
+    ),
+    "http": Service(
+        "a service that reads new files when a URL is posted to",
+        (Question("url", "The URL, such as http://127.0.0.1:8080/reload"),),
+        probe=_WEB,
+        use="it reads {live}/fullchain.pem and {live}/privkey.pem",
+    ),
     "command": Service(
         "any other service, by a program of yours",
         (Question("command", "The program that makes it read new files", form="words"),),
@@ -210,8 +263,8 @@ SERVICES: Mapping[str, Service] = {
         use="it reads {live}/fullchain.pem and {live}/privkey.pem",
     ),
     "none": Service(
-        "no service: files only",
+        "nobody is told: files only, or a service that notices new files by itself (--probe)",
         use="the files are in {live}: fullchain.pem, privkey.pem, combined.pem",
     ),
 }
-"""By their type in the configuration; none is no target at all."""
+"""By their type in the configuration; none without a probe is no target at all."""

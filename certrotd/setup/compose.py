@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from certrotd.config.commented import Path, commented
 from certrotd.config.hostfile import HostFile
 from certrotd.errors import UsageError
-from certrotd.setup.catalogue import AUTHORITIES, SERVICES, SOLVERS, Question
+from certrotd.setup.catalogue import AUTHORITIES, CHALLENGES, SERVICES, SOLVERS, Question
 
 Answer = str | list[str] | dict[str, str]
 
@@ -21,8 +21,9 @@ Answer = str | list[str] | dict[str, str]
 class Choices:
     """Everything that a first configuration says; options are by their paths.
 
-    ``authority`` is a name of the catalogue, ``internal``, or the URL of a directory. A secret is
-    a reference, as in the configuration. ``probes`` None means those of the service.
+    ``authority`` is a name of the catalogue, ``internal``, or the URL of a directory. ``solver``
+    may be a challenge that needs none. A secret is a reference, as in the configuration.
+    ``probes`` None means those of the service.
     """
 
     domains: Sequence[str]
@@ -102,7 +103,7 @@ def configuration(chosen: Choices) -> tuple[dict[str, Any], dict[Path, str]]:
     issuer = issuer_name(chosen.authority)
     data["issuers"] = {issuer: _issuer(chosen, notes)}
     notes["issuers",] = "Who issues certificates."
-    if chosen.solver is not None:
+    if chosen.solver is not None and chosen.solver not in CHALLENGES:
         data["solvers"] = {chosen.solver: {"type": chosen.solver, **nested(chosen.solving)}}
         notes["solvers",] = (
             "Who proves to the CA that the names are yours, by DNS records (DNS-01). docs/dns.md "
@@ -112,9 +113,21 @@ def configuration(chosen: Choices) -> tuple[dict[str, Any], dict[Path, str]]:
         notes["solvers", chosen.solver] = f"{title[0].upper()}{title[1:]}."
     entry: dict[str, Any] = {"name": chosen.name, "names": list(chosen.domains)}
     notes["certificates", 0, "names"] = "Wildcards, too; the first one leads in reports."
-    if chosen.service != "none":
-        data["targets"] = {chosen.service: _target(chosen, notes)}
-        entry["targets"] = [chosen.service]
+    if chosen.solver in CHALLENGES:
+        entry["challenge"] = chosen.solver
+        notes["certificates", 0, "challenge"] = (
+            "certrotd dns persist-record prints the TXT record to set, once for each account at a "
+            "CA: that of a staging CA is another one. docs/dns.md says more."
+        )
+    if copies := SERVICES[chosen.service].copies:
+        entry["install"] = [dict(copies)]
+        notes["certificates", 0, "install"] = (
+            "Copies for a service that takes no others; the directory must be there."
+        )
+    if chosen.service != "none" or chosen.probes:
+        target = chosen.service if chosen.service != "none" else "service"
+        data["targets"] = {target: _target(chosen, target, notes)}
+        entry["targets"] = [target]
     data["certificates"] = [entry]
     notes["certificates",] = (
         "What is issued, renewed in time, and handed to the targets. Add others below this one."
@@ -174,10 +187,9 @@ def _issuer(chosen: Choices, notes: dict[Path, str]) -> dict[str, Any]:
     return told
 
 
-def _target(chosen: Choices, notes: dict[Path, str]) -> dict[str, Any]:
-    name = chosen.service
-    service = SERVICES[name]
-    told: dict[str, Any] = {"type": name, **nested(chosen.serving)}
+def _target(chosen: Choices, name: str, notes: dict[Path, str]) -> dict[str, Any]:
+    service = SERVICES[chosen.service]
+    told: dict[str, Any] = {"type": chosen.service, **nested(chosen.serving)}
     notes["targets",] = "What uses the certificates, and where it proves to serve them."
     probes = [service.probe] if chosen.probes is None and service.probe else chosen.probes
     if probes:
@@ -185,7 +197,7 @@ def _target(chosen: Choices, notes: dict[Path, str]) -> dict[str, Any]:
         notes["targets", name, "probe"] = (
             "Handshakes there must show the new certificate, or the rotation is undone."
         )
-    elif name == "docker" and chosen.probes is None:
+    elif chosen.service == "docker" and chosen.probes is None:
         told["container_probe"] = [{"port": 443}]
         notes["targets", name, "container_probe"] = (
             "Handshakes with each container must show the new certificate, or it is undone."

@@ -13,6 +13,7 @@ from certrotd.config.secrets import Secret
 from certrotd.config.sources import MAX_BYTES
 from certrotd.errors import ConfigInvalid, UsageError
 from certrotd.files.reading import read_status
+from certrotd.files.shared import refuse_open_to_all
 from certrotd.files.writing import (
     NewFile,
     create_file,
@@ -35,6 +36,7 @@ def refuse_place(file: Path) -> None:
             f"{file} cannot be written by this user",
             hint="run it as root (sudo), or write one elsewhere: certrotd -c FILE init",
         )
+    refuse_open_to_all(file.parent, why="and could choose what certrotd runs")
 
 
 def write_first(file: Path, text: str, secrets: Mapping[Path, Secret]) -> list[str]:

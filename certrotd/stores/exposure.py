@@ -9,9 +9,9 @@ from pathlib import Path
 from shlex import quote
 
 from certrotd.files.ownership import user_name
+from certrotd.files.shared import OTHERS_WRITE
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def exposures(path: Path, *, owner: int, beside: Path) -> Iterator[str]:
@@ -22,7 +22,7 @@ def exposures(path: Path, *, owner: int, beside: Path) -> Iterator[str]:
     status, shown = os.lstat(path), quote(str(path))
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISDIR(status.st_mode):
-        if mode & _OTHERS_WRITE:
+        if mode & OTHERS_WRITE:
             yield f"others than its owner may replace what is in {path} (chmod go-w {shown})"
     elif not stat.S_ISREG(status.st_mode):
         return

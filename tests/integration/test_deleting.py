@@ -78,6 +78,10 @@ def test_it_can_be_revoked_before(acme_site: Site, ca: Pebble) -> None:
     again = site.run("delete", "cut", "--revoke", "--confirm", "cut")
     assert again.code == 0, again.stdout + again.stderr
     assert not (site.store / "cut").exists()
+    asked = site.run("delete", "web", "--revoke")
+    assert asked.code == 2
+    told = "goes: revoked: cessationOfOperation; ca is asked, the CA that issued it"
+    assert told in asked.stderr
     done = site.run("delete", "web", "--revoke", "--confirm", "web")
     assert done.code == 0, done.stdout + done.stderr
     assert ca.certificate_status(serial) == "Revoked"

@@ -170,6 +170,7 @@ def test_questions_on_a_terminal_lead_to_the_same(
     terminal.answer("File with the TSIG key in base64", "")
     terminal.answer("(not shown)", bind.key.secret)
     terminal.answer("Number or name", "none")
+    terminal.answer("Where it serves TLS, or none [none]", "")
     assert terminal.end() == 0, terminal.screen
     assert bind.key.secret not in terminal.screen
     assert bind.key.secret not in bare.config.read_text()

@@ -215,7 +215,7 @@ class TokenFound:
         if self.since is None:
             return Replace("there is no token yet", code="first")
         if now < (due := self.since + self.subject.every):
-            return Wait("it is young", due, "not_due")
+            return Wait("it is young", due, "not_due", planned=due)
         old = Replace("it is old", code="old")
         if self.failures and self.failed_at and not asked.by_hand:
             again = self.failed_at + backoff(self.failures, None)

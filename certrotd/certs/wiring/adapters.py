@@ -120,7 +120,7 @@ class Adapters:
             still=partial(self._still, entry),
             renewal_info=self._renewal_info,
             revoker=partial(self.revokers.of, entry),
-            revoker_guessed=partial(self.revokers.guessed, entry),
+            who_revokes=partial(self.revokers.who, entry),
             delivered_to=partial(self.revokers.delivered_to, entry),
             wants=lambda issuer, names: issuer in entry.issuers and {*names} == {*entry.names},
             remark=self._premises.remark,

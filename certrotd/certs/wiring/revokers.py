@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from cryptography import x509
 
 from certrotd.certs.wiring.policies import authorities
-from certrotd.certs.world import AskToRevoke
+from certrotd.certs.world import AskToRevoke, WhoRevokes
 from certrotd.clock import Clock, Deadline
 from certrotd.config.hosts import delivery_name
 from certrotd.config.model import Certificate, Config
@@ -80,18 +80,19 @@ class Revokers:
             if self._delivered(delivery_name(entry.name, each)) == generation
         ]
 
-    def guessed(self, entry: Certificate, meta: Meta | None) -> str:
-        """As World.revoker_guessed."""
+    def who(self, entry: Certificate, meta: Meta | None) -> WhoRevokes:
+        """As World.who_revokes; raises NeedsOperator."""
+        name = self._issuer_of(entry, meta)
         if meta is not None and meta.origin == "issued":
-            return ""
-        name, file = entry.issuers[0], self.config.store_dir / entry.name / "live/cert.pem"
+            return WhoRevokes(f"{name} is asked, the CA that issued it")
         asks = "which CA issued it is not known, as certrotd did not order it: "
         if any(each.name == entry.name for each in self.config.certificates):
-            return f"{asks}{name} is asked, its issuer; another one is asked if that is its issuer"
-        return (
-            f"{asks}{name} is asked, the first of the configuration; `certrotd revoke --file "
-            f"{file} --issuer NAME` asks another one"
-        )
+            why = "its issuer; another one is asked if that is its issuer"
+        else:
+            file = self.config.store_dir / entry.name / "live/cert.pem"
+            why = f"the first of the configuration; `certrotd revoke --file {file} --issuer NAME` "
+            why += "asks another one"
+        return WhoRevokes(f"{asks}{name} is asked, {why}", guessed=True)
 
     def _issuer_of(self, entry: Certificate, meta: Meta | None) -> str:
         """The issuer that is the CA which issued a generation; of another's pair, ours."""

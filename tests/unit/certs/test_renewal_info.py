@@ -8,10 +8,12 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 
 from certrotd.certs.alerts import unplanned
-from certrotd.certs.decision import Deploy, Renew
+from certrotd.certs.decision import RECHECK, Deploy, Renew
 from certrotd.certs.fitness import its_time, settled_at
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import decide
+from certrotd.cli.output import stamp
+from certrotd.cli.status import _COLUMNS, _status_row
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.lifecycle.decision import DAEMON, Asked, Wait
 from certrotd.lifecycle.report import Report
@@ -143,6 +145,21 @@ def test_the_first_window_counts_before_half_of_a_short_life(
     new = replace(facts(), not_before=NOW, not_after=NOW + lifetime)
     live = replace(LIVE, facts=new, meta=replace(META, created=NOW))
     assert settled_at(live, ADVISED) == NOW + settled
+
+
+def test_what_is_planned_is_the_renewal_and_not_the_next_question() -> None:
+    """A person reads NEXT beside a reason about the renewal; the daemon looks sooner."""
+    found = Standing(LIVE, LIVE, said(NOW + 30 * DAY, NOW + 32 * DAY))
+    managed = replace(Case("renewal").world.managed(), policy=ADVISED, look=lambda **_: found)
+    view = View(subject_of(managed), subject_of(managed).look(now=NOW), NOW)
+    assert (view.planned, view.next) == (NOW + 31 * DAY, NOW + HOUR)
+    told = view.to_json()
+    assert (told["planned"], told["next_check"]) == (view.planned, view.next)
+    row = _status_row(view, "web", (), "")
+    assert row[_COLUMNS.index("NEXT")] == stamp(NOW + 31 * DAY)
+    off = replace(managed, policy=replace(ADVISED, enabled=False))
+    view = View(subject_of(off), subject_of(off).look(now=NOW), NOW)
+    assert (view.planned, view.next) == (None, NOW + RECHECK)
 
 
 class Advice:

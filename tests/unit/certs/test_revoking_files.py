@@ -1,18 +1,28 @@
-"""Whether a certificate in a file is a generation of a certificate that certrotd manages."""
+"""A certificate in a file: whether it is a generation of certrotd's, and what is written down."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from certrotd.certs.revoking_files import generation_with
-from certrotd.errors import Transient
+from certrotd.certs.revoking_files import generation_with, revoke_file
+from certrotd.certs.wiring.revokers import Revokers
+from certrotd.clock import ManualClock
+from certrotd.config.load import load
+from certrotd.errors import Failure, Transient
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.lifecycle.audited import Unrecorded
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
 from certrotd.pki.revocation import Revocation
-from tests.builders import DAY
+from tests.builders import DAY, NOW
+from tests.fakes.audit import MemoryAudit
+from tests.fakes.state import MemoryState
 from tests.model import scenarios
+from tests.parts import pki
 from tests.unit.certs.rotating import Case
 
 
@@ -70,3 +80,67 @@ def test_a_store_that_cannot_be_read_is_in_the_way_of_its_own_names_alone(
     assert line.startswith("away: whether the file is a generation of it is not known: ")
     with pytest.raises(type(trouble)):
         generation_with(facts, [away], said.append)
+
+
+@dataclass
+class Ca:
+    """Revoking, which notes what the audit log had when it was asked."""
+
+    audit: MemoryAudit
+    answer: Failure | None = None
+    seen: list[list[str]] = field(default_factory=list)
+
+    def revoke(self, *_asked: Any, **_how: Any) -> bool:
+        """As Revoking.revoke."""
+        self.seen.append(self.audit.events)
+        if self.answer is not None:
+            raise self.answer
+        return False
+
+
+def revoking(folder: Path, ca: Ca) -> str:
+    """Has a certificate revoked that is in a file."""
+    path = folder / "certrotd.yaml"
+    path.write_text(f"""
+state_dir: {folder}
+issuers: {{ca: {{type: acme, directory: "https://ca.example/dir"}}}}
+""")
+    revokers = Revokers(load(path).config, lambda _name: ca, ManualClock(NOW), MemoryState())
+    pem = pki.make_leaf(pki.make_root(), "www.example.test").fullchain_pem
+    reason = "keyCompromise"
+    return revoke_file(
+        pem, None, issuer=None, reason=reason, by="", revokers=revokers, audit=ca.audit
+    )
+
+
+def test_a_revocation_is_written_down_before_the_ca_is_asked(tmp_path: Path) -> None:
+    """A kill between the request and its answer leaves a trace; what leaves none is not done."""
+    ca = Ca(MemoryAudit())
+    assert "is revoked, at ca" in revoking(tmp_path, ca)
+    assert ca.seen == [["certificate.revocation_begun"]]
+    assert ca.audit.events == ["certificate.revocation_begun", "certificate.revoked"]
+    assert ca.audit.happened[0].subject == "issuer:ca"
+    assert ca.audit.happened[0].details["reason"] == "keyCompromise"
+
+    ca = Ca(MemoryAudit(), Transient("the CA is away"))
+    with pytest.raises(Transient, match="the CA is away"):
+        revoking(tmp_path, ca)
+    assert ca.audit.events == ["certificate.revocation_begun", "certificate.revocation_failed"]
+    assert ca.audit.happened[1].details["why"] == "the CA is away"
+
+    ca = Ca(MemoryAudit())
+    ca.audit.full = True
+    with pytest.raises(DiskTrouble, match="audit log"):
+        revoking(tmp_path, ca)
+    assert ca.seen == []
+
+
+def test_what_became_of_it_is_said_where_it_cannot_be_written_down(tmp_path: Path) -> None:
+    """The certificate is revoked, or the CA has said why not."""
+    ca = Ca(MemoryAudit())
+    ca.audit.refuses = {"certificate.revoked", "certificate.revocation_failed"}
+    with pytest.raises(Unrecorded, match="it is revoked, at ca: keyCompromise; but"):
+        revoking(tmp_path, ca)
+    ca.answer = Transient("the CA is away")
+    with pytest.raises(Transient, match="the CA is away"):
+        revoking(tmp_path, ca)

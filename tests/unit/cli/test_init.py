@@ -107,9 +107,89 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_asked(
 ) -> None:
     """Not after a dozen questions."""
     (tmp_path / "file").touch()
-    refused = init(tmp_path / "file" / "config.yaml", *given)
-    assert refused.returncode == 2
-    assert "cannot be written by this user" in refused.stderr
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for folder, why in (
+        ("file", "cannot be written by this user"),
+        ("open", "everybody may write"),
+    ):
+        refused = init(tmp_path / folder / "config.yaml", *given)
+        assert refused.returncode == 2
+        assert why in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says", "written"),
+    [
+        (
+            ["--solver", "dns-persist-01", "--service", "none"],
+            "dns persist-record example.com  # prints the TXT record to set",
+            {"challenge: dns-persist-01"},
+        ),
+        (
+            ["--solver", "dns-persist-01", "--service", "signal", "--service-set", "pid_file=/a"],
+            "it reads",
+            {"type: signal", "pid_file: /a"},
+        ),
+        (
+            [
+                "--solver",
+                "dns-persist-01",
+                "--service",
+                "signal",
+                "--service-set",
+                "unit=a.service",
+            ],
+            "it reads",
+            {"type: signal", "unit: a.service"},
+        ),
+        (
+            ["--solver", "dns-persist-01", "--service", "none", "--probe", "127.0.0.1:8443"],
+            "the files are in",
+            {"type: none", "address: '127.0.0.1:8443'"},
+        ),
+        (
+            [
+                *("--solver", "webhook", "--solver-set", "url=https://dns.example.com"),
+                *("--secret-file", "password={}", "--secret-file", "username={}"),
+                *("--service", "postgresql", "--secret-file", "postgresql.password={}"),
+            ],
+            "ssl_cert_file",
+            {"type: postgresql", "owner: postgres", "starttls: postgres"},
+        ),
+        (
+            [
+                *("--solver", "exec", "--solver-set", "command=/bin/true"),
+                *("--service", "http", "--service-set", "url=http://127.0.0.1:8080/reload"),
+            ],
+            "it reads",
+            {"type: http"},
+        ),
+    ],
+    ids=["persistent record", "signal", "signal to a unit", "by itself", "postgresql", "http"],
+)
+def test_one_command_is_enough_for_whatever_is_offered(
+    tmp_path: Path,
+    options: list[str],
+    says: str,
+    written: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What it writes passes the check; what is left for a person is printed."""
+    (tmp_path / "systemctl").touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text("secret\n")
+    config = tmp_path / "config.yaml"
+    words = ["-c", str(config), "init", "--domain", "example.com", "--agree-to-terms"]
+    words += [each.replace("{}", str(secret)) for each in options]
+    monkeypatch.setattr(sys, "argv", ["certrotd", *words])
+    assert run() == 0
+    assert says in capsys.readouterr().err
+    text = config.read_text()
+    assert all(each in text for each in written), text
 
 
 def test_without_a_terminal_every_missing_option_is_named(tmp_path: Path) -> None:
@@ -135,6 +215,8 @@ def test_without_a_terminal_every_missing_option_is_named(tmp_path: Path) -> Non
         (["--secret-file", "tsig.secret=/no/such/file"], "/no/such/file"),
         (["--service", "nginx", "--service-set", "binary=/no/such"], "nothing was written, for"),
         (["--service", "command", "--service-set", "command='"], "a quotation that does not end"),
+        (["--service", "kubernetes"], "kubernetes is configured by the Helm chart"),
+        (["--service", "signal"], "init needs --service-set pid_file=…"),
         (["--service", "docker"], "init needs --service-set containers=…"),
         (["--probe", "nowhere", "--service", "command"], "--probe: "),
         (["--name", "../up"], "--name: "),

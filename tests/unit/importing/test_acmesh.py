@@ -58,7 +58,7 @@ def test_files_that_a_shell_would_run_are_data(tmp_path: Path) -> None:
     assert [each.why for each in made.certificates] == [""]
     lines = [(row.where, row.what) for row in made.rows if row.fate is Fate.PROBLEM]
     at = f"{NAME}_ecc/{NAME}.conf"
-    assert lines == [("account.conf", "line 2"), (at, "line 5"), (at, "line 6")]
+    assert lines == [(each, "line") for each in ("account.conf:2", f"{at}:5", f"{at}:6")]
     assert not mark.exists()
 
 

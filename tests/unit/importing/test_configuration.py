@@ -104,14 +104,26 @@ def test_paths_are_those_of_the_folder_in_which_the_command_was_typed(
     assert written["issuers"]["letsencrypt"]["ca_bundle"] == str(tmp_path / "roots.pem")
 
 
-def test_an_account_that_cannot_be_kept_leaves_no_configuration(tmp_path: Path) -> None:
-    """With one, certrotd would register another account; the command may be repeated."""
+def test_an_account_that_cannot_be_kept_leaves_no_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one, certrotd would register another account; what is kept already is said."""
     root, folder = certbot(tmp_path / "letsencrypt"), tmp_path / "written"
-    put(tmp_path / "state", "a file in the place of the state directory")
+    certbot(root, name="zz.test", server="https://ca.test/dir")
+    [key] = root.glob("accounts/**/private_key.json")
+    put(root / "accounts/ca.test/dir" / key.parent.name / key.name, key.read_bytes())
+    trap = put(tmp_path / "state", "a file in the place of the state directory")
     with pytest.raises(Failure):
         bring_in(wish(root, folder), as_json=True)
-    assert not (folder / "config.yaml").exists()
-    (tmp_path / "state").unlink()
+    assert not folder.exists()
+    assert "account keys" not in capsys.readouterr().err
+    trap.unlink()
+    trap = put(tmp_path / "state" / "accounts" / "ca-test", "a file in the place of a directory")
+    with pytest.raises(Failure):
+        bring_in(wish(root, folder), as_json=True)
+    assert not folder.exists()
+    assert "account keys are kept for letsencrypt:" in capsys.readouterr().err
+    trap.unlink()
     assert bring_in(wish(root, folder), as_json=True) == 0
 
 

@@ -50,6 +50,7 @@ def test_a_certificate_is_listed_with_all_its_keys(stand: Stand) -> None:
         "decision": "deploy",
         "reason": "in place, not yet proven on mail, ldap",
         "reason_code": "behind",
+        "planned": NOW,
         "next_check": NOW,
         "generation": 3,
         "newest_generation": 3,

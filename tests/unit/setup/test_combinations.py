@@ -9,7 +9,7 @@ import yaml
 
 from certrotd.config.commented import commented
 from certrotd.config.load import check, load
-from certrotd.setup.catalogue import AUTHORITIES, SERVICES, SOLVERS
+from certrotd.setup.catalogue import AUTHORITIES, CHALLENGES, SERVICES, SOLVERS
 from certrotd.setup.compose import Answer, Choices, configuration, flaw, text_of
 
 NAMES = ["example.com", "*.example.com"]
@@ -21,6 +21,7 @@ GIVEN: dict[str, Answer] = {
     "provider": "hetzner",
     "containers": ["web", "shop"],
     "unit": "web.service",
+    "pid_file": "/run/web.pid",
 }
 
 
@@ -44,7 +45,7 @@ def chosen(tmp_path: Path, solver: str | None, service: str, **more: object) -> 
     secret.chmod(0o600)
 
     def answers(kind: str, *, services: bool) -> dict[str, Answer]:
-        asked = (SERVICES if services else SOLVERS)[kind].questions
+        asked = (SERVICES if services else {**SOLVERS, **CHALLENGES})[kind].questions
         found: dict[str, Answer] = {}
         for each in asked:
             if each.form == "secret":
@@ -70,7 +71,7 @@ def chosen(tmp_path: Path, solver: str | None, service: str, **more: object) -> 
 
 
 @pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", [*SOLVERS, *CHALLENGES])
 def test_every_solver_with_every_service_passes_the_check(
     tmp_path: Path, programs: Path, solver: str, service: str
 ) -> None:
@@ -89,6 +90,20 @@ def test_every_solver_with_every_service_passes_the_check(
     [certificate] = config.certificates
     assert [str(each) for each in certificate.names] == NAMES
     assert len(certificate.targets) == (service != "none")
+    assert len(config.solvers) == (solver in SOLVERS)
+    assert certificate.challenge == (solver if solver in CHALLENGES else "dns-01")
+
+
+def test_a_service_that_notices_by_itself_is_only_probed(tmp_path: Path) -> None:
+    """Of none without a probe there is no target."""
+    file = tmp_path / "config.yaml"
+    text = text_of(chosen(tmp_path, "rfc2136", "none", probes=["127.0.0.1:8443"]))
+    assert check(file, text=text) == ((), ())
+    written = yaml.safe_load(text)
+    assert written["targets"] == {
+        "service": {"type": "none", "probe": [{"address": "127.0.0.1:8443"}]}
+    }
+    assert written["certificates"][0]["targets"] == ["service"]
 
 
 @pytest.mark.parametrize("authority", [*AUTHORITIES, "internal", "https://ca.example.com/acme"])

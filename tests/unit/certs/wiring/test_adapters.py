@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.certs.wiring.shelf import Shelf
+from certrotd.certs.world import WhoRevokes
 from certrotd.clock import Deadline, SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.errors import NeedsOperator, Transient
@@ -167,7 +168,7 @@ certificates: [{{name: web, names: [www.example.org], solver: hook}}]
     assert (world.order_time, world.dns_time, world.wait_time) == (60.0, 240.0, 900.0)
 
 
-def test_which_ca_is_asked_to_revoke_is_told_where_that_is_a_guess(tmp_path: Path) -> None:
+def test_which_ca_is_asked_to_revoke_is_told_and_where_that_is_a_guess(tmp_path: Path) -> None:
     """A pair from elsewhere does not say who issued it; what certrotd ordered does."""
     path = tmp_path / "certrotd.yaml"
     path.write_text(f"""
@@ -185,12 +186,15 @@ certificates: [{{name: web, names: [www.example.org], solver: hook, issuer: seco
         left = wing.leftover("gone")
         assert left is not None
         gone = left.managed.world()
-    adopted, issued = meta(origin="adopted"), meta(origin="issued")
-    assert "second is asked, its issuer" in world.revoker_guessed(adopted)
-    said = gone.revoker_guessed(adopted)
-    assert "first is asked, the first of the configuration" in said
-    assert f"revoke --file {site.config.store_dir}/gone/live/cert.pem --issuer NAME" in said
-    assert (world.revoker_guessed(issued), gone.revoker_guessed(issued)) == ("", "")
+    adopted = meta(origin="adopted")
+    issued = meta(origin="issued", issuer="second", authority="https://other.example/dir")
+    said = world.who_revokes(adopted)
+    assert (said.guessed, "second is asked, its issuer" in said.words) == (True, True)
+    said = gone.who_revokes(adopted)
+    assert "first is asked, the first of the configuration" in said.words
+    assert f"revoke --file {site.config.store_dir}/gone/live/cert.pem --issuer NAME" in said.words
+    for each in (world, gone):
+        assert each.who_revokes(issued) == WhoRevokes("second is asked, the CA that issued it")
 
 
 def test_a_rotation_in_flight_knows_what_is_configured_now(tmp_path: Path) -> None:
