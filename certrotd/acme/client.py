@@ -30,6 +30,7 @@ from certrotd.jsontext import parsed
 from certrotd.pki.keys import KeyType
 from certrotd.pki.order import OrderGone
 from certrotd.pki.roots import trust
+from certrotd.rotation.stopping import acquired
 from certrotd.wording import count
 
 MAX_CLIENTS = 16
@@ -143,7 +144,7 @@ class Clients:
         first. Raises what asking the CA raises, LockHeld, DiskTrouble, and NeedsOperator for an
         account that is deactivated.
         """
-        if not self._free.acquire(timeout=deadline.remaining):
+        if not acquired(self._free, deadline):
             raise Transient(f"all {MAX_CLIENTS} connections to {self._name} are in use")
         try:
             client = self._ready_client(deadline)
@@ -186,7 +187,7 @@ class Clients:
     @contextlib.contextmanager
     def visit(self, deadline: Deadline) -> Iterator[Client]:
         """A client for the block that signs nothing; no account is needed, or made."""
-        if not self._free.acquire(timeout=deadline.remaining):
+        if not acquired(self._free, deadline):
             raise Transient(f"all {MAX_CLIENTS} connections to {self._name} are in use")
         try:
             client = self._ready_client(deadline)
@@ -332,7 +333,7 @@ class Clients:
 
     @contextlib.contextmanager
     def _alone(self, deadline: Deadline) -> Iterator[None]:
-        if not self._lock.acquire(timeout=deadline.remaining):
+        if not acquired(self._lock, deadline):
             raise Transient(f"another order still waits for {self._name} to find its account")
         try:
             yield

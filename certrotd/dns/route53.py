@@ -37,6 +37,7 @@ from certrotd.extras import how_to_install
 from certrotd.https.waits import asked_wait
 from certrotd.kek.bounded import within
 from certrotd.kek.vendor_client import hush
+from certrotd.rotation.stopping import acquired
 
 Ask = Callable[..., Any]
 """What a function takes from the answer to one operation: its name in boto3, and what it is given.
@@ -321,7 +322,7 @@ class Route53:
     @contextmanager
     def _alone(self, limit: Deadline) -> Iterator[None]:
         """Within it, the session is this thread's; another's may wait for its credentials."""
-        if not self._making.acquire(timeout=limit.remaining):
+        if not acquired(self._making, limit):
             raise Transient(f"{self._keeper} has not answered others for a while")
         try:
             yield
