@@ -35,6 +35,7 @@ from certrotd.dns.turns import Turn, in_turn, turns, unlimited
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.extras import how_to_install
 from certrotd.https.waits import asked_wait
+from certrotd.kek.aws_session import aws_session
 from certrotd.kek.bounded import within
 from certrotd.kek.vendor_client import hush
 from certrotd.rotation.stopping import acquired
@@ -81,6 +82,7 @@ class Route53:
         self._what = reach.what
         self._keeper = f"what has the credentials of {self._what}"
         self._timeout = reach.timeout
+        self._proxy = reach.proxy
         self._requests = Requests(reach)
         self._zone_of = zone_of
         self._zone_id = zone_id
@@ -290,7 +292,7 @@ class Route53:
 
     def _client(self, deadline: Deadline) -> Any:
         try:
-            import boto3  # type: ignore[import-untyped]
+            import boto3  # type: ignore[import-untyped]  # noqa: F401
             from botocore.config import Config  # type: ignore[import-untyped]
             from botocore.exceptions import BotoCoreError
         except ImportError:
@@ -298,14 +300,12 @@ class Route53:
                 f"{self._what} needs boto3, which is not installed", hint=how_to_install("aws")
             ) from None
         hush("boto3", "botocore")
-        config = Config(
-            retries={"total_max_attempts": 1}, proxies={}, ignore_configured_endpoint_urls=True
-        )
+        config = Config(retries={"total_max_attempts": 1}, ignore_configured_endpoint_urls=True)
         limit = deadline.within(self._timeout)
         try:
             with self._alone(limit):
                 if self._session is None:
-                    self._session = boto3.session.Session(profile_name=self._profile)
+                    self._session = aws_session(profile=self._profile, proxy=self._proxy)
                 credentials = self._signing(limit)
                 region = self._session.region_name or "us-east-1"  # the service has none
                 return self._session.client(
