@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from certrotd.certs.elsewhere import refuse_superseded
 from certrotd.certs.policy import COPIES
 from certrotd.certs.ports import Revertible, Store
 from certrotd.certs.world import Bound, World
@@ -78,14 +79,22 @@ class Baseline(Journaled):
 
 @dataclass(frozen=True)
 class Swap(Journaled):
-    """``live`` points at the generation: the one point where the new pair replaces the old."""
+    """``live`` points at the generation: the one point where the new pair replaces the old.
+
+    ``requested``: only while the configuration's request is the one it was issued for.
+    """
 
     generation: int
     previous: int | None
+    requested: bool = False
     kind = "swap"
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         _deployable(world, self.generation)
+        if self.requested:
+            key, _ = world.store.read(world.name, self.generation)
+            so = f"generation {self.generation} is not put in place"
+            refuse_superseded(key, world, so)
         with world.still():
             world.store.switch(world.name, self.generation)
         return Done()
