@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from certrotd.certs.compromised import refuse_compromised
 from certrotd.certs.elsewhere import refuse_superseded
 from certrotd.certs.policy import COPIES
 from certrotd.certs.ports import Revertible, Store
@@ -91,8 +92,10 @@ class Swap(Journaled):
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         _deployable(world, self.generation)
+        key, _ = world.store.read(world.name, self.generation)
+        if self.generation != self.previous:
+            refuse_compromised(key, world)
         if self.requested:
-            key, _ = world.store.read(world.name, self.generation)
             so = f"generation {self.generation} is not put in place"
             refuse_superseded(key, world, so)
         with world.still():

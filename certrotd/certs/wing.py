@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from certrotd.certs.compromised_keys import CompromisedKeys
 from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.accounts import ConfiguredAccounts
@@ -60,6 +61,9 @@ class Certificates:
         self.slots = config.concurrency
         self.stores = Stores(config, premises.connect)
         self.accounts = ConfiguredAccounts(config, premises)
+        self.compromised_keys = CompromisedKeys(
+            premises.state.document("compromised"), premises.remark, dry=premises.dry
+        )
         self._adapters: Adapters | None = None
         self._adapters_lock = threading.Lock()
         self._authorities = authorities(config)
@@ -142,6 +146,8 @@ class Certificates:
         world = self.adapters().world(entry)
         world.awaiting = self.premises.dry and self.awaiting
         world.note_behind = partial(self.behind.__setitem__, entry.name)
+        world.known_compromised = self.compromised_keys.of
+        world.note_compromised = self._note_compromised
         return world
 
     def leftover(self, name: str) -> CertificateSubject | None:
@@ -188,7 +194,11 @@ class Certificates:
             by=by,
             revokers=self.adapters().revokers,
             audit=self.premises.audit(),
+            note_compromised=self._note_compromised,
         )
+
+    def _note_compromised(self, key: str, of: str) -> None:
+        self.compromised_keys.add(key, of, now=self.premises.clock.now())
 
     def adapters(self) -> Adapters:
         """The adapters of this configuration."""

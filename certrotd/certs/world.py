@@ -93,6 +93,8 @@ class World:
     placeholders are still to come that services name, so they are not asked yet.
     ``fence`` comes before every effect at a CA, a solver or a target: it raises Fenced when the
     rotation's lock is another's.
+    ``known_compromised`` says whose key of that key_digest() is known to others, of all
+    certificates, and ``note_compromised`` keeps that for good; both raise DiskTrouble.
     ``note_behind`` keeps who has an older copy, by target, for the decisions to come.
     Within ``still`` none of the certificate's targets is told to read files, by whatever rotation.
     """
@@ -120,6 +122,8 @@ class World:
     follows: Callable[[str, str | None], bool] = lambda _name, _solver: True
     fence: Callable[[], None] = lambda: None
     remark: Callable[[str], None] = lambda _line: None
+    known_compromised: Callable[[str], str | None] = lambda _key: None
+    note_compromised: Callable[[str, str], None] = lambda _key, _of: None
     note_behind: Callable[[Mapping[str, Sequence[Behind]]], None] = lambda _behind: None
     dry: bool = False
     awaiting: bool = False

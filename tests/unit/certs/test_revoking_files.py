@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from certrotd.certs.revoking_files import generation_with
+from certrotd.certs.revoking_files import generation_with, revoke_file
 from certrotd.errors import Transient
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
+from certrotd.pki.keys import key_digest, load
 from certrotd.pki.revocation import Revocation
 from tests.builders import DAY
 from tests.model import scenarios
@@ -70,3 +73,33 @@ def test_a_store_that_cannot_be_read_is_in_the_way_of_its_own_names_alone(
     assert line.startswith("away: whether the file is a generation of it is not known: ")
     with pytest.raises(type(trouble)):
         generation_with(facts, [away], said.append)
+
+
+@pytest.mark.parametrize("reason", ["superseded", "keyCompromise"])
+def test_a_key_that_is_said_to_be_compromised_is_remembered_whatever_the_ca_says(
+    reason: str,
+) -> None:
+    """No certificate of certrotd's own is to have it; before the CA is asked, which may be away."""
+    found, _, _ = case()
+    key, chain = found.world.store.read(scenarios.NAME, 1)
+    known: dict[str, str] = {}
+
+    def away(*_asked: object) -> bool:
+        raise Transient("no answer")
+
+    revokers: Any = SimpleNamespace(
+        config=SimpleNamespace(issuers={"ca": None}), named=lambda _name: away
+    )
+    with pytest.raises(Transient):
+        revoke_file(
+            *(chain, None),
+            issuer="ca",
+            reason=reason,
+            by="",
+            revokers=revokers,
+            audit=SimpleNamespace(record=lambda *_: None),
+            note_compromised=known.__setitem__,
+        )
+    its = key_digest(load(key).public_key())
+    assert list(known) == ([its] if reason == "keyCompromise" else [])
+    assert all("example.test" in of and "from a file" in of for of in known.values())
