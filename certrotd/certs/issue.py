@@ -20,6 +20,7 @@ from certrotd.certs.staging import keeping, staged_key
 from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
+from certrotd.dns.persistent import lapsing
 from certrotd.errors import Failure, InvalidInput, Transient
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
@@ -39,7 +40,6 @@ ENDING = "ending"
 """The fact of the record that somebody set once and that ends first: its name, and when."""
 LAPSING = "lapsing"
 """The fact that such a record may be gone at the next renewal, in words."""
-ENDS_SOON = timedelta(days=30)
 
 
 class WorseThanLive(Failure):
@@ -328,13 +328,9 @@ class Seal(Journaled):
 
 
 def _lapsing(ending: object, new: CertificateFacts, *, now: datetime) -> str | None:
-    """That a record may be gone when the next renewal needs it, or soon; None if it stays."""
     match ending:
-        case [str(name), str(end)] if moment(end) < max(new.not_after, now + ENDS_SOON):
-            return (
-                f"the record {name} ends at {moment(end):%Y-%m-%d %H:%M}Z, and the next renewal "
-                "may need it: set one that ends later"
-            )
+        case [str(name), str(end)]:
+            return lapsing(name, moment(end), new.not_after, now=now)
     return None
 
 

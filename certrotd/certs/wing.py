@@ -17,7 +17,7 @@ from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.accounts import ConfiguredAccounts
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.placeholders import Placeholders
-from certrotd.certs.policy import COPIES, KIND, Policy
+from certrotd.certs.policy import COPIES, KIND, Policy, id_of
 from certrotd.certs.ports import Locked
 from certrotd.certs.subject import CertificateSubject
 from certrotd.certs.wiring.policies import Policies, authorities
@@ -29,6 +29,7 @@ from certrotd.id import Id
 from certrotd.lifecycle.wing import Check, Premises, Ration, Service, Terms
 from certrotd.pki.generation import Behind, Generation, Standing
 from certrotd.pki.names import canonical, covers
+from certrotd.pki.order import DNS_PERSIST_01
 from certrotd.state.ports import History, Lease
 from certrotd.stores.configured import Stores
 from certrotd.stores.copies import displaced
@@ -118,12 +119,18 @@ class Certificates:
 
     def checks(self) -> Sequence[Check]:
         from certrotd.certs.checks import Means, checks_of
+        from certrotd.certs.persistent_records import RecordsCheck
         from certrotd.observe.chain import Examiner
 
         config, premises = self.config, self.premises
         every, examiner = config.watch_every.total_seconds(), Examiner(premises.clock)
         means = Means(every, premises.in_flight, examiner, premises.clock, self._wake)
-        return checks_of(config.watch, {each.id: each.managed for each in self.subjects}, means)
+        managed = {each.id: each.managed for each in self.subjects}
+        persistent = (each for each in config.certificates if each.challenge == DNS_PERSIST_01)
+        return [
+            *checks_of(config.watch, managed, means),
+            *(RecordsCheck(managed[id_of(each.name)], means) for each in persistent),
+        ]
 
     def close(self) -> None:
         if self._adapters is not None:

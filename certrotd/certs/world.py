@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from certrotd.certs.ports import Dns, Installer, Issuer, Order, Prober, Solver, Store, Target
@@ -19,6 +20,9 @@ from certrotd.pki.revocation import RevocationRefused
 
 if TYPE_CHECKING:
     from cryptography import x509
+
+
+PersistentRecord = tuple[str, Callable[[], datetime | None]]
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ class World:
     came of it, where that is not staged.
     ``follows`` says whether a CNAME at a challenge's name is to be followed, given the name and
     the solver that the certificate names.
+    ``persistent`` names the records that somebody set once for an issuer, if any, each with what
+    raises unless it is there and right, and gives its end if it has one; no account is made.
     ``renewal_info`` asks an issuer when a certificate of its own is to be renewed; raises Failure.
     ``revoker`` gives what asks the CA that issued a generation to revoke it, by its Meta; raises
     NeedsOperator where there is none; ``revoker_guessed`` says which CA that is where it is not
@@ -110,6 +116,7 @@ class World:
     target: Callable[[str], Bound | None]
     prober: Prober
     unready: Unready = lambda *_asked, **_how: ()
+    persistent: Callable[[str], Iterable[PersistentRecord]] = lambda _issuer: ()
     renewal_info: Callable[[str, CertificateFacts], RenewalInfo] = no_renewal_info
     revoker: Callable[[Meta | None], AskToRevoke] = no_revoker
     revoker_guessed: Callable[[Meta | None], str] = lambda _meta: ""
