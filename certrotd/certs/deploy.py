@@ -10,7 +10,8 @@ from typing import Any
 from certrotd.certs.compromised import refuse_compromised
 from certrotd.certs.elsewhere import refuse_superseded
 from certrotd.certs.policy import COPIES
-from certrotd.certs.ports import Revertible, Store
+from certrotd.certs.ports import Store
+from certrotd.certs.target_ports import Revertible
 from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.observe.tls import Endpoint

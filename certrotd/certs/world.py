@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from certrotd.certs.ports import Dns, Installer, Issuer, Order, Prober, Solver, Store, Target
+from certrotd.certs.ports import Dns, Installer, Issuer, Order, Prober, Solver, Store
+from certrotd.certs.target_ports import Target
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.observe.tls import Endpoint

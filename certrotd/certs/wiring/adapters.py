@@ -19,16 +19,8 @@ from typing import Any, TypeVar
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.policy import id_of
-from certrotd.certs.ports import (
-    Adopting,
-    Advising,
-    InformedRevertible,
-    Issuer,
-    Locked,
-    Proving,
-    Sealing,
-    Target,
-)
+from certrotd.certs.ports import Adopting, Advising, Issuer, Locked, Proving, Sealing
+from certrotd.certs.target_ports import InformedRevertible, Target
 from certrotd.certs.wiring.adoptable import adoptable
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.requests import request_in
