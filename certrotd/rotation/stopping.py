@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from certrotd.clock import Deadline
+from certrotd.clock import Clock, Deadline
 from certrotd.dial import Timeout
 from certrotd.rotation.outcome import Stopped
 
@@ -26,8 +26,7 @@ class StoppableTimeout(Timeout):
 
     def begin(self) -> None:
         """Raises Stopped if the process has been told to stop: nothing new is begun then."""
-        if self.limit.clock.stopping():
-            raise _stopped()
+        begin(self.limit.clock)
 
     def check(self) -> None:
         """Raises TimeoutError when the time is over, Stopped when it is for that reason."""
@@ -61,8 +60,7 @@ class TurnDeadline(Deadline):
 
     def pause(self, seconds: float) -> None:
         """As Deadline.pause; raises Stopped once the process is told to stop."""
-        if self.clock.stopping():
-            raise _stopped()
+        begin(self.clock)
         super().pause(seconds)
 
 
@@ -79,12 +77,17 @@ def acquired(lock: Acquirable, limit: Deadline) -> bool:
     """
     left = limit.remaining
     while not lock.acquire(timeout=min(_LOOK, left)):
-        if limit.clock.stopping():
-            raise _stopped()
+        begin(limit.clock)
         left -= _LOOK
         if left <= 0:
             return False
     return True
+
+
+def begin(clock: Clock) -> None:
+    """Raises Stopped if the process has been told to stop: nothing new is begun then."""
+    if clock.stopping():
+        raise _stopped()
 
 
 def _stopped() -> Stopped:

@@ -383,6 +383,21 @@ class TestIssuing:
         assert isinstance(case.rotate(after=DAY).recovered, Finished)
         assert len(case.world.issuer.orders) == 1
 
+    def test_nothing_is_published_once_told_to_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A hook would be started that nobody waits for; the next start goes on with the order."""
+        case = Case("first_issuance")
+        told: list[bool] = []
+        case.trouble.then = {"issuer: order": lambda: told.append(True)}
+        monkeypatch.setattr(case.clock, "stopping", lambda: bool(told))
+        waits = case.rotate().outcome
+        assert isinstance(waits, Parked)
+        assert (waits.failed, waits.why) == (False, "the process was told to stop")
+        assert "solver: present" not in case.trouble.log
+        told.clear()
+        assert isinstance(case.rotate().recovered, Finished)
+        assert len(case.world.issuer.orders) == 1
+        assert "solver: present" in case.trouble.log, "the negative control"
+
 
 class TestRecordsLeftBehind:
     def test_records_left_behind_do_not_fail_the_rotation_and_are_swept_by_the_next(self) -> None:
