@@ -23,7 +23,8 @@ def tally(subjects: Iterable[Id]) -> str:
 
 def stamp(at: datetime) -> str:
     """``2026-11-29 21:20Z``: to the minute, in UTC."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}Z"
+    # not by a format, which takes three times as long: a listing shows 20,000
+    return f"{at.astimezone(UTC).isoformat(' ', 'minutes')[:16]}Z"
 
 
 def span(length: timedelta) -> str:

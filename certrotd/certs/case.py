@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
-from functools import cached_property
 
 from certrotd.certs.decision import Adopt, Renew
 from certrotd.certs.fallback import Choice, choose, waits_of
@@ -15,9 +14,10 @@ from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Standing
 from certrotd.pki.renewal import LONGEST_POLL
 from certrotd.pki.revocation import Revocation
+from certrotd.value import value
 
 
-@dataclass(frozen=True)
+@value
 class Case:
     """Everything a decision goes by."""
 
@@ -28,6 +28,7 @@ class Case:
     asked: Asked
     live: Generation | None = field(init=False)
     facts: CertificateFacts | None = field(init=False)
+    _its_time: tuple[datetime, str] | None = field(default=None, init=False, compare=False)
 
     def __post_init__(self) -> None:
         # once: 10,000 certificates are asked of in one listing
@@ -35,11 +36,15 @@ class Case:
         object.__setattr__(self, "live", live)
         object.__setattr__(self, "facts", live.facts if live else None)
 
-    @cached_property
+    @property
     def its_time(self) -> tuple[datetime, str]:
         """When the live certificate is to be renewed, and by which rule."""
-        assert self.live is not None
-        return its_time(self.live, self.standing.state, self.policy)
+        if self._its_time is None:  # once, as it is asked for by several rules
+            assert self.live is not None
+            its = its_time(self.live, self.standing.state, self.policy)
+            object.__setattr__(self, "_its_time", its)
+        assert self._its_time is not None
+        return self._its_time
 
     @property
     def ask_at(self) -> datetime | None:
@@ -54,7 +59,7 @@ class Case:
             return self.now
         return known.ask_after
 
-    @cached_property
+    @property
     def choice(self) -> Choice:
         """The CA that an order would go to."""
         waits, asked = waits_of(self.attempts), self.asked

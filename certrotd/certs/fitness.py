@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from certrotd.certs.policy import Policy
@@ -120,10 +121,8 @@ def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> st
     meta = generation.meta
     # what was asked for, where that is known: a CA may add names of its own to every certificate
     asked = meta.asked if meta and meta.asked else facts.names
-    wanted = set(policy.names)
-    missing, extra = wanted.difference(facts.names), set(asked) - wanted
-    if missing or extra:
-        changes = [f"+{n}" for n in sorted(missing)] + [f"-{n}" for n in sorted(extra)]
+    alike = facts.names == asked == policy.names  # nearly always, and without making sets
+    if not alike and (changes := _changes(policy.names, facts.names, asked)):
         return f"the configured names changed: {' '.join(changes)}"
     if meta is not None and (changed := other_key(meta, policy)):
         return changed
@@ -131,23 +130,37 @@ def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> st
         return f"the key is {facts.key_type}, the configuration asks for {policy.key_type}"
     if meta is None or meta.origin == "adopted":
         return None
-    if meta.issuer not in policy.issuers:
+    its = policy.by(meta.issuer)
+    if its is None:
         issuers = " or ".join(policy.issuers)
         return f"it was issued by {meta.issuer}, the configuration asks for {issuers}"
-    its = next(each for each in policy.one_by_one() if each.issuer == meta.issuer)
     if meta.authority != its.authority:
         return f"issuer {its.issuer} is another CA now: {its.authority}"
     return None
 
 
+def _changes(wanted: Sequence[str], there: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Names that are missing, with a plus, and those that were asked for too much, with a minus."""
+    missing, extra = {*wanted}.difference(there), {*asked}.difference(wanted)
+    return [*(f"+{name}" for name in sorted(missing)), *(f"-{name}" for name in sorted(extra))]
+
+
 def standing_in(live: Generation | None, policy: Policy) -> str | None:
     """Why a certificate of another CA than the first of the list is live, or None if none is."""
-    if live is None or live.facts is None or live.meta is None or live.meta.origin != "issued":
+    if not policy.others or live is None or live.facts is None or live.meta is None:
         return None
-    if live.meta.issuer not in policy.issuers[1:]:
+    if live.meta.origin != "issued" or live.meta.issuer not in policy.issuers[1:]:
         return None
     why = live.meta.instead or f"{policy.issuer} is the first of the list since"
     return f"issued by {live.meta.issuer}, not by {policy.issuer}: {why}"
+
+
+def missed_chain(live: Generation | None, policy: Policy) -> str:
+    """That the chain which is preferred, today still, was not offered for what is live; or ""."""
+    if live is None or live.meta is None or (missed := live.meta.missed) is None:
+        return ""
+    its = policy.of(live.meta.authority)
+    return str(missed) if its is not None and missed.wanted == its.preferred_chain else ""
 
 
 def other_key(meta: Meta, policy: Policy) -> str | None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.id import Id
+from certrotd.value import value
 from certrotd.window import Window
 
 KIND = "certificate"
@@ -43,7 +44,7 @@ class Issuance:
     renewal_info: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Policy:
     """What the configuration asks of one certificate; ``names`` are canonical.
 
@@ -110,9 +111,13 @@ class Policy:
         """The policy as if that CA were the only one; None where it is none of its CAs."""
         if authority == self.authority:
             return self
-        if not self.others:
-            return None
         return next((each for each in self.one_by_one() if each.authority == authority), None)
+
+    def by(self, issuer: str) -> Policy | None:
+        """The same for an issuer by its name."""
+        if issuer == self.issuer:
+            return self
+        return next((each for each in self.one_by_one() if each.issuer == issuer), None)
 
     @property
     def issuers(self) -> tuple[str, ...]:
@@ -130,7 +135,7 @@ class Policy:
         return (COPIES, *self.targets) if self.installs else self.targets
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attempts:
     """How the last rotations went: ``failures`` in a row, the last one at ``at``.
 

@@ -296,6 +296,8 @@ def _state_lost(case: Case) -> Deploy | None:
 
 
 def _somebody_behind(case: Case) -> CatchUp | None:
+    if not case.standing.behind:
+        return None
     late = {
         target: tuple(each for each in found if not each.todo)
         for target, found in case.standing.behind.items()
@@ -316,10 +318,12 @@ def _live_revoked(case: Case) -> Renew | None:
 
 
 def _to_revoke(case: Case) -> Revoke | None:
-    numbers = case.standing.state.to_revoke(case.now)
     known = case.standing.state.revoked
+    numbers = case.standing.state.to_revoke(case.now) if known else ()
+    if not numbers:
+        return None
     words = "; ".join(known[number].words(number) for number in numbers)
-    return Revoke(words, numbers) if numbers else None
+    return Revoke(words, numbers)
 
 
 def _records_left(case: Case) -> Sweep | None:

@@ -8,12 +8,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.certs.fallback import too_long, waits_of
-from certrotd.certs.fitness import its_time, standing_in
-from certrotd.certs.limits.sliding_windows import registered_domain, renews
+from certrotd.certs.fitness import its_time, missed_chain, standing_in
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide, explain
-from certrotd.certs.watching import missed_chain
 from certrotd.errors import Failure
 from certrotd.lifecycle.decision import Asked, Decision, Tried
 from certrotd.lifecycle.gate import Gate, Held
@@ -22,6 +20,7 @@ from certrotd.lifecycle.view import DISABLED, View
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
 from certrotd.pki.revocation import Revocation, revocations_to_json
+from certrotd.value import value
 
 if TYPE_CHECKING:  # what a listing does not need
     from certrotd.certs.limits.budget import Budget
@@ -60,7 +59,7 @@ class Claim:
     waits: Mapping[str, datetime] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateFound(OfAttempts):
     """Found, of a certificate."""
 
@@ -127,6 +126,8 @@ class CertificateFound(OfAttempts):
         policy, decision = self.managed.policy, self.decision
         if decision is None or not decision.needs_clock:
             return None
+        from certrotd.certs.limits.sliding_windows import renews
+
         orders = [
             PossibleOrder(
                 each.issuer, each.authority, renews(self.standing, each.names, each.authority)
@@ -214,7 +215,7 @@ class CertificateFound(OfAttempts):
         return problems_of(self, decision, flight)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateSubject(OfManaged):
     """Subject, of a certificate."""
 
@@ -223,6 +224,8 @@ class CertificateSubject(OfManaged):
 
     @property
     def fate(self) -> Fate:
+        from certrotd.certs.limits.sliding_windows import registered_domain
+
         policy = self.managed.policy
         return Fate(policy.issuer, registered_domain(policy.names[0]))
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from certrotd.certs.findings import FindingKind
-from certrotd.certs.fitness import renewal_time
+from certrotd.certs.fitness import missed_chain, renewal_time
 from certrotd.certs.policy import Policy
 from certrotd.id import Id
 from certrotd.lifecycle.finding import (
@@ -155,14 +155,6 @@ def of_behind(target: str, found: Sequence[Behind]) -> Finding | None:
         FindingSeverity.WARNING,
         todo=f"Run {'; '.join(todos)}" if todos else "",
     )
-
-
-def missed_chain(live: Generation | None, policy: Policy) -> str:
-    """That the chain which is preferred, today still, was not offered for what is live; or ""."""
-    if live is None or live.meta is None or (missed := live.meta.missed) is None:
-        return ""
-    its = policy.of(live.meta.authority)
-    return str(missed) if its is not None and missed.wanted == its.preferred_chain else ""
 
 
 def of_broken(live: Generation, policy: Policy) -> Finding:

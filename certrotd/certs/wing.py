@@ -11,34 +11,31 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.compromised_keys import CompromisedKeys
 from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Revoke, Sweep
-from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.accounts import ConfiguredAccounts
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.placeholders import Placeholders
 from certrotd.certs.policy import COPIES, KIND, Policy, id_of
-from certrotd.certs.ports import Locked
 from certrotd.certs.subject import CertificateSubject
 from certrotd.certs.wiring.policies import Policies, authorities
 from certrotd.certs.wiring.requests import digest_now
-from certrotd.config.context import Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.errors import Failure, InvalidInput
 from certrotd.id import Id
 from certrotd.lifecycle.wing import Check, Premises, Ration, Service, Terms
 from certrotd.pki.generation import Behind, Generation, Standing
 from certrotd.pki.names import canonical, covers
-from certrotd.pki.order import DNS_PERSIST_01
 from certrotd.state.ports import History, Lease
 from certrotd.stores.configured import Stores
 from certrotd.stores.copies import displaced
 
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
+    from certrotd.certs.compromised_keys import CompromisedKeys
     from certrotd.certs.deleting import User
     from certrotd.certs.wiring.adapters import Adapters
     from certrotd.certs.wiring.shared_targets import Groups
     from certrotd.certs.world import World
+    from certrotd.config.context import Surroundings
     from certrotd.lifecycle.runner import Runner
     from certrotd.lifecycle.subject import DeletionForeseen
 
@@ -50,11 +47,17 @@ def build(config: Config, premises: Premises) -> Certificates:
     return Certificates(config, premises)
 
 
+def terms() -> Terms:
+    """What happens to certificates, and what checks find."""
+    from certrotd.certs.findings import FindingKind
+
+    return Terms(tuple(each.act for each in ACTS), tuple(FindingKind))
+
+
 class Certificates:
     """Wing, of certificates; adapters are shared by all rotations."""
 
     kind = KIND
-    terms = Terms(tuple(each.act for each in ACTS), tuple(FindingKind))
 
     def __init__(self, config: Config, premises: Premises) -> None:
         self.config = config
@@ -62,9 +65,6 @@ class Certificates:
         self.slots = config.concurrency
         self.stores = Stores(config, premises.connect)
         self.accounts = ConfiguredAccounts(config, premises)
-        self.compromised_keys = CompromisedKeys(
-            premises.state.document("compromised"), premises.remark, dry=premises.dry
-        )
         self._adapters: Adapters | None = None
         self._adapters_lock = threading.Lock()
         self._authorities = authorities(config)
@@ -75,6 +75,10 @@ class Certificates:
         self.behind: dict[str, Mapping[str, Sequence[Behind]]] = {}
         """Who has an older copy, by certificate and target, as it was seen last."""
         self.subjects = [CertificateSubject(each, self.accounts) for each in managed]
+
+    @property
+    def terms(self) -> Terms:
+        return terms()
 
     @property
     def rations(self) -> Mapping[str, Callable[[], Ration | None]]:
@@ -121,6 +125,7 @@ class Certificates:
         from certrotd.certs.checks import Means, checks_of
         from certrotd.certs.persistent_records import RecordsCheck
         from certrotd.observe.chain import Examiner
+        from certrotd.pki.order import DNS_PERSIST_01
 
         config, premises = self.config, self.premises
         every, examiner = config.watch_every.total_seconds(), Examiner(premises.clock)
@@ -135,6 +140,15 @@ class Certificates:
     def close(self) -> None:
         if self._adapters is not None:
             self._adapters.close()
+
+    @cached_property
+    def compromised_keys(self) -> CompromisedKeys:
+        """Which keys others know, of all certificates of this state."""
+        from certrotd.certs.compromised_keys import CompromisedKeys
+
+        premises = self.premises
+        document = premises.state.document("compromised")
+        return CompromisedKeys(document, premises.remark, dry=premises.dry)
 
     @cached_property
     def groups(self) -> Groups:
@@ -224,6 +238,8 @@ class Certificates:
             return self._adapters
 
     def _surroundings(self, issuer: str) -> Surroundings:
+        from certrotd.config.context import Surroundings
+
         def record(event: str, **details: Any) -> None:
             from certrotd.audit.record import Happened
 
@@ -285,6 +301,8 @@ class ConfiguredCertificate:
 
     @contextmanager
     def lock(self) -> Iterator[Lease]:
+        from certrotd.certs.ports import Locked
+
         name, targets, wing = self.policy.name, self.policy.targets, self._wing
         store: object = wing.stores.of(name)
         with (

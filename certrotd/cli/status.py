@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certrotd.cli.output import keeping_all, names_of, print_json, print_table, say, span, stamp
 from certrotd.daemon.wiring import looking
 from certrotd.lifecycle.decision import Action
-from certrotd.lifecycle.details import Consumer
 from certrotd.lifecycle.view import View, flight_json, held_json
+
+if TYPE_CHECKING:
+    from certrotd.lifecycle.details import Consumer
 
 FINISH = "finish what is in flight"
 _COLUMNS = ("NAME", "STATE", "EXPIRES", "LEFT", "NEXT", "GEN", "TARGETS", "NAMES", "WHY")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.clock import Clock, Deadline
-from certrotd.errors import NeedsOperator, ProofFailed, Transient
+from certrotd.config.connect import Connect, unconnected
+from certrotd.errors import ProofFailed, Transient
 
 if TYPE_CHECKING:
     from certrotd.config.probes import HandshakeEntry
     from certrotd.config.stores import StoreEntry
-    from certrotd.kube.api import Api
     from certrotd.pki.generation import LiveCertificate
     from certrotd.state.ports import Folder
 
@@ -76,18 +76,6 @@ def _unseen(
     /,
 ) -> str:
     raise Transient(f"nothing here can look at {host}:{port}")
-
-
-Connect = Callable[[Path | None, str | None], "Api"]
-"""The API server of a kubeconfig and a context, without one the pod's; raises NeedsOperator.
-
-Whoever asks for the same is given the same.
-"""
-
-
-def unconnected(kubeconfig: Path | None, context: str | None) -> Api:  # noqa: ARG001
-    """As Connect, where there is none."""
-    raise NeedsOperator("nothing here connects to an API server")
 
 
 @dataclass(frozen=True)

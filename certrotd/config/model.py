@@ -26,6 +26,7 @@ from certrotd.config.state import KubernetesStateEntry
 from certrotd.config.stores import StoreEntry
 from certrotd.config.targets import TargetEntry
 from certrotd.config.watch import WatchEntry
+from certrotd.value import value
 from certrotd.window import Window
 
 if TYPE_CHECKING:  # a host without data keys loads nothing of them
@@ -37,7 +38,7 @@ OWN_KEK = "state_dir/kek"
 """The file KEK of a configuration without one: a name that no entry can have."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Certificate:
     """One certificate to keep fresh, independent of the file's defaults.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import certrotd
 from certrotd.clock import Clock, Deadline
 from certrotd.config.acknowledgements import ApiServerAcknowledgement
-from certrotd.config.context import Connect
+from certrotd.config.connect import Connect
 from certrotd.consumers.port import Answer, Expected
 from certrotd.dial import Timeout
 from certrotd.errors import Failure

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from certrotd.clock import Clock, Deadline
-from certrotd.config.context import Connect, unconnected
+from certrotd.config.connect import Connect, unconnected
 from certrotd.config.cutover import CutoverEntry, ReadProbeEntry
 from certrotd.config.environment import reveal
 from certrotd.config.secrets import Environment

@@ -17,7 +17,6 @@ from certrotd.daemon.leading import Leading, Led
 from certrotd.errors import Failure, LockHeld
 from certrotd.id import Id
 from certrotd.kube.patience import Patience
-from certrotd.rotation.outcome import Stopped
 from certrotd.state.directory import DAEMON_LOCK, StateDirectory
 from certrotd.state.ports import Document, State
 from certrotd.state.shard import ALL
@@ -111,6 +110,8 @@ class Home:
                 else:
                     break
                 if stopping():
+                    from certrotd.rotation.outcome import Stopped  # a command loads no engine
+
                     raise Stopped("the process was told to stop")
                 clock.sleep(max(_POLL, self._shards * _POLL_OF_A_SHARD))
             self.shard = led.shard

@@ -27,7 +27,7 @@ from certrotd.config.codecs import (
     SymmetricCodecEntry,
     Wso2CodecEntry,
 )
-from certrotd.config.context import Connect
+from certrotd.config.connect import Connect
 from certrotd.config.datasets import DatasetEntry, OwnDatasetEntry, SqlDatasetEntry
 from certrotd.config.environment import reveal
 from certrotd.config.expectations import expectation_of

@@ -18,7 +18,7 @@ from certrotd.outputs.port import OutputPlace, Placed
 from certrotd.state.ports import Document
 
 if TYPE_CHECKING:
-    from certrotd.config.context import Connect
+    from certrotd.config.connect import Connect
 
 AnyOutlet = FileOutlet | SealedOutlet
 

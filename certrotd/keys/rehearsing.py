@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
-from certrotd.config.context import unconnected
+from certrotd.config.connect import unconnected
 from certrotd.config.datasets import DatasetEntry, SqlDatasetEntry
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.errors import Failure, NeedsOperator

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock
-from certrotd.config.context import Connect
+from certrotd.config.connect import Connect
 from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.errors import Failure, NeedsOperator, failed

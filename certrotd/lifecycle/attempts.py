@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.lifecycle.decision import CONFIGURATION
-from certrotd.rotation.outcome import CANCELLED
 from certrotd.wording import count
 
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
@@ -34,6 +33,8 @@ def attempts_of(last: Mapping[str, Any] | None, configuration: str) -> Attempts:
 
     What somebody cancelled has not failed.
     """
+    from certrotd.rotation.outcome import CANCELLED  # loads the engine's values
+
     if last is None or not last["failures"] or last["failure"] == CANCELLED:
         return Attempts()
     seconds, known = last["retry_after"], last["facts"].get(CONFIGURATION)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from certrotd.lifecycle.gate import Gate, Held
+from certrotd.value import value
 
 ACT = "act"
 """The fact that says what a rotation is for, as Action.act or "rollback"."""
@@ -33,7 +34,7 @@ class Action:
         return False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wait:
     """Nothing is due before ``until``.
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from certrotd.value import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Consumer:
     """Who uses a subject: a target, copies, an application.
 

@@ -12,15 +12,15 @@ from certrotd.config.nearest import MAX_LISTED, suggestion
 from certrotd.errors import Failure, UsageError
 from certrotd.id import Id
 from certrotd.lifecycle.decision import Asked, by_decision
-from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.subject import Subject, followers
 from certrotd.lifecycle.view import View
 from certrotd.lifecycle.wing import Wing
-from certrotd.rotation.flight import Flight, flight_in
 from certrotd.rotation.unexpected import as_failure
 
 if TYPE_CHECKING:  # a listing loads no engine
+    from certrotd.lifecycle.report import Report
     from certrotd.lifecycle.runner import Runner
+    from certrotd.rotation.flight import Flight
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,8 @@ class Inventory:
 
 def _rotated(subject: Subject, runner: Runner, asked: Asked, unready: Failure | None) -> Report:
     """What comes of one, whatever its wing does."""
+    from certrotd.lifecycle.report import Report
+
     if unready is not None:
         return Report(subject.id, failure=unready)
     try:
@@ -151,12 +153,20 @@ def look_at_all(
             failure = as_failure(error, f"look at {subject.id.kind} {subject.id.name}")
             yield View(subject, subject.unseen(), now, failure=failure)
             continue
-        flight, unknown = None, None
+        flight: Flight | None = None
+        unknown: Failure | None = None
         try:
             if in_flight(subject.id):
-                flight = flight_in(subject.journal) or Flight()
+                flight = _flight_of(subject)
         except Failure as failure:
             unknown = failure
         # what is in flight goes on, whatever would keep another rotation from beginning
         held = by_decision(found.decision) if flight is None else None
         yield View(subject, found, now, flight, held, unknown)
+
+
+def _flight_of(subject: Subject) -> Flight:
+    """Its rotation, which somebody has in hand."""
+    from certrotd.rotation.flight import Flight, flight_in
+
+    return flight_in(subject.journal) or Flight()

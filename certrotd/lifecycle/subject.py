@@ -15,6 +15,7 @@ from certrotd.errors import Failure
 from certrotd.id import Id
 from certrotd.lifecycle.decision import Asked, Decision, Tried
 from certrotd.lifecycle.gate import Held
+from certrotd.value import value
 
 if TYPE_CHECKING:
     from certrotd.lifecycle.alert import AlertEvent
@@ -44,7 +45,7 @@ class Fate:
     part: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Validity:
     """From when until when what is in use may be used."""
 

@@ -6,9 +6,8 @@ The page, ``certrotd status`` and ``certrotd plan`` show the same, because all o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certrotd.errors import Failure
 from certrotd.id import Id
@@ -16,7 +15,10 @@ from certrotd.lifecycle.attempts import after_failures
 from certrotd.lifecycle.decision import Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.gate import Gate, Held
 from certrotd.lifecycle.subject import CLOCK_SKEW, Found, Subject, Validity
-from certrotd.rotation.flight import Flight
+from certrotd.value import value
+
+if TYPE_CHECKING:  # most are calm
+    from certrotd.rotation.flight import Flight
 
 UNREADABLE, IN_FLIGHT, DISABLED = "unreadable", "in_flight", "disabled"
 STATES = (
@@ -43,7 +45,7 @@ OPEN = {
 """The gates that a listing can check without the daemon, and what it means if one is open."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class View:
     """One subject as it was ``found`` at ``now``, or why it could not be looked at.
 

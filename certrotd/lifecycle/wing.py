@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from certrotd.clock import Clock
-from certrotd.config.context import Connect, unconnected
+from certrotd.config.connect import Connect, unconnected
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.lifecycle.finding import EarlierLooks, Settled, Watched
 from certrotd.lifecycle.subject import Subject
 from certrotd.state.ports import Lease, State
 
 if TYPE_CHECKING:
     from certrotd.lifecycle.audited import Audit
+    from certrotd.lifecycle.finding import EarlierLooks, Settled, Watched
     from certrotd.lifecycle.runner import Runner
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from certrotd.value import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class CertificateFacts:
     """What one certificate says of itself.
 

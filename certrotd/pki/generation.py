@@ -11,13 +11,14 @@ from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.order import Missed
 from certrotd.pki.renewal import Suggestion
 from certrotd.pki.revocation import Revocation, revocations_in, revocations_to_json
+from certrotd.value import value
 
 T = TypeVar("T")
 PLACEHOLDER = "placeholder"
 """The origin of a self-signed pair that stands in for a certificate until there is one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Meta:
     """What a generation remembers beside the certificate itself.
 
@@ -42,7 +43,7 @@ class Meta:
     request: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Generation:
     """One pair on disk: ``facts`` of the leaf, or why it is ``broken``.
 
@@ -62,7 +63,7 @@ class Generation:
         return self.meta is not None and self.meta.origin == PLACEHOLDER
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TargetState:
     """The generation a target was last told of.
 
@@ -82,7 +83,7 @@ class Copy:
     stamp: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertificateState:
     """What changes about a certificate without a new generation.
 
@@ -177,7 +178,7 @@ class ForeignChange:
     broken: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Standing:
     """What is on disk of one certificate; ``newest`` may be a later one than ``live``.
 

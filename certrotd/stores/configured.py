@@ -10,12 +10,12 @@ import importlib
 import threading
 from typing import TYPE_CHECKING
 
-from certrotd.config.context import Connect
 from certrotd.config.model import Config
 from certrotd.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from certrotd.certs.ports import Store
+    from certrotd.config.connect import Connect
 
 
 class Stores:

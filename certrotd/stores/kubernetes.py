@@ -46,7 +46,7 @@ from certrotd.stores.restoring import again_at, counted
 from certrotd.stores.tls_secret import CHAIN, KEY, TYPE, Shapes
 
 if TYPE_CHECKING:
-    from certrotd.config.context import Connect
+    from certrotd.config.connect import Connect
     from certrotd.config.stores import KubernetesStoreEntry
 
 TRIES = 5

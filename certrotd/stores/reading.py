@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import CertificateState, Generation, Meta
 from certrotd.pki.order import Missed
 from certrotd.stores.digest import undigested
+from certrotd.value import value
 
 LIMIT = 4 * 1024 * 1024
 STATE = "state.json"
@@ -44,7 +44,7 @@ def numbers_in(generations: str) -> list[int]:
         raise DiskTrouble(f"read {generations}", error) from error
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Recorded:
     """What a generation's meta.json says: ``digests`` are the SHA-256 of its files in hex.
 

@@ -14,7 +14,7 @@ from certrotd.certs.placeholders import Placeholders
 from certrotd.certs.policy import KIND, Attempts
 from certrotd.certs.rules import decide
 from certrotd.certs.subject import CertificateFound, CertificateSubject
-from certrotd.certs.wing import Certificates
+from certrotd.certs.wing import Certificates, terms
 from certrotd.daemon.wiring import Site
 from certrotd.id import Id
 from certrotd.lifecycle.gate import Held
@@ -80,7 +80,7 @@ class FakeWing:
     subjects: Sequence[CertificateSubject]
     slots: int = 1
     kind: str = KIND
-    terms: Terms = Certificates.terms
+    terms: Terms = field(default_factory=terms)
     rations: Mapping[str, Callable[[], Ration | None]] = field(default_factory=dict)
     directories: Sequence[Path] = ()
 

@@ -12,8 +12,9 @@ import pytest
 
 from certrotd.acme.transport import RequestsResponse, Transport
 from certrotd.certs.findings import FindingKind
+from certrotd.certs.fitness import missed_chain
 from certrotd.certs.issue import patience
-from certrotd.certs.watching import OnDisk, judge_files, missed_chain
+from certrotd.certs.watching import OnDisk, judge_files
 from certrotd.cli.reports import report_words
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from tests.unit.acme.scripted import Reply, ScriptedCA, problem

@@ -14,7 +14,7 @@ from certrotd.audit.head import Anchor
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import COPIES, KIND, Policy
-from certrotd.certs.wing import Certificates
+from certrotd.certs.wing import terms
 from certrotd.clock import ManualClock
 from certrotd.daemon.http.sources import Sources
 from certrotd.errors import Failure
@@ -72,7 +72,7 @@ class Stand:
             slots={KIND: 1},
             rotate=_nothing,
             in_flight=lambda subject: subject.name in self.flying,
-            terms=Certificates.terms,
+            terms=terms(),
             rations={issuer: partial(self.budgets.get, issuer) for issuer in issuers},
         )
         return Sources(self.board, self.clock, lambda: work, self._anchor)
