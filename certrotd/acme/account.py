@@ -17,6 +17,7 @@ from certrotd.config.issuers import ACCOUNT_KEY
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.jsontext import parsed
 from certrotd.pki import keys
+from certrotd.rotation.stopping import TurnDeadline
 
 if TYPE_CHECKING:
     from certrotd.state.ports import Folder, Lease
@@ -49,8 +50,12 @@ class AccountFolder:
 
     @contextlib.contextmanager
     def locked(self, deadline: Deadline) -> Iterator[Lease]:
-        """Keep other threads and processes from making the account meanwhile; raises LockHeld."""
-        with self._folder.locked(f"the account in {self._folder.place}", deadline) as lease:
+        """Keep other threads and processes from making the account meanwhile.
+
+        Raises LockHeld, and Stopped where it is held when the process is told to stop.
+        """
+        what = f"the account in {self._folder.place}"
+        with self._folder.locked(what, TurnDeadline(deadline)) as lease:
             yield lease
 
     @property

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import requests
 from acme import messages
@@ -21,15 +20,17 @@ from certrotd.acme.key_change import KeyChange, find_account
 from certrotd.acme.network import Network
 from certrotd.acme.problems import ClockOff, Refused
 from certrotd.acme.reach import AllowedUrls
-from certrotd.acme.transport import check_url, location_of
+from certrotd.acme.registering import agreed_terms, register
+from certrotd.acme.transport import check_url
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
-from certrotd.config.issuers import AcmeEntry, BindingEntry, binding_key
+from certrotd.config.issuers import AcmeEntry
 from certrotd.errors import Failure, NeedsOperator, Transient, listed, one_line
 from certrotd.jsontext import parsed
 from certrotd.pki.keys import KeyType
 from certrotd.pki.order import OrderGone
 from certrotd.pki.roots import trust
+from certrotd.rotation.stopping import acquired
 from certrotd.wording import count
 
 MAX_CLIENTS = 16
@@ -143,7 +144,7 @@ class Clients:
         first. Raises what asking the CA raises, LockHeld, DiskTrouble, and NeedsOperator for an
         account that is deactivated.
         """
-        if not self._free.acquire(timeout=deadline.remaining):
+        if not acquired(self._free, deadline):
             raise Transient(f"all {MAX_CLIENTS} connections to {self._name} are in use")
         try:
             client = self._ready_client(deadline)
@@ -186,7 +187,7 @@ class Clients:
     @contextlib.contextmanager
     def visit(self, deadline: Deadline) -> Iterator[Client]:
         """A client for the block that signs nothing; no account is needed, or made."""
-        if not self._free.acquire(timeout=deadline.remaining):
+        if not acquired(self._free, deadline):
             raise Transient(f"all {MAX_CLIENTS} connections to {self._name} are in use")
         try:
             client = self._ready_client(deadline)
@@ -332,7 +333,7 @@ class Clients:
 
     @contextlib.contextmanager
     def _alone(self, deadline: Deadline) -> Iterator[None]:
-        if not self._lock.acquire(timeout=deadline.remaining):
+        if not acquired(self._lock, deadline):
             raise Transient(f"another order still waits for {self._name} to find its account")
         try:
             yield
@@ -355,46 +356,6 @@ def fetch_directory(url: str, network: Network) -> messages.Directory:
     for each in needed:
         check_url(each if isinstance(each, str) else repr(each))
     return directory
-
-
-def register(client: Client, entry: AcmeEntry, name: str) -> tuple[str, bool]:
-    """Create the account of the key the client signs with, or find it; its URL, whether it is new.
-
-    A key the CA knows is answered with the existing account (RFC 8555 §7.3.1), so that repeating
-    this is harmless. Raises NeedsOperator where the CA's terms are not agreed to.
-    """
-    terms = agreed_terms(client, entry, name)
-    message = messages.NewRegistration(
-        **({"contact": entry.contact} if entry.contact else {}),
-        **({"terms_of_service_agreed": True} if terms else {}),
-        **({"external_account_binding": binding(client, entry.eab)} if entry.eab else {}),
-    )
-    response = client.post(client.directory["newAccount"], message)
-    return location_of(response, "account"), response.status_code == 201
-
-
-def binding(client: Client, entry: BindingEntry) -> dict[str, Any]:
-    """What binds the account whose key the client signs with to a customer's (RFC 8555 §7.3.4).
-
-    Raises NeedsOperator for a key that is none, and what reading a secret raises.
-    """
-    key = binding_key(entry.key.resolve().reveal())
-    assert client.net.key is not None, "it signs"
-    found: dict[str, Any] = messages.ExternalAccountBinding.from_data(
-        *(client.net.key.public_key(), entry.key_id, key), client.directory, entry.algorithm
-    )
-    return found
-
-
-def agreed_terms(client: Client, entry: AcmeEntry, name: str) -> str | None:
-    """Where the CA's terms are, if it has any; NeedsOperator where they are not agreed to."""
-    terms: str | None = client.directory.meta.terms_of_service
-    if terms and not entry.agree_to_terms:
-        raise NeedsOperator(
-            f"the CA {name} requires agreement to its terms of service: {terms}",
-            hint="read them, then set agree_to_terms: true",
-        )
-    return terms
 
 
 def refuse_deactivated(folder: AccountFolder, name: str) -> None:

@@ -12,10 +12,11 @@ from josepy.b64 import b64decode, b64encode
 from josepy.jwk import JWK
 
 from certrotd.acme.account import Account, AccountFolder, kind_of
-from certrotd.acme.client import Client, Clients, refuse_deactivated, register
+from certrotd.acme.client import Client, Clients, refuse_deactivated
 from certrotd.acme.key_change import Act, KeyChange, find_account
 from certrotd.acme.network import Payload, account_jwk
 from certrotd.acme.problems import Refused
+from certrotd.acme.registering import register
 from certrotd.clock import Deadline
 from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import AcmeEntry

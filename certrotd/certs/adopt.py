@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from certrotd.certs.compromised import compromised
 from certrotd.certs.world import World
 from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.pki.generation import Meta
@@ -55,4 +56,9 @@ def _usable_pair(world: World) -> tuple[bytes, bytes, str]:
     key, chain = pair
     certificates = parse_certificates(chain, what="the certificate to adopt")
     leaf = usable_pair(key, certificates, what="the key to adopt", now=world.clock.now())
+    if (of := compromised(key, world)) is not None:
+        raise NeedsOperator(
+            f"the key to adopt is that of {of}, which was revoked as compromised",
+            hint="certrotd orders a certificate with a key of its own",
+        )
     return key, chain, facts_of(leaf).issuer

@@ -16,6 +16,7 @@ from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.errors import Failure, Transient, one_line
 from certrotd.pki.order import Challenge
 from certrotd.rotation.step import Done, Journaled, Ledger
+from certrotd.rotation.stopping import begin
 from certrotd.state.ports import Fenced, JournalBroken
 from certrotd.wording import count
 
@@ -76,6 +77,7 @@ class Authorize(Journaled):
             if solver is None:
                 raise Failure(f"there is no solver {each['solver']!r} in the configuration")
             record, deadline = TxtRecord.from_json(each["record"]), world.dns_time
+            begin(world.clock)
             published.append(each)
             world.fence()
             try:

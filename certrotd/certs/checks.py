@@ -10,6 +10,7 @@ from typing import Protocol
 
 from certrotd.address import Address
 from certrotd.certs.catching_up import survey
+from certrotd.certs.compromised import compromised
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import COPIES, id_of
@@ -345,6 +346,7 @@ def _read(managed: Managed, now: datetime) -> tuple[OnDisk, Standing]:
     try:
         verify_key(holder_of(key, what="privkey.pem"), chain[0])
         verify_path(chain)
+        kept = replace(kept, compromised=compromised(key, world) or "")
         if doubt := doubts(chain, now=now):
             finding = Finding(FindingKind.BROKEN_CHAIN, doubt, FindingSeverity.WARNING)
             kept = replace(kept, wrong=(finding,))

@@ -13,23 +13,23 @@ def refuse_compromised(pem: bytes, world: World) -> None:
 
     Raises NeedsOperator for one that is elsewhere: only its owner makes another.
     """
-    number = compromised(pem, world)
-    if number is None:
+    of = compromised(pem, world)
+    if of is None:
         return
     if is_request(pem):
         raise NeedsOperator(
-            f"the csr of {world.name} is still that of the key that is compromised",
+            f"the csr of {world.name} is still that of the key that is compromised: that of {of}",
             hint="put the request of a new key in its place",
         )
     raise Failure(
-        f"its key is that of generation {number}, which was revoked as compromised",
+        f"its key is that of {of}, which was revoked as compromised",
         hint="the next run orders for a new key",
     )
 
 
-def compromised(pem: bytes, world: World) -> int | None:
-    """The generation that was revoked because others know this key, be it in a request."""
+def compromised(pem: bytes, world: World) -> str | None:
+    """Whose key was said to be compromised that is this one, be it in a request; in words."""
     key = key_digest(holder_of(pem).public_key())
     known = world.store.look(world.name).state.revoked.items()
-    same = (number for number, each in known if each.compromises(key))
-    return next(same, None)
+    same = (f"generation {number}" for number, each in known if each.compromises(key))
+    return next(same, None) or world.known_compromised(key)

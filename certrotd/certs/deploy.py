@@ -7,8 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from certrotd.certs.compromised import refuse_compromised
+from certrotd.certs.elsewhere import refuse_superseded
 from certrotd.certs.policy import COPIES
-from certrotd.certs.ports import Revertible, Store
+from certrotd.certs.ports import Store
+from certrotd.certs.target_ports import Revertible
 from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, ProofFailed
 from certrotd.observe.tls import Endpoint
@@ -81,14 +84,24 @@ class Baseline(Journaled):
 
 @dataclass(frozen=True)
 class Swap(Journaled):
-    """``live`` points at the generation: the one point where the new pair replaces the old."""
+    """``live`` points at the generation: the one point where the new pair replaces the old.
+
+    ``requested``: only while the configuration's request is the one it was issued for.
+    """
 
     generation: int
     previous: int | None
+    requested: bool = False
     kind = "swap"
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         _deployable(world, self.generation)
+        key, _ = world.store.read(world.name, self.generation)
+        if self.generation != self.previous:
+            refuse_compromised(key, world)
+        if self.requested:
+            so = f"generation {self.generation} is not put in place"
+            refuse_superseded(key, world, so)
         with world.still():
             world.store.switch(world.name, self.generation)
         return Done()

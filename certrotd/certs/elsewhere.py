@@ -33,10 +33,11 @@ def _key_in(request: bytes) -> str:
     return key_digest(holder_of(request).public_key())
 
 
-def refuse_superseded(pem: bytes, world: World) -> None:
-    """An order for an earlier request ends: whoever has put another there has another key now.
+def refuse_superseded(pem: bytes, world: World, so: str) -> None:
+    """What is for an earlier request ends: whoever has put another there has another key now.
 
-    Raises Failure. A request that cannot be read, or does not fit, says nothing of that.
+    Raises Failure, with ``so``, what that means. A request that cannot be read, or does not fit,
+    says nothing of that.
     """
     if not is_request(pem):
         return
@@ -46,7 +47,6 @@ def refuse_superseded(pem: bytes, world: World) -> None:
         return
     if digest(now) != digest(pem):
         raise Failure(
-            f"the csr of {world.name} is another one than was ordered for, so certrotd gives the "
-            "order up",
+            f"the csr of {world.name} is another one than was ordered for, so {so}",
             hint="the next run orders for the one that is there now",
         )

@@ -25,5 +25,7 @@ class FindingKind(StrEnum):
     DAMAGED = DAMAGED
     MISSING = "missing"
     PLACEHOLDER = "placeholder"
+    RECORD_WRONG = "record_wrong"
+    RECORD_ENDING = "record_ending"
     UNREACHABLE = "unreachable"
     UNREADABLE = "unreadable"

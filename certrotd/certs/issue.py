@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,9 +16,11 @@ from certrotd.certs.elsewhere import refuse_superseded
 from certrotd.certs.fitness import worse
 from certrotd.certs.policy import INSTEAD, REPLACES
 from certrotd.certs.ports import Choosing, Order, sealing_at_once
+from certrotd.certs.staging import keeping, staged_key
 from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
+from certrotd.dns.persistent import lapsing
 from certrotd.errors import Failure, InvalidInput, Transient
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
@@ -39,7 +40,6 @@ ENDING = "ending"
 """The fact of the record that somebody set once and that ends first: its name, and when."""
 LAPSING = "lapsing"
 """The fact that such a record may be gone at the next renewal, in words."""
-ENDS_SOON = timedelta(days=30)
 
 
 class WorseThanLive(Failure):
@@ -135,18 +135,16 @@ class Obtain(Journaled):
         if world.store.sealed(world.name, self.generation):  # a crash came before the record of it
             _, chain = world.store.read(world.name, self.generation)
             return Done(_issued(chain))
-        pem = world.store.staged_key(world.name, self.generation)
-        if pem is None:
-            raise Failure(f"the staged key of generation {self.generation} is missing")
-        refuse_superseded(pem, world)
+        pem = staged_key(world, self.generation, "the order is placed", "go on")
+        refuse_superseded(pem, world, "certrotd gives the order up")
         if self.kept_key:  # it may have become known to others while this rotation waited
-            with _kept("the order is placed", "go on"):
+            with keeping("the order is placed", "go on"):
                 refuse_compromised(pem, world)
         chain, missed = self._fetch(_csr(pem, self.names), world, ledger)
         facts = _issued(chain)
         world.chain = chain
         if sealing_at_once(world.store) is None:
-            with _kept("the certificate is issued", "keep it"):
+            with keeping("the certificate is issued", "keep it"):
                 world.store.stage_chain(world.name, self.generation, chain)
         return Done({**facts, "missed": missed.to_json()} if missed else facts)
 
@@ -262,14 +260,14 @@ class Seal(Journaled):
         from certrotd.pki.verify import NotYetValid, verify
 
         now = world.clock.now()
-        with _kept("the certificate is issued", "seal it"):
-            key = world.store.staged_key(world.name, self.generation)
+        key = staged_key(world, self.generation, "the certificate is issued", "seal it")
+        with keeping("the certificate is issued", "seal it"):
             pem = world.chain or world.store.staged_chain(world.name, self.generation)
-        if key is None or pem is None:
-            raise Failure(f"the staged files of generation {self.generation} are missing")
-        refuse_superseded(key, world)
+        if pem is None:
+            raise Failure(f"the staged chain of generation {self.generation} is missing")
+        refuse_superseded(key, world, "certrotd gives the order up")
         if self.kept_key:
-            with _kept("the certificate is issued", "seal it"):
+            with keeping("the certificate is issued", "seal it"):
                 refuse_compromised(key, world)
         chain = parse_certificates(pem, what="the CA's answer")
         try:
@@ -303,7 +301,7 @@ class Seal(Journaled):
         for words in (meta.missed, lapsing):
             if words:
                 world.remark(f"{world.name}: {words}")
-        with _kept("the certificate is issued and verified", "seal it"):
+        with keeping("the certificate is issued and verified", "seal it"):
             if (store := sealing_at_once(world.store)) is not None:
                 store.seal_with(world.name, self.generation, meta, pem)
             else:
@@ -330,13 +328,9 @@ class Seal(Journaled):
 
 
 def _lapsing(ending: object, new: CertificateFacts, *, now: datetime) -> str | None:
-    """That a record may be gone when the next renewal needs it, or soon; None if it stays."""
     match ending:
-        case [str(name), str(end)] if moment(end) < max(new.not_after, now + ENDS_SOON):
-            return (
-                f"the record {name} ends at {moment(end):%Y-%m-%d %H:%M}Z, and the next renewal "
-                "may need it: set one that ends later"
-            )
+        case [str(name), str(end)]:
+            return lapsing(name, moment(end), new.not_after, now=now)
     return None
 
 
@@ -358,17 +352,6 @@ def order_at_hand(issuer: str, names: tuple[str, ...], world: World, ledger: Led
     # at once: orders are counted by the CA, and this is the only way back to this one
     ledger.note(order=world.order.url)
     return world.order
-
-
-@contextmanager
-def _kept(state: str, doing: str) -> Iterator[None]:
-    """A store that fails after the CA has issued must not cost the certificate."""
-    try:
-        yield
-    except (Transient, OSError) as trouble:
-        raise Later(
-            f"{state}, but {trouble}", hint=f"the next run will {doing} without a new order"
-        ) from trouble
 
 
 def _csr(pem: bytes, names: tuple[str, ...]) -> bytes:

@@ -215,7 +215,7 @@ def _deployment(
     revoke: Plan[World] = (),
 ) -> list[PlanItem[World]]:
     previous = standing.live.number if standing.live else None
-    items = _switch(policy, generation, previous, rotation)
+    items = _switch(policy, generation, previous, rotation, requested=policy.elsewhere)
     state = standing.state
     if policy.places or state.held or generation in state.withdrawn:
         # whoever rolled back by hand wants to stay there, wherever else that is brought now
@@ -230,12 +230,17 @@ def _prune(policy: Policy, spare: tuple[int, ...], rotation: str) -> Prune:
 
 
 def _switch(
-    policy: Policy, generation: int, previous: int | None, rotation: str
+    policy: Policy,
+    generation: int,
+    previous: int | None,
+    rotation: str,
+    *,
+    requested: bool = False,
 ) -> list[PlanItem[World]]:
     items: list[PlanItem[World]] = []
     if policy.targets:
         items.append(Baseline(policy.targets, generation if generation != previous else None))
-    items.append(Swap(generation, previous))
+    items.append(Swap(generation, previous, requested))
     if policy.installs:
         items.append(Install(generation, previous, rotation))
     for wave in policy.waves:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-from certrotd.certs.ports import Cautious, Checked, Precheck, Target
+from certrotd.certs.target_ports import Cautious, Precheck, Target
 from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.errors import Failure, failed

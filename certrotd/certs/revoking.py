@@ -16,6 +16,7 @@ from certrotd.pki.request import is_request
 from certrotd.pki.revocation import (
     ACCOUNT,
     CERTIFICATE_KEY,
+    COMPROMISED,
     REASONS,
     REVOCATIONS,
     NotEntitled,
@@ -53,6 +54,8 @@ class RevokeGeneration(Journaled):
         if known is not None and known.done is not None:
             return Done()
         wanted = self._wanted(world, known)
+        if self.reason == COMPROMISED and wanted.key:  # and no certificate is to have it
+            world.note_compromised(wanted.key, f"generation {self.generation} of {world.name}")
         # before it is asked for: a crash must not leave a revoked one that may be put back
         self._keep(wanted, world, ledger)
         try:

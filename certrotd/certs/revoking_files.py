@@ -12,12 +12,12 @@ from certrotd.certs.recorded import REVOCATION_BEGUN, REVOCATION_FAILED
 from certrotd.certs.revoking import revoked_by
 from certrotd.certs.wiring.revokers import Revokers
 from certrotd.config.issuers import AcmeEntry
-from certrotd.errors import Failure, UsageError
+from certrotd.errors import Failure, UsageError, listed
 from certrotd.lifecycle.audited import Unrecorded
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
-from certrotd.pki.keys import PrivateKey, load
-from certrotd.pki.revocation import REASONS
+from certrotd.pki.keys import PrivateKey, key_digest, load
+from certrotd.pki.revocation import COMPROMISED, REASONS
 from certrotd.pki.verify import verify_key
 from certrotd.rotation.unexpected import as_failure
 
@@ -35,9 +35,11 @@ def revoke_file(
     by: str,
     revokers: Revokers,
     audit: Audit,
+    note_compromised: Callable[[str, str], None],
 ) -> str:
     """Have the first certificate of some PEM or DER revoked; what came of it, in words.
 
+    ``note_compromised`` as of World: whatever the CA says, others know its key then.
     Raises UsageError where it is not clear which ``issuer`` is asked, and what asking raises. The
     CA is not asked if that cannot be written into the audit log.
     """
@@ -49,6 +51,9 @@ def revoke_file(
     if name not in revokers.config.issuers:
         raise UsageError(f"there is no issuer {name!r}")
     ask = revokers.named(name)
+    if reason == COMPROMISED:
+        of = f"a certificate for {listed(facts.names)} from a file"
+        note_compromised(key_digest(leaf.public_key()), of)
     before: list[bool] = []
 
     def asked(key: PrivateKey | None) -> bool:

@@ -16,10 +16,10 @@ from certrotd.certs.fitness import advised, settled_at
 from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import HOLD_AFTER_ROLLBACK, Attempts, Policy
-from certrotd.certs.ports import Fenceable
 from certrotd.certs.recorded import recorded_of
 from certrotd.certs.renewing import Standings, carried, renew
 from certrotd.certs.rules import decide
+from certrotd.certs.target_ports import Fenceable
 from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble

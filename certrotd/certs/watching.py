@@ -64,7 +64,8 @@ class OnDisk:
     be read; ``wrong`` says what could not, or does not belong together. ``copies`` tells whether
     what is installed elsewhere is the live generation, None where that is not to be expected, and
     ``displaced`` which of it is not as it was installed. ``exposed`` says of what holds a key who
-    else may use it, and what to do about it; ``foreign`` is as of Standing.
+    else may use it, and what to do about it; ``foreign`` is as of Standing. ``compromised`` is
+    whose key it is, in words, where that was revoked as compromised.
     """
 
     live: Generation | None = None
@@ -74,6 +75,7 @@ class OnDisk:
     displaced: str | None = None
     exposed: Sequence[str] = ()
     foreign: ForeignChange | None = None
+    compromised: str = ""
 
 
 def judge_endpoint(presented: Presented, wanted: Expected, *, now: datetime) -> tuple[Finding, ...]:
@@ -116,6 +118,11 @@ def judge_files(kept: OnDisk, policy: Policy, *, now: datetime) -> tuple[Finding
         found.append(
             Finding(FindingKind.KEY_EXPOSED, "; ".join(kept.exposed), FindingSeverity.WARNING)
         )
+    if kept.compromised:
+        words = f"its key is that of {kept.compromised}, which was revoked as compromised"
+        cure = f"`certrotd rotate {policy.name} --force` orders for another key"
+        todo = "Put the request of a new key in its place" if policy.elsewhere else f"Run {cure}"
+        found.append(Finding(FindingKind.KEY_EXPOSED, words, todo=todo))
     if live.placeholder:
         words = "a self-signed placeholder is in place, there is no certificate yet"
         return (*found, Finding(FindingKind.PLACEHOLDER, words, FindingSeverity.WARNING))

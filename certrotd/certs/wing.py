@@ -15,7 +15,7 @@ from certrotd.certs.decision import Adopt, Bootstrap, CatchUp, Deploy, Renew, Re
 from certrotd.certs.limits.accounts import ConfiguredAccounts
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.placeholders import Placeholders
-from certrotd.certs.policy import COPIES, KIND, Policy
+from certrotd.certs.policy import COPIES, KIND, Policy, id_of
 from certrotd.certs.subject import CertificateSubject
 from certrotd.certs.wiring.policies import Policies, authorities
 from certrotd.certs.wiring.requests import digest_now
@@ -30,6 +30,7 @@ from certrotd.stores.configured import Stores
 from certrotd.stores.copies import displaced
 
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
+    from certrotd.certs.compromised_keys import CompromisedKeys
     from certrotd.certs.deleting import User
     from certrotd.certs.wiring.adapters import Adapters
     from certrotd.certs.wiring.shared_targets import Groups
@@ -122,16 +123,32 @@ class Certificates:
 
     def checks(self) -> Sequence[Check]:
         from certrotd.certs.checks import Means, checks_of
+        from certrotd.certs.persistent_records import RecordsCheck
         from certrotd.observe.chain import Examiner
+        from certrotd.pki.order import DNS_PERSIST_01
 
         config, premises = self.config, self.premises
         every, examiner = config.watch_every.total_seconds(), Examiner(premises.clock)
         means = Means(every, premises.in_flight, examiner, premises.clock, self._wake)
-        return checks_of(config.watch, {each.id: each.managed for each in self.subjects}, means)
+        managed = {each.id: each.managed for each in self.subjects}
+        persistent = (each for each in config.certificates if each.challenge == DNS_PERSIST_01)
+        return [
+            *checks_of(config.watch, managed, means),
+            *(RecordsCheck(managed[id_of(each.name)], means) for each in persistent),
+        ]
 
     def close(self) -> None:
         if self._adapters is not None:
             self._adapters.close()
+
+    @cached_property
+    def compromised_keys(self) -> CompromisedKeys:
+        """Which keys others know, of all certificates of this state."""
+        from certrotd.certs.compromised_keys import CompromisedKeys
+
+        premises = self.premises
+        document = premises.state.document("compromised")
+        return CompromisedKeys(document, premises.remark, dry=premises.dry)
 
     @cached_property
     def groups(self) -> Groups:
@@ -150,6 +167,8 @@ class Certificates:
         world = self.adapters().world(entry)
         world.awaiting = self.premises.dry and self.awaiting
         world.note_behind = partial(self.behind.__setitem__, entry.name)
+        world.known_compromised = self.compromised_keys.of
+        world.note_compromised = self._note_compromised
         return world
 
     def leftover(self, name: str) -> CertificateSubject | None:
@@ -196,7 +215,11 @@ class Certificates:
             by=by,
             revokers=self.adapters().revokers,
             audit=self.premises.audit(),
+            note_compromised=self._note_compromised,
         )
+
+    def _note_compromised(self, key: str, of: str) -> None:
+        self.compromised_keys.add(key, of, now=self.premises.clock.now())
 
     def adapters(self) -> Adapters:
         """The adapters of this configuration."""

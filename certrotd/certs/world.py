@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from certrotd.certs.ports import Dns, Installer, Issuer, Order, Prober, Solver, Store, Target
+from certrotd.certs.ports import Dns, Installer, Issuer, Order, Prober, Solver, Store
+from certrotd.certs.target_ports import Target
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.observe.tls import Endpoint
@@ -19,6 +21,9 @@ from certrotd.pki.revocation import RevocationRefused
 
 if TYPE_CHECKING:
     from cryptography import x509
+
+
+PersistentRecord = tuple[str, Callable[[], datetime | None]]
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ class World:
     came of it, where that is not staged.
     ``follows`` says whether a CNAME at a challenge's name is to be followed, given the name and
     the solver that the certificate names.
+    ``persistent`` names the records that somebody set once for an issuer, if any, each with what
+    raises unless it is there and right, and gives its end if it has one; no account is made.
     ``renewal_info`` asks an issuer when a certificate of its own is to be renewed; raises Failure.
     ``revoker`` gives what asks the CA that issued a generation to revoke it, by its Meta; raises
     NeedsOperator where there is none; ``who_revokes`` says which CA that is, and why that one.
@@ -100,6 +107,8 @@ class World:
     placeholders are still to come that services name, so they are not asked yet.
     ``fence`` comes before every effect at a CA, a solver or a target: it raises Fenced when the
     rotation's lock is another's.
+    ``known_compromised`` says whose key of that key_digest() is known to others, of all
+    certificates, and ``note_compromised`` keeps that for good; both raise DiskTrouble.
     ``note_behind`` keeps who has an older copy, by target, for the decisions to come.
     Within ``still`` none of the certificate's targets is told to read files, by whatever rotation.
     """
@@ -115,6 +124,7 @@ class World:
     target: Callable[[str], Bound | None]
     prober: Prober
     unready: Unready = lambda *_asked, **_how: ()
+    persistent: Callable[[str], Iterable[PersistentRecord]] = lambda _issuer: ()
     renewal_info: Callable[[str, CertificateFacts], RenewalInfo] = no_renewal_info
     revoker: Callable[[Meta | None], AskToRevoke] = no_revoker
     who_revokes: Callable[[Meta | None], WhoRevokes] = lambda _meta: WhoRevokes("its CA is asked")
@@ -127,6 +137,8 @@ class World:
     follows: Callable[[str, str | None], bool] = lambda _name, _solver: True
     fence: Callable[[], None] = lambda: None
     remark: Callable[[str], None] = lambda _line: None
+    known_compromised: Callable[[str], str | None] = lambda _key: None
+    note_compromised: Callable[[str, str], None] = lambda _key, _of: None
     note_behind: Callable[[Mapping[str, Sequence[Behind]]], None] = lambda _behind: None
     dry: bool = False
     awaiting: bool = False

@@ -1,66 +1,21 @@
 """What no single entry can tell: references that lead nowhere, and entries that collide."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from certrotd.address import Address
 from certrotd.config.base import MAX_NAME, Loc, is_safe_name, shown
-from certrotd.config.certificates import CertificateEntry, UseEntry
+from certrotd.config.certificates import UseEntry
+from certrotd.config.checked import Checked, ConfigFinding, refers
+from certrotd.config.crosscheck_names import crosscheck_names, publishes
 from certrotd.config.docker import DockerEntry
 from certrotd.config.hostfile import HostFile
 from certrotd.config.hosts import delivery_name
-from certrotd.config.issuers import AcmeEntry, InternalEntry, IssuerEntry
-from certrotd.config.model import issuers_of, store_dir
+from certrotd.config.issuers import AcmeEntry
+from certrotd.config.model import store_dir
 from certrotd.config.nearest import suggestion
 from certrotd.config.solvers import ResponderEntry
 from certrotd.config.targets import KubernetesEntry
-from certrotd.config.watch import WatchEntry
-from certrotd.pki.names import base, is_ip, is_wildcard
-from certrotd.pki.order import DNS_01, DNS_PERSIST_01
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigFinding:
-    """Something wrong at ``loc``; ``message`` may say ``{there}`` for the place ``other``."""
-
-    loc: Loc
-    message: str
-    other: Loc | None = None
-    warning: bool = False
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What is checked: ``entries`` with their positions in the file.
-
-    ``broken`` are places whose content did not pass the schema: not there, but not missing.
-    """
-
-    file: HostFile
-    entries: Sequence[tuple[int, CertificateEntry]]
-    broken: Collection[Loc] = ()
-
-    def known(self, section: str) -> set[str]:
-        """The names of a section's entries, of broken ones too."""
-        names = set(getattr(self.file, section))
-        return names | {str(loc[1]) for loc in self.broken if loc[0] == section and len(loc) > 1}
-
-    def has(self, section: str, name: str) -> bool:
-        """Whether ``name`` is in known(), without making a set for each of 10,000 questions."""
-        return name in getattr(self.file, section) or (
-            bool(self.broken) and name in self.known(section)
-        )
-
-    def watched(self) -> Iterator[tuple[int, WatchEntry]]:
-        """The entries of ``watch`` with their positions in the file: broken ones are not in it."""
-        out = {loc[1] for loc in self.broken if loc[0] == "watch" and len(loc) > 1}
-        return zip((at for at in count() if at not in out), self.file.watch, strict=False)
-
-    def sure(self, section: str) -> bool:
-        """Whether all of a section is known."""
-        return (section,) not in self.broken
 
 
 def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
@@ -68,7 +23,7 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _defaults(checked)
     yield from _issuers(checked)
     yield from _references(checked)
-    yield from _names(checked)
+    yield from crosscheck_names(checked)
     yield from _keys(checked)
     yield from _paths(checked)
     yield from _stores(checked)
@@ -102,7 +57,7 @@ def _issuers(checked: Checked) -> Iterator[ConfigFinding]:
             if entry.issuer is None:
                 yield ConfigFinding(("certificates", index, "issuer"), f"is required {which}")
     if not checked.known("solvers") and checked.sure("solvers"):
-        needing = (entry for _, entry in checked.entries if _publishes(checked, entry))
+        needing = (entry for _, entry in checked.entries if publishes(checked, entry))
         acme = next(needing, None)
         if acme is not None:
             why = f"the certificate {acme.name} comes from an ACME issuer"
@@ -132,13 +87,6 @@ def _asked(checked: Checked, names: Sequence[str], loc: Loc) -> Iterator[ConfigF
             yield ConfigFinding(place, message)
 
 
-def refers(checked: Checked, section: str, name: str, loc: Loc) -> Iterator[ConfigFinding]:
-    """A name that no entry of ``section`` has."""
-    if not checked.has(section, name) and checked.sure(section):
-        there = suggestion(name, sorted(checked.known(section)))
-        yield ConfigFinding(loc, f"there is no {section[:-1]} {shown(name)}, {there}")
-
-
 def _uses(checked: Checked, uses: Sequence[UseEntry], loc: Loc) -> Iterator[ConfigFinding]:
     seen: set[str] = set()
     for position, use in enumerate(uses):
@@ -146,107 +94,6 @@ def _uses(checked: Checked, uses: Sequence[UseEntry], loc: Loc) -> Iterator[Conf
         if use.target in seen:
             yield ConfigFinding((*loc, position), f"{shown(use.target)} is in this list already")
         seen.add(use.target)
-
-
-def _names(checked: Checked) -> Iterator[ConfigFinding]:
-    """What certificates are called, and what they are for."""
-    first: dict[str, int] = {}
-    for index, entry in checked.entries:
-        other = first.setdefault(entry.name, index)
-        if other != index:
-            message = f"{shown(entry.name)} is also the name in {{there}}: give each its own name"
-            loc: Loc = ("certificates", index, "name")
-            yield ConfigFinding(loc, message, other=("certificates", other, "name"))
-        if len(entry.names) > 1 and len(set(entry.names)) < len(entry.names):
-            yield from _repeated(index, entry.names)
-        if acme := _is_acme(checked, entry):
-            yield from _redundant(index, entry.names)
-        private = [each for each in _issuers_of(checked, entry) if isinstance(each, InternalEntry)]
-        for position, name in enumerate(entry.names):
-            loc = ("certificates", index, "names", position)
-            if acme and is_ip(name):
-                message = (
-                    f"{name} is an IP address, which no DNS record proves to an ACME CA (RFC 8738 "
-                    "§7): remove it, or use an internal issuer"
-                )
-                yield ConfigFinding(loc, message)
-            for issuer in private:
-                if not issuer.permits(name):
-                    allowed = ", ".join(issuer.permitted_names)
-                    message = f"{name} is not within the issuer's permitted_names: {allowed}"
-                    yield ConfigFinding(loc, message)
-
-
-def _repeated(index: int, names: Sequence[str]) -> Iterator[ConfigFinding]:
-    seen: set[str] = set()
-    for position, name in enumerate(names):
-        if name in seen:
-            loc = ("certificates", index, "names", position)
-            yield ConfigFinding(
-                loc, f"{name} is in this list already: it counts once", warning=True
-            )
-        seen.add(name)
-
-
-def _redundant(index: int, names: Sequence[str]) -> Iterator[ConfigFinding]:
-    """Names that a wildcard of the same certificate covers: Let's Encrypt refuses those."""
-    wildcards = {name for name in names if is_wildcard(name)}
-    for position, name in enumerate(names) if wildcards else ():
-        over = f"*.{name.partition('.')[2]}"
-        if over in wildcards and over != name and not is_ip(name):
-            message = f"{over} covers {name}: remove it, some CAs refuse an order with both"
-            yield ConfigFinding(("certificates", index, "names", position), message, warning=True)
-
-
-def _challenge(checked: Checked, entry: CertificateEntry) -> str:
-    return entry.challenge or checked.file.defaults.challenge
-
-
-def _publishes(checked: Checked, entry: CertificateEntry) -> bool:
-    """Whether a solver has to publish something for it."""
-    return _is_acme(checked, entry) and _challenge(checked, entry) != DNS_PERSIST_01
-
-
-def _is_acme(checked: Checked, entry: CertificateEntry) -> bool:
-    return any(isinstance(each, AcmeEntry) for each in _issuers_of(checked, entry))
-
-
-def _issuers_of(checked: Checked, entry: CertificateEntry) -> Iterator[IssuerEntry]:
-    known = checked.file.issuers
-    return (known[name] for name in issuers_of(checked.file, entry) if name in known)
-
-
-def unproven(checked: Checked) -> Iterator[ConfigFinding]:
-    """Warnings of names whose challenge record is in no zone of the solver they get.
-
-    Only a CNAME helps then, and where that leads is not known before somebody asks.
-    """
-    solvers = checked.file.solvers
-    anywhere = not all(solver.zones for solver in solvers.values())
-    of_all = {zone for solver in solvers.values() for zone in solver.zones}
-    for index, entry in checked.entries:
-        named = entry.solver or checked.file.defaults.solver
-        solver = solvers.get(named or "")
-        # what is named proves any name, except that the responder has nothing but its zones
-        if (named and solver is None) or not _publishes(checked, entry):
-            continue
-        if not isinstance(solver, ResponderEntry) if named else anywhere:
-            continue
-        zones, whose = (of_all, "any solver") if solver is None else (set(solver.zones), named)
-        for position, name in enumerate(entry.names):
-            record = f"_acme-challenge.{base(name)}"
-            if not is_ip(name) and zones.isdisjoint(_above(record)):
-                made = "it" if _challenge(checked, entry) == DNS_01 else "the account's label in it"
-                why = f"{record} is in no zone of {whose}: add its zone, or make {made} a CNAME "
-                why += "into one"
-                yield ConfigFinding(("certificates", index, "names", position), why, warning=True)
-
-
-def _above(name: str) -> Iterator[str]:
-    """``name`` and every domain it is in."""
-    while name:
-        yield name
-        name = name.partition(".")[2]
 
 
 def _paths(checked: Checked) -> Iterator[ConfigFinding]:

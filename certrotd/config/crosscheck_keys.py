@@ -5,8 +5,8 @@ from pathlib import Path
 
 from certrotd.config.acknowledgements import SOCKET, HeartbeatAcknowledgement
 from certrotd.config.base import Loc, shown
+from certrotd.config.checked import Checked, ConfigFinding, refers
 from certrotd.config.codecs import SymmetricCodecEntry, algorithms_of, codec_name
-from certrotd.config.crosscheck import Checked, ConfigFinding, refers
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.file import ConfigFile
 from certrotd.config.file_datasets import FilesDatasetEntry

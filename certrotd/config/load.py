@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from certrotd.config.base import Loc, examined, shown
 from certrotd.config.certificates import CertificateEntry
-from certrotd.config.crosscheck import Checked, ConfigFinding, crosscheck, unproven
+from certrotd.config.checked import Checked, ConfigFinding
+from certrotd.config.crosscheck import crosscheck
+from certrotd.config.crosscheck_names import unproven
 from certrotd.config.hostfile import HostFile
 from certrotd.config.merge import Merged
 from certrotd.config.model import Config, resolve

@@ -12,7 +12,8 @@ from itertools import chain
 from certrotd.codecs.errors import CodecError
 from certrotd.datasets.port import Dataset, Key, Row
 from certrotd.datasets.process_pool import row_values
-from certrotd.datasets.values import Form, Quarantined, SeenIndex
+from certrotd.datasets.row_values import Quarantined, SeenIndex
+from certrotd.datasets.values import Form
 from certrotd.keyring.material import KeySet
 
 BATCH = 1000

@@ -8,7 +8,8 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from certrotd.codecs.errors import CodecError
 from certrotd.datasets.port import Change, Row
-from certrotd.datasets.values import Batch, Form, Quarantined, Seen
+from certrotd.datasets.row_values import Batch, Quarantined, Seen
+from certrotd.datasets.values import Form
 from certrotd.keyring.material import KeySet
 
 F = TypeVar("F", bound=Form)

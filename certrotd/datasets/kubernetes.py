@@ -25,7 +25,8 @@ from certrotd.datasets.port import (
     Row,
 )
 from certrotd.datasets.rewritings import MOST_FAILED, Known, Listed
-from certrotd.datasets.values import Batch, Form, Leftover, Quarantined, Seen
+from certrotd.datasets.row_values import Batch, Quarantined, Seen
+from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.keyring.material import KeySet
 from certrotd.kube.api import Api, Denied, Expired, Missing

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from certrotd.datasets.port import Row
-from certrotd.datasets.values import Form, Quarantined, RowValues, Seen, SeenIndex
+from certrotd.datasets.row_values import Quarantined, RowValues, Seen, SeenIndex
+from certrotd.datasets.values import Form
 from certrotd.keyring.material import DataKey, KeySet, Material
 
 Told = tuple[Form, int, int, Sequence[tuple[int, Any, bytes, str, bytes]]]

@@ -23,7 +23,8 @@ from certrotd import process
 from certrotd.clock import thread_seconds
 from certrotd.datasets.port import Change, Row
 from certrotd.datasets.process_child import looked_at, told
-from certrotd.datasets.values import Batch, Form, Quarantined, Seen, SeenIndex
+from certrotd.datasets.row_values import Batch, Quarantined, Seen, SeenIndex
+from certrotd.datasets.values import Form
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.keyring.material import KeySet
 

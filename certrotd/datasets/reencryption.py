@@ -29,7 +29,8 @@ from certrotd.datasets.port import (
     Sweeping,
 )
 from certrotd.datasets.process_pool import Spread, row_values
-from certrotd.datasets.values import Batch, Form, Quarantined
+from certrotd.datasets.row_values import Batch, Quarantined
+from certrotd.datasets.values import Form
 from certrotd.keyring.material import KeySet
 
 TRIES = 8

@@ -24,8 +24,8 @@ from certrotd.datasets.configured import Opened, opened
 from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.file_tree import FileTree, Found
 from certrotd.datasets.port import Key, Row
+from certrotd.datasets.row_values import Quarantined, SeenIndex
 from certrotd.datasets.streamed import StreamForm
-from certrotd.datasets.values import Quarantined, SeenIndex
 from certrotd.errors import NeedsOperator
 from certrotd.files.disktrouble import explained
 from certrotd.files.rewriting import opened_in

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from certrotd.datasets.port import Dataset, Key
 from certrotd.datasets.reencryption import Pace, Passed, Position
-from certrotd.datasets.values import Quarantined
+from certrotd.datasets.row_values import Quarantined
 from certrotd.errors import Transient
 
 

@@ -14,9 +14,10 @@ from certrotd.codecs.age import Age
 from certrotd.codecs.errors import CodecError, Damaged, WrongKey
 from certrotd.datasets.file_values import FileValues, beginning_of
 from certrotd.datasets.port import Change, PreflightFinding, Row
+from certrotd.datasets.row_values import Seen, Unfit
 from certrotd.datasets.sops_metadata import Metadata, Stanza, metadata_of
 from certrotd.datasets.sops_program import SopsProgram
-from certrotd.datasets.values import Form, Leftover, Seen, Unfit
+from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator, one_line
 from certrotd.files.writing import write_all
 from certrotd.keyring.age_keys import identity_of, recipient_of

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from certrotd import process
 from certrotd.clock import Clock, Deadline
+from certrotd.datasets.row_values import Unfit
 from certrotd.datasets.sops_metadata import Metadata
-from certrotd.datasets.values import Unfit
 from certrotd.errors import Transient
 from certrotd.files.writing import write_all
 

@@ -17,9 +17,9 @@ from sqlalchemy.engine import Connection, Engine
 from certrotd.datasets.keys import key_from_json, key_to_json
 from certrotd.datasets.port import Key
 from certrotd.datasets.reencryption import Passed, Position
+from certrotd.datasets.row_values import Quarantined
 from certrotd.datasets.shards import Checkpoints, Lease, LeaseLost, Part, Run, Shard
 from certrotd.datasets.sql_errors import as_failures
-from certrotd.datasets.values import Quarantined
 from certrotd.errors import InvalidInput, NeedsOperator
 
 TABLE = "certrotd_checkpoints"

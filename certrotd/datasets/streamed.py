@@ -24,7 +24,8 @@ from certrotd.codecs.tink import Tink
 from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.file_values import FileValues, beginning_of
 from certrotd.datasets.port import Change, Row
-from certrotd.datasets.values import Form, Leftover, Seen, Unfit
+from certrotd.datasets.row_values import Seen, Unfit
+from certrotd.datasets.values import Form, Leftover
 from certrotd.files.writing import write_all
 from certrotd.keyring.material import DataKey, KeySet
 

@@ -22,7 +22,8 @@ from certrotd.codecs.symmetric_header import MAGIC, Header, read_header
 from certrotd.codecs.symmetric_stream import PART, Body, Read, Sealing, sealing
 from certrotd.datasets.file_values import FileValues, beginning_of
 from certrotd.datasets.port import Change, Row
-from certrotd.datasets.values import Form, Leftover, Seen, Unfit
+from certrotd.datasets.row_values import Seen, Unfit
+from certrotd.datasets.values import Form, Leftover
 from certrotd.files.writing import write_all
 from certrotd.keyring.material import DataKey, KeySet
 

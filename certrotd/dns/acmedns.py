@@ -25,6 +25,7 @@ from certrotd.dns.names import fqdn
 from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.jsontext import parsed
+from certrotd.rotation.stopping import TurnDeadline
 from certrotd.state.ports import Folder
 
 BLANK = "_" * 43
@@ -183,7 +184,7 @@ class AcmeDns:
                     hint=f"certrotd rotate registers {domain} there, and says which CNAME to make",
                 )
         else:
-            with self._folder.locked(self._what, deadline):
+            with self._folder.locked(self._what, TurnDeadline(deadline)):
                 found = self._registered(domain) or self._register(domain, deadline)
         raise NeedsOperator(
             f"{name} is not delegated to {self._what}",
@@ -256,7 +257,7 @@ class AcmeDns:
     def _changed(self, account: Account, deadline: Deadline) -> Iterator[dict[str, float]]:
         """The values that are wanted, to be changed; then they are sent, and kept."""
         file = _places_of(account)
-        with self._folder.locked(self._what, deadline):
+        with self._folder.locked(self._what, TurnDeadline(deadline)):
             known = self._known(file)
             wanted = dict(known.wanted)
             yield wanted

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from certrotd.dns.words import shown
 from certrotd.errors import InvalidInput, NeedsOperator, Transient, one_line
@@ -21,6 +21,7 @@ _SECONDS = re.compile(r"[0-9]{1,12}")
 _LAST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 _MAX_SAID = 3
 _MAX_STRING = 255
+ENDS_SOON = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,19 @@ def confirm(
     raise NeedsOperator(
         f"{challenge.name}: {what}",
         hint=f"set this record once: {zone_line(challenge.name, challenge.value)}",
+    )
+
+
+def lapsing(name: str, end: datetime, not_after: datetime, *, now: datetime) -> str | None:
+    """That a record may be gone when the next renewal needs it, or soon; None if it stays.
+
+    ``end`` is that of the record, ``not_after`` that of the certificate.
+    """
+    if end >= max(not_after, now + ENDS_SOON):
+        return None
+    return (
+        f"the record {name} ends at {end:%Y-%m-%d %H:%M}Z, and the next renewal may need it: set "
+        "one that ends later"
     )
 
 

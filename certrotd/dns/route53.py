@@ -35,8 +35,10 @@ from certrotd.dns.turns import Turn, in_turn, turns, unlimited
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.extras import how_to_install
 from certrotd.https.waits import asked_wait
+from certrotd.kek.aws_session import aws_session
 from certrotd.kek.bounded import within
 from certrotd.kek.vendor_client import hush
+from certrotd.rotation.stopping import acquired
 
 Ask = Callable[..., Any]
 """What a function takes from the answer to one operation: its name in boto3, and what it is given.
@@ -80,6 +82,7 @@ class Route53:
         self._what = reach.what
         self._keeper = f"what has the credentials of {self._what}"
         self._timeout = reach.timeout
+        self._proxy = reach.proxy
         self._requests = Requests(reach)
         self._zone_of = zone_of
         self._zone_id = zone_id
@@ -289,7 +292,7 @@ class Route53:
 
     def _client(self, deadline: Deadline) -> Any:
         try:
-            import boto3  # type: ignore[import-untyped]
+            import boto3  # type: ignore[import-untyped]  # noqa: F401
             from botocore.config import Config  # type: ignore[import-untyped]
             from botocore.exceptions import BotoCoreError
         except ImportError:
@@ -297,14 +300,12 @@ class Route53:
                 f"{self._what} needs boto3, which is not installed", hint=how_to_install("aws")
             ) from None
         hush("boto3", "botocore")
-        config = Config(
-            retries={"total_max_attempts": 1}, proxies={}, ignore_configured_endpoint_urls=True
-        )
+        config = Config(retries={"total_max_attempts": 1}, ignore_configured_endpoint_urls=True)
         limit = deadline.within(self._timeout)
         try:
             with self._alone(limit):
                 if self._session is None:
-                    self._session = boto3.session.Session(profile_name=self._profile)
+                    self._session = aws_session(profile=self._profile, proxy=self._proxy)
                 credentials = self._signing(limit)
                 region = self._session.region_name or "us-east-1"  # the service has none
                 return self._session.client(
@@ -321,7 +322,7 @@ class Route53:
     @contextmanager
     def _alone(self, limit: Deadline) -> Iterator[None]:
         """Within it, the session is this thread's; another's may wait for its credentials."""
-        if not self._making.acquire(timeout=limit.remaining):
+        if not acquired(self._making, limit):
             raise Transient(f"{self._keeper} has not answered others for a while")
         try:
             yield

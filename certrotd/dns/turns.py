@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from certrotd.clock import Clock, Deadline
 from certrotd.config.context import Context
+from certrotd.rotation.stopping import TurnDeadline
 from certrotd.state.lock import hold_any
 
 Turn = Callable[[Clock], AbstractContextManager[None]]
@@ -33,7 +34,10 @@ def unlimited(_clock: Clock) -> AbstractContextManager[None]:
 
 
 def turns(context: Context, what: str, *, at_once: int = 1) -> Turn:
-    """The turns of one solver, ``what`` names it; LockHeld after half an hour."""
+    """The turns of one solver, ``what`` names it; LockHeld after half an hour.
+
+    Raises Stopped where others are at it when the process is told to stop.
+    """
     # no certificate's name begins like this, so no certificate's lock is meant
     locks = context.state_dir / "locks"
     paths = [locks / f"_solver-{context.name}-{n}.lock" for n in range(at_once)]
@@ -44,7 +48,7 @@ def turns(context: Context, what: str, *, at_once: int = 1) -> Turn:
             what=what,
             command="certrotd",
             now=clock.now(),
-            wait=Deadline(clock, _QUEUE),
+            wait=TurnDeadline(Deadline(clock, _QUEUE)),
         )
 
     return turn

@@ -34,6 +34,7 @@ from certrotd.pki.names import canonical, is_ip
 from certrotd.pki.order import Challenge, OrderGone
 from certrotd.pki.request import check_request, read_request
 from certrotd.pki.verify import verify_strength
+from certrotd.rotation.stopping import TurnDeadline
 
 WHAT = "the certificate signing request"
 FOLDER = "internal"
@@ -141,7 +142,8 @@ class InternalIssuer:
         return root
 
     def _held(self, deadline: Deadline) -> AbstractContextManager[object]:
-        return self._folder.locked(f"the root in {self._folder.place}", deadline)
+        what = f"the root in {self._folder.place}"
+        return self._folder.locked(what, TurnDeadline(deadline))
 
 
 class InternalOrder:

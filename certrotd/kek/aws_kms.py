@@ -18,6 +18,7 @@ from certrotd.extras import how_to_install
 from certrotd.https.waits import asked_wait
 from certrotd.kek import envelope
 from certrotd.kek.answers import read
+from certrotd.kek.aws_session import aws_session
 from certrotd.kek.port import Context, Denied, Disabled, Kek, KekUnavailable, Unfit, WrongKek
 from certrotd.kek.service import Encrypted, ServiceKek
 from certrotd.kek.vendor_client import VendorClient, hush
@@ -140,7 +141,7 @@ class AwsKms:
 
     def _client(self) -> Any:
         try:
-            import boto3  # type: ignore[import-untyped]
+            import boto3  # type: ignore[import-untyped]  # noqa: F401
             from botocore.config import Config  # type: ignore[import-untyped]
             from botocore.exceptions import BotoCoreError
         except ImportError:
@@ -152,11 +153,10 @@ class AwsKms:
             connect_timeout=self.seconds,
             read_timeout=self.seconds,
             retries={"total_max_attempts": 1},
-            proxies=None if self.proxy else {},
             user_agent_extra=f"certrotd/{certrotd.__version__}",
         )
         try:
-            session = boto3.session.Session(profile_name=self.profile, region_name=self.region)
+            session = aws_session(profile=self.profile, region=self.region, proxy=self.proxy)
             return session.client("kms", endpoint_url=self.endpoint, config=config)
         except (BotoCoreError, OSError) as error:  # no region, an unknown profile
             raise self._unsettled(error) from None

@@ -39,20 +39,35 @@ class Login:
     """As what certrotd asks: the service account whose key is in a file, or what the SDK finds."""
 
     file: Path | None = None
+    proxy: bool = False
 
     def credentials(self) -> Credentials:
         """The credentials; raises google.auth's errors, ValueError or OSError."""
-        import google.auth
         from google.oauth2.service_account import Credentials as ServiceAccount
 
-        load: Any = google.auth.default  # which is untyped, as the other
-        if self.file is None:
-            found, _ = load(scopes=[SCOPE])
-        else:
-            load = ServiceAccount.from_service_account_file
-            found = load(str(self.file), scopes=[SCOPE])
-        credentials: Credentials = found
+        load: Any = ServiceAccount.from_service_account_file  # which is untyped
+        credentials: Credentials = (
+            self._default() if self.file is None else load(str(self.file), scopes=[SCOPE])
+        )
         return credentials
+
+    def _default(self) -> Any:
+        """Those of the environment, or of the machine, which the metadata server tells."""
+        import google.auth
+        import requests
+        from google.auth.compute_engine import Credentials as OfTheMachine
+        from google.auth.compute_engine import _metadata
+        from google.auth.transport.requests import Request
+
+        untyped: Any = google.auth.default, _metadata.get_universe_domain, Request
+        default, universe_domain, request_with = untyped
+        session = requests.Session()
+        session.trust_env = self.proxy
+        request = request_with(session)
+        found, _ = default(scopes=[SCOPE], request=request)
+        if isinstance(found, OfTheMachine):  # it would ask by a session of its own
+            found = found.with_universe_domain(universe_domain(request))
+        return found
 
 
 @dataclass(frozen=True)
@@ -138,7 +153,7 @@ class GcpKms:
         except GoogleAPICallError as error:
             failure = self._judged(error, deadline.clock.now())
         except (TransportError, requests.RequestException, ParseError) as error:
-            failure = KekUnavailable(f"{self.place} did not answer: {type(error).__name__}")
+            failure = self._silent(error)
         except GoogleAuthError as error:
             failure = self._unauthenticated(error)
         else:
@@ -166,14 +181,19 @@ class GcpKms:
         return KeyManagementServiceClient(transport=transport)
 
     def _credentials(self) -> Credentials:
-        from google.auth.exceptions import GoogleAuthError
+        from google.auth.exceptions import GoogleAuthError, TransportError
 
         try:
             return self.login()
+        except TransportError as error:
+            raise self._silent(error) from None
         except GoogleAuthError as error:
             raise self._unauthenticated(error) from None
         except (ValueError, OSError) as error:  # whose words may show what is in the file
             raise self._unauthenticated(type(error).__name__) from None
+
+    def _silent(self, error: Exception) -> KekUnavailable:
+        return KekUnavailable(f"{self.place} did not answer: {type(error).__name__}")
 
     def _unauthenticated(self, error: object) -> Denied:
         return Denied(
@@ -226,6 +246,6 @@ def build(name: str, entry: GcpKmsKekEntry) -> Kek:
     """The KEK of a configuration entry."""
     del name
     seconds = entry.timeout.total_seconds()
-    login = Login(entry.credentials).credentials
+    login = Login(entry.credentials, entry.use_proxy).credentials
     service = GcpKms(entry.key, login, entry.endpoint, seconds, entry.use_proxy)
     return ServiceKek(service, seconds)

@@ -158,7 +158,7 @@ class JournalRun:
     def told(self, task: Task, answer: Answer) -> None:
         from certrotd.datasets.keys import key_from_json
         from certrotd.datasets.reencryption import Passed, Position
-        from certrotd.datasets.values import Quarantined
+        from certrotd.datasets.row_values import Quarantined
 
         if answer.failed:
             return

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,6 +20,7 @@ from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.https.client import HttpsClient, Lost
 from certrotd.https.http1 import Answer
 from certrotd.https.stream import Stream
+from certrotd.https.waits import asked_wait, http_date
 from certrotd.jsontext import parsed
 from certrotd.kube.access import UNTRUSTED, Access
 from certrotd.kube.patience import Patience
@@ -272,7 +272,7 @@ class Api:
 
     def _refused(self, method: str, path: str, answer: Answer, found: Object) -> Failure:
         """As refused(); what it had no right to, it may have had a while ago."""
-        failure = refused(method, path, answer, found)
+        failure = refused(method, path, answer, found, now=self.clock.now())
         if isinstance(failure, Denied):
             self.had.clear()
             self.rules.clear()
@@ -298,11 +298,8 @@ class Api:
         return client
 
     def _set_clock(self, answer: Answer) -> None:
-        try:
-            at = parsedate_to_datetime(answer.headers["date"])
-        except (KeyError, ValueError):
-            return
-        if at.tzinfo is None:
+        at = http_date(answer.headers.get("date"))
+        if at is None:
             return
         told = at - _EPOCH - timedelta(seconds=self.clock.monotonic())
         # whole seconds are told, rounded down: what is furthest ahead is nearest to the truth,
@@ -328,7 +325,7 @@ def _read(answer: Answer) -> Object:
     raise Unsure("the API server's answer is no object", hint="a proxy may have given it")
 
 
-def refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
+def refused(method: str, path: str, answer: Answer, found: Object, *, now: datetime) -> Failure:
     """The failure that an answer with such a status is; ``found`` is the object in it."""
     status, said = answer.status, str(found.get("message") or answer.status)
     whom = f"the API server refuses {method} {path}: {said}"
@@ -351,16 +348,10 @@ def refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
     if status == 422:
         return Invalid(whom)
     if status == 429 or status >= 500:
+        wait = asked_wait(answer.headers.get("retry-after"), now=now, longest=_LONGEST)
         kind = Transient if status == 429 else Unsure
-        return kind(f"the API server is busy or not ready: {said}", retry_after=_asked_wait(answer))
+        return kind(f"the API server is busy or not ready: {said}", retry_after=wait)
     return NeedsOperator(whom)
-
-
-def _asked_wait(answer: Answer) -> timedelta | None:
-    told = answer.headers.get("retry-after", "")
-    if not told.isascii() or not told.isdigit() or len(told) > 9:
-        return None
-    return min(timedelta(seconds=int(told)), _LONGEST)
 
 
 def was_sent(failure: Failure) -> bool:

@@ -121,7 +121,8 @@ def _upgrade(
             break
     if answer is None or answer.status_code < 300:
         raise Transient("the API server did not open a WebSocket", hint="a proxy may be in between")
-    raise refused("GET", path, _answer(answer, content), _object(content))
+    now = api.clock.now()
+    raise refused("GET", path, _answer(answer, content), _object(content), now=now)
 
 
 def _events(http: h11.Connection, sock: ssl.SSLSocket, timeout: Timeout) -> Iterator[Any]:

@@ -19,6 +19,8 @@ DAMAGED, MISMATCH = "damaged", "served_mismatch"
 
 FILES = "files"
 """The sort of what is on disk of a subject."""
+RECORDS = "records"
+"""The sort of the DNS records that a subject needs."""
 
 
 class FindingSeverity(StrEnum):
@@ -47,9 +49,9 @@ class Finding:
 class Watched:
     """What one look at one thing found; without ``findings`` all is well.
 
-    ``sort`` is "endpoint" for an address of ``watch:``, "target" for an endpoint of a target, or
-    FILES. ``what`` is an address (host:port) or, for files, the subject's name. ``sni`` is what
-    was asked for (empty for files), ``about`` the subject of ours that it should be (None: any
+    ``sort`` is "endpoint" for an address of ``watch:``, "target" for an endpoint of a target, FILES
+    or RECORDS. ``what`` is an address (host:port) or else the subject's name. ``sni`` is what was
+    asked for (empty without an address), ``about`` the subject of ours that it should be (None: any
     other), ``target`` the target it is an endpoint of. ``not_after`` and ``fingerprint`` are of
     what was found, None if nothing was. ``unsure``: more may be wrong, which a look soon after
     this one shows.
@@ -67,10 +69,15 @@ class Watched:
     unsure: bool = False
 
     @property
+    def is_endpoint(self) -> bool:
+        """Whether it is at an address."""
+        return self.sort not in (FILES, RECORDS)
+
+    @property
     def key(self) -> str:
         """The same for every look at the same thing, and for no other; fit for people too."""
-        if self.sort == FILES:
-            return f"files of {self.about or self.what}"
+        if not self.is_endpoint:
+            return f"{self.sort} of {self.about or self.what}"
         where = f"{self.what} ({self.sni})"
         return f"{name_of(self.about)} on {self.target} at {where}" if self.target else where
 

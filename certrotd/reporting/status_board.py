@@ -14,7 +14,7 @@ from certrotd.clock import Clock
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
 from certrotd.lifecycle.audited import Unaudited, Unrecorded
-from certrotd.lifecycle.finding import FILES, Watched
+from certrotd.lifecycle.finding import Watched
 from certrotd.lifecycle.gate import Held
 from certrotd.lifecycle.report import Report, verdict_of
 from certrotd.lifecycle.view import View
@@ -176,9 +176,9 @@ class StatusBoard(Observer):
             self._unaudited += 1
 
     def watched(self, watched: Watched) -> None:
-        """Of files only what is wrong is kept: what is right is known from the looks."""
+        """Without an address only what is wrong is kept: what is right is known from the looks."""
         with self._lock:
-            if watched.sort == FILES and not watched.findings:
+            if not watched.is_endpoint and not watched.findings:
                 self._watched.pop(watched.key, None)
             else:
                 self._watched[watched.key] = watched

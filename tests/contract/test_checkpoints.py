@@ -13,9 +13,9 @@ from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.datasets.configured import opened
 from certrotd.datasets.port import Change, Refused
 from certrotd.datasets.reencryption import Passed, Position
+from certrotd.datasets.row_values import Quarantined
 from certrotd.datasets.shards import LeaseLost, Part, Run, parts_between
 from certrotd.datasets.sql import SqlDataset
-from certrotd.datasets.values import Quarantined
 from certrotd.errors import NeedsOperator
 from tests.contract.databases import DATABASES, Database, place
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from certrotd.certs.ports import Target
+from certrotd.certs.target_ports import Target
 from certrotd.errors import Failure
 from certrotd.pki.facts import fingerprint
 from certrotd.pki.generation import LiveCertificate

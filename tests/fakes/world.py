@@ -66,6 +66,7 @@ class MemoryWorld:
         self.clock = clock
         self.chance = chance
         self.otherwise: dict[str, Any] = {}
+        self.compromised: dict[str, str] = {}
         self.store = MemoryStore(chance)
         self.installer = MemoryInstaller(chance, enabled=policy.installs)
         self.solver = MemorySolver()
@@ -143,6 +144,8 @@ class MemoryWorld:
             new_key=self.new_key,
             revoker=lambda _meta: issuer.revoke,
             remark=self.remarks.append,
+            known_compromised=self.compromised.get,
+            note_compromised=self.compromised.__setitem__,
         )
         self.in_use = replace(made, **self.otherwise)
         return self.in_use

@@ -67,6 +67,15 @@ def test_dns_persist_01_validates(persistent: Site, zones: tuple[Bind, Resolver]
     assert all(row["there"] for row in records(site).values())
     assert all(bind.txt(name) == {row["value"]} for name, row in printed.items())
 
+    # weeks before the next renewal
+    assert site.run("watch").code == 0
+    bind.delete_txt(APEX)
+    told = site.run("watch", "--json")
+    assert told.code == 1
+    [finding] = [each for row in told.json for each in row["findings"]]
+    assert (finding["kind"], finding["severity"]) == ("record_wrong", "warning")
+    assert f"a renewal at ca would fail: {APEX}: no TXT record" in finding["words"]
+
 
 def test_a_persistent_record_that_is_not_right_is_told_before_anything_is_ordered(
     persistent: Site, zones: tuple[Bind, Resolver], strict_ca: Pebble

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrotd.pki import keys
 from tests.parts import Bind, Parts, Pebble, Resolver, StepCA
-from tests.parts.site import Site, orders
+from tests.parts.site import Site, orders, why_failed
 
 pytestmark = pytest.mark.integration
 APEX, WWW = "example.test", "www.example.test"
@@ -54,6 +55,19 @@ def test_a_live_certificate_is_replaced_with_a_new_key_and_then_revoked(
     again = site.run("revoke", "web", "--generation", "1", "--confirm", "web")
     assert again.code == 1
     assert "nothing to revoke of generation 1: it is revoked since" in again.stderr
+
+    # no other certificate is to have that key
+    leaked = keys.load((site.store / "web/generations/000001/privkey.pem").read_bytes())
+    csr = site.directory / "other.csr"
+    csr.write_bytes(keys.signing_request(leaked, [APEX]))
+    site.certificate("other", APEX, csr=str(csr))
+    run = site.run("rotate", "other", "--json")
+    assert run.code == 1
+    assert "still that of the key that is compromised: that of generation 1 of web" in why_failed(
+        run, "other"
+    )
+    csr.write_bytes(keys.signing_request(keys.generate(keys.KeyType.ECDSA_P256), [APEX]))
+    assert site.run("rotate", "other", "--json").code == 0
 
 
 def test_the_certificates_own_key_revokes_where_the_account_may_not(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.certs import authorize, deploy, issue, plan, renewing, rotate
+from certrotd.certs import authorize, deploy, issue, plan, renewing, rotate, staging
 from certrotd.clock import Deadline
 from certrotd.lifecycle import audited, report
 from certrotd.rotation import engine, journaled_rotation, recovery, rollback
@@ -74,7 +74,8 @@ def drops_what_it_cannot_store(patch: pytest.MonkeyPatch) -> None:
     def kept(*_: str) -> Iterator[None]:
         yield
 
-    patch.setattr(issue, "_kept", kept)
+    for module in (issue, staging):
+        patch.setattr(module, "keeping", kept)
 
 
 def orders_again_after_a_crash(patch: pytest.MonkeyPatch) -> None:

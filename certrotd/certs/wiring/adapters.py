@@ -12,37 +12,30 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.policy import id_of
-from certrotd.certs.ports import (
-    Adopting,
-    Advising,
-    InformedRevertible,
-    Issuer,
-    Locked,
-    Proving,
-    Sealing,
-    Target,
-)
+from certrotd.certs.ports import Adopting, Advising, Issuer, Locked, Proving, Sealing
+from certrotd.certs.target_ports import InformedRevertible, Target
+from certrotd.certs.wiring.adoptable import adoptable
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.requests import request_in
 from certrotd.certs.wiring.revokers import Revokers
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.shelf import Shelf
 from certrotd.certs.wiring.solvers import Solvers
-from certrotd.certs.world import Bound, World, no_renewal_info
+from certrotd.certs.world import Bound, PersistentRecord, World, no_renewal_info
 from certrotd.clock import Deadline
-from certrotd.config.certificates import AdoptEntry, InstallEntry
+from certrotd.config.certificates import InstallEntry
 from certrotd.config.context import Context, IssuerContext, Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.config.probes import HandshakeEntry
 from certrotd.config.stores import StoreEntry
-from certrotd.errors import Failure, failed
-from certrotd.files.reading import read_file
+from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.lifecycle.wing import Premises
 from certrotd.observe.endpoints import endpoint_of
 from certrotd.observe.tls import TlsProber
@@ -60,7 +53,6 @@ ADVICE_TIME = 30.0
 """A rotation that waits for advice has one of the slots."""
 LOCK_WAIT = 120.0
 """A rotation that waits has one of the slots."""
-MAX_ADOPTED = 4 * 1024 * 1024
 T = TypeVar("T")
 
 
@@ -118,6 +110,7 @@ class Adapters:
             adoptable=partial(self._adoptable, entry),
             request=partial(request_in, entry.csr, entry.names),
             still=partial(self._still, entry),
+            persistent=partial(self._persistent, entry),
             renewal_info=self._renewal_info,
             revoker=partial(self.revokers.of, entry),
             who_revokes=partial(self.revokers.who, entry),
@@ -135,7 +128,7 @@ class Adapters:
         store: object = self._stores.of(entry.name)
         if entry.adopt is None and isinstance(store, Adopting):
             return store.adoptable(entry.name)
-        return _adoptable(entry.adopt)
+        return adoptable(entry.adopt)
 
     def _issuer(self, entry: Certificate, name: str) -> Issuer:
         issuer: Issuer = ReportingIssuer(self._proving(entry, name), self._listener(entry, name))
@@ -157,13 +150,36 @@ class Adapters:
         return issuer.proving_by(entry.challenge) if isinstance(issuer, Proving) else issuer
 
     def records(
-        self, entry: Certificate, issuer: str, names: Sequence[str], deadline: Deadline
+        self,
+        entry: Certificate,
+        issuer: str,
+        names: Sequence[str],
+        deadline: Deadline,
+        *,
+        dry: bool = False,
     ) -> tuple[Challenge, ...]:
         """As Proving.records; none of an issuer that takes our word for the names."""
         proving: object = self._proving(entry, issuer)
         if not isinstance(proving, Proving):
             return ()
-        return proving.records(names, deadline=deadline, dry=self._premises.dry)
+        return proving.records(names, deadline=deadline, dry=dry or self._premises.dry)
+
+    def _persistent(self, entry: Certificate, issuer: str) -> Iterator[PersistentRecord]:
+        """As World.persistent."""
+        if entry.challenge != DNS_PERSIST_01:
+            return
+        deadline = Deadline(self._clock, LOCK_WAIT)
+        records = self.records(entry, issuer, entry.names, deadline, dry=True)
+        if not records and isinstance(self._issuers.get(issuer), Proving):
+            raise NeedsOperator(
+                f"there is no account at {issuer} yet, which its record has to name",
+                hint=f"`certrotd dns persist-record {entry.name}` makes it and prints the record",
+            )
+        for each in records:
+            yield each.name, partial(self._confirm, each)
+
+    def _confirm(self, record: Challenge) -> datetime | None:
+        return self.solvers.confirm(record, Deadline(self._clock, LOCK_WAIT))
 
     def _order_time(self, entry: Certificate) -> float:
         """Seconds that placing an order may take, at whichever of its CAs."""
@@ -326,9 +342,7 @@ class Adapters:
             return
         if entry.challenge == DNS_PERSIST_01:
             for each in records:
-                yield from failed(
-                    partial(self.solvers.confirm, each, Deadline(self._clock, LOCK_WAIT))
-                )
+                yield from failed(partial(self._confirm, each))
             return
         yield from self.solvers.unpublishable(records, solver, deadline, ask=ask)
 
@@ -357,24 +371,3 @@ def _copies(entry: InstallEntry) -> Copies:
         password=(lambda: b"") if secret is None else (lambda: secret.resolve().reveal()),
         pkcs12_cipher=entry.pkcs12_cipher,
     )
-
-
-def _adoptable(entry: AdoptEntry | None) -> tuple[bytes, bytes] | None:
-    """Key and chain, leaf first, at the ``adopt:`` paths; None if they are not (all) there."""
-    from certrotd.pki.facts import parse_certificates
-    from certrotd.stores.bundle import leaf_first
-
-    if entry is None:
-        return None
-    paths = [path for path in (entry.fullchain, entry.cert, entry.chain) if path is not None]
-    try:
-        key = read_file(entry.privkey, limit=MAX_ADOPTED)
-        texts = [read_file(path, limit=MAX_ADOPTED) for path in paths]
-    except FileNotFoundError:
-        return None
-    blocks = [
-        block
-        for path, text in zip(paths, texts, strict=True)
-        for block in parse_certificates(text, what=str(path))
-    ]
-    return key, leaf_first(blocks, key, what=str(paths[0]))

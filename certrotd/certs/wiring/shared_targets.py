@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from certrotd.certs.ports import (
-    Checked,
+from certrotd.certs.target_ports import (
     Fenceable,
     Informed,
     InformedCautious,
@@ -20,7 +19,7 @@ from certrotd.certs.ports import (
 from certrotd.certs.trailing import InformedTrailing
 from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import Failure, Transient
-from certrotd.pki.generation import Behind, LiveCertificate
+from certrotd.pki.generation import Behind, Checked, LiveCertificate
 from certrotd.state.ports import Lease
 
 GATHER = 2.0

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from certrotd.certs.ports import Preflight
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.rotation.stopping import acquired
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ class Shelf(Generic[T]):
     def _ask(self, name: str, adapter: T, deadline: Deadline) -> None:
         with self._lock:
             asking = self._asking.setdefault(name, threading.Lock())
-        if not asking.acquire(timeout=deadline.remaining):
+        if not acquired(asking, deadline):
             raise Transient(f"{name!r} is still being checked by another rotation")
         try:
             if name not in self._ready and isinstance(adapter, Preflight):

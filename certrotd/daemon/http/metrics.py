@@ -13,7 +13,7 @@ from certrotd import __version__
 from certrotd.daemon.http.sources import Around
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.lifecycle.finding import FILES, MISMATCH, FindingSeverity, Watched
+from certrotd.lifecycle.finding import MISMATCH, FindingSeverity, Watched
 from certrotd.lifecycle.report import Verdict
 from certrotd.reporting.snapshot import LastLook, Snapshot
 from certrotd.scheduling.clock_trust import ClockTrust
@@ -149,7 +149,7 @@ def _buckets(snapshot: Snapshot) -> Iterator[Sample]:
 
 def _watched(around: Around) -> Iterator[str]:
     snapshot = around.snapshot
-    ends = [seen for seen in snapshot.watched if seen.sort != FILES]
+    ends = [seen for seen in snapshot.watched if seen.is_endpoint]
     what = "Whether an endpoint serves another certificate than the live generation."
     ours = ((_endpoint(seen), _mismatch(seen)) for seen in ends if seen.about is not None)
     yield from _family("served_mismatch", "gauge", what, ours)

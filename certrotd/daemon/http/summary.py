@@ -9,7 +9,7 @@ from datetime import datetime
 from certrotd.daemon.http.sources import Around
 from certrotd.daemon.http.time_format import brief
 from certrotd.errors import Failure
-from certrotd.lifecycle.finding import FILES, FindingSeverity
+from certrotd.lifecycle.finding import FindingSeverity
 from certrotd.reporting.snapshot import FAILING, Snapshot, moment
 from certrotd.scheduling.clock_trust import ClockTrust
 from certrotd.wording import count, stamp, tally
@@ -51,7 +51,7 @@ def verdict(around: Around) -> Headline:
     snapshot = around.snapshot
     failing = sum(map(snapshot.failing, snapshot.known))
     subjects = tally(snapshot.known)
-    watched = [seen for seen in snapshot.watched if seen.sort != FILES]
+    watched = [seen for seen in snapshot.watched if seen.is_endpoint]
     broken = sum(
         any(f.severity is FindingSeverity.ERROR for f in seen.findings) for seen in watched
     )

@@ -170,3 +170,31 @@ def test_many_threads_end_together(ca: ScriptedCA, tmp_path: Path) -> None:
     assert ended == ["stopped"] * 12
     assert time.monotonic() - began < SOON
     assert len(ca.seen) <= before + 1  # one may have been on its way
+
+
+def test_whoever_waits_for_a_connection_of_others_does_not_wait_on(
+    ca: ScriptedCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who have them may wait for the CA for minutes."""
+    monkeypatch.setattr("certrotd.acme.client.MAX_CLIENTS", 1)
+    stopping, reached = Stopping(), threading.Event()
+    issuer = ca.issuer(tmp_path, stopping.clock, **PATIENT)
+    limit = Deadline(stopping.clock, 60)
+
+    def act() -> None:
+        reached.set()
+        issuer.order([NAME], deadline=limit)
+
+    with issuer._clients.lend(within(stopping)):
+        assert stopped(stopping, act, when=reached.is_set) < SOON
+
+
+def test_nobody_waits_for_the_account_once_told_to_stop(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Also a thread that was woken before, and sleeps as it needs to undo something."""
+    stopping = Stopping()
+    issuer = ca.issuer(tmp_path, stopping.clock, **PATIENT)
+    stopping.stop()
+    with pytest.raises(Stopped):
+        stopping.clock.sleep(1.0)
+    with issuer._folder.locked(within(stopping)), pytest.raises(Stopped):
+        issuer._folder.locked(Deadline(stopping.clock, 5)).__enter__()

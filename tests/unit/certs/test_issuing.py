@@ -17,7 +17,7 @@ from certrotd.errors import InvalidInput, LockHeld, NeedsOperator, Transient
 from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.keys import KeyType, generate, signing_request
 from certrotd.pki.order import IssuanceRefused, OrderGone, ValidationFailed
-from certrotd.pki.request import read_request, to_pem
+from certrotd.pki.request import digest, read_request, to_pem
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stopped
 from tests.fakes.issuer import MemoryOrder
 from tests.fakes.store import Pair
@@ -323,24 +323,80 @@ class TestIssuing:
         assert isinstance(case.rotate(by_hand=True).outcome, Finished)
         assert case.world.store.read(scenarios.NAME, case.live or 0)[0] == csrs[0]
 
-    @pytest.mark.parametrize("lost", ["key", "chain"])
-    def test_staging_that_somebody_removed_fails_and_is_begun_again(self, lost: str) -> None:
+    def test_what_was_issued_for_a_request_that_was_replaced_is_not_put_in_place(self) -> None:
+        """Also where it is replaced once the certificate is sealed: the next run orders anew."""
+        case = Case("renewal")
+        names, keys = case.world.policy.names, [generate(KeyType.ECDSA_P256) for _ in range(2)]
+        csrs = [to_pem(read_request(signing_request(key, names), what="csr")) for key in keys]
+        case.policy(elsewhere=True, request=digest(csrs[0]))
+        case.world.otherwise["request"] = lambda: csrs[0]
+        case.trouble.then = {"store: seal": lambda: csrs.pop(0)}
+        before = case.live
+        refused = case.rotate().outcome
+        assert isinstance(refused, RolledBack)
+        assert "another one than was ordered for, so generation 3 is not put in" in refused.because
+        assert (case.live, "store: switch" in case.trouble.log) == (before, False)
+        case.policy(request=digest(csrs[0]))
+        assert isinstance(case.rotate(by_hand=True).outcome, Finished)
+        assert case.world.store.read(scenarios.NAME, case.live or 0)[0] == csrs[0]
+
+    @pytest.mark.parametrize(
+        ("lost", "words"),
+        [
+            ("key", "the staged key of generation 3 is missing"),
+            ("chain", "the key or the chain is missing"),
+            ("damaged", "the staged key of generation 3 is damaged: private key is "),
+        ],
+    )
+    def test_staging_that_somebody_removed_fails_and_is_begun_again(
+        self, lost: str, words: str
+    ) -> None:
         """It says what is gone, and the next rotation makes a new one."""
         case = Case("renewal")
 
         def remove() -> None:
             shelf = case.world.store.shelf(scenarios.NAME)
             [(number, pair)] = shelf.staging
-            rest = Pair(None, pair.chain) if lost == "key" else Pair(pair.key, None)
+            key = {"key": None, "damaged": b"no key"}.get(lost, pair.key)
+            rest = Pair(key, None if lost == "chain" else pair.chain)
             changed = replace(shelf, staging=((number, rest),))
             case.world.store.shelves[scenarios.NAME] = changed
 
-        at = "issuer: validate" if lost == "key" else "store: stage chain"
+        at = "store: stage chain" if lost == "chain" else "issuer: validate"
         case.trouble.then = {at: remove}
         report = case.rotate()
         assert isinstance(report.outcome, RolledBack)
-        assert "missing" in report.outcome.because
+        assert words in report.outcome.because
         assert isinstance(case.rotate(after=DAY).outcome, Finished)
+
+    def test_a_store_that_is_away_costs_no_order(self) -> None:
+        """The CA may have issued for that order before a crash."""
+        case = Case("renewal")
+        case.trouble.then = {
+            "issuer: validate": lambda: case.trouble.refuse.update(
+                {"store: read the staged key": 1}
+            )
+        }
+        waits = case.rotate().outcome
+        assert isinstance(waits, Parked)
+        assert "the order is placed, but " in waits.why
+        assert isinstance(case.rotate(after=DAY).recovered, Finished)
+        assert len(case.world.issuer.orders) == 1
+
+    def test_nothing_is_published_once_told_to_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A hook would be started that nobody waits for; the next start goes on with the order."""
+        case = Case("first_issuance")
+        told: list[bool] = []
+        case.trouble.then = {"issuer: order": lambda: told.append(True)}
+        monkeypatch.setattr(case.clock, "stopping", lambda: bool(told))
+        waits = case.rotate().outcome
+        assert isinstance(waits, Parked)
+        assert (waits.failed, waits.why) == (False, "the process was told to stop")
+        assert "solver: present" not in case.trouble.log
+        told.clear()
+        assert isinstance(case.rotate().recovered, Finished)
+        assert len(case.world.issuer.orders) == 1
+        assert "solver: present" in case.trouble.log, "the negative control"
 
 
 class TestRecordsLeftBehind:

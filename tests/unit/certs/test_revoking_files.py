@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.lifecycle.audited import Unrecorded
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
+from certrotd.pki.keys import key_digest, load
 from certrotd.pki.revocation import Revocation
 from tests.builders import DAY, NOW
 from tests.fakes.audit import MemoryAudit
@@ -109,7 +111,13 @@ issuers: {{ca: {{type: acme, directory: "https://ca.example/dir"}}}}
     pem = pki.make_leaf(pki.make_root(), "www.example.test").fullchain_pem
     reason = "keyCompromise"
     return revoke_file(
-        pem, None, issuer=None, reason=reason, by="", revokers=revokers, audit=ca.audit
+        *(pem, None),
+        issuer=None,
+        reason=reason,
+        by="",
+        revokers=revokers,
+        audit=ca.audit,
+        note_compromised=lambda _key, _of: None,
     )
 
 
@@ -144,3 +152,33 @@ def test_what_became_of_it_is_said_where_it_cannot_be_written_down(tmp_path: Pat
     ca.answer = Transient("the CA is away")
     with pytest.raises(Transient, match="the CA is away"):
         revoking(tmp_path, ca)
+
+
+@pytest.mark.parametrize("reason", ["superseded", "keyCompromise"])
+def test_a_key_that_is_said_to_be_compromised_is_remembered_whatever_the_ca_says(
+    reason: str,
+) -> None:
+    """No certificate of certrotd's own is to have it; before the CA is asked, which may be away."""
+    found, _, _ = case()
+    key, chain = found.world.store.read(scenarios.NAME, 1)
+    known: dict[str, str] = {}
+
+    def away(*_asked: object) -> bool:
+        raise Transient("no answer")
+
+    revokers: Any = SimpleNamespace(
+        config=SimpleNamespace(issuers={"ca": None}), named=lambda _name: away
+    )
+    with pytest.raises(Transient):
+        revoke_file(
+            *(chain, None),
+            issuer="ca",
+            reason=reason,
+            by="",
+            revokers=revokers,
+            audit=SimpleNamespace(record=lambda *_: None),
+            note_compromised=known.__setitem__,
+        )
+    its = key_digest(load(key).public_key())
+    assert list(known) == ([its] if reason == "keyCompromise" else [])
+    assert all("example.test" in of and "from a file" in of for of in known.values())

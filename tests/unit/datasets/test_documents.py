@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from certrotd.codecs.errors import Damaged
 from certrotd.datasets.documents import JsonDocument, places
 from certrotd.datasets.port import Row
-from certrotd.datasets.values import Form, Leftover, Quarantined, Values
+from certrotd.datasets.row_values import Quarantined
+from certrotd.datasets.values import Form, Leftover, Values
 from certrotd.jsonpath import path_of
 from certrotd.jsonscan import DEPTH, Place, spliced
 from tests.unit.datasets.test_values import FERNET, key_of, keys_of

@@ -16,7 +16,8 @@ from certrotd.codecs.patterns import WholePattern
 from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Row
 from certrotd.datasets.process_pool import Spread, processes_for, row_values
-from certrotd.datasets.values import Form, Quarantined, Seen
+from certrotd.datasets.row_values import Quarantined, Seen
+from certrotd.datasets.values import Form
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.keyring.material import DataKey, KeySet
 from tests.parts.process import wait_until

@@ -16,7 +16,8 @@ from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL, tally, unnamed
 from certrotd.datasets.documents import JsonDocument
 from certrotd.datasets.port import Busy, Key, Row
 from certrotd.datasets.reencryption import TRIES, Pace, Pass, Position, Trial, trial
-from certrotd.datasets.values import Batch, Form, Leftover, RowValues
+from certrotd.datasets.row_values import Batch, RowValues
+from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.datasets.reencryption import Pace, Passed
+from certrotd.datasets.row_values import Quarantined
 from certrotd.datasets.shards import last_rows, shared, together
-from certrotd.datasets.values import Quarantined
 
 
 @given(rows=st.integers(0, 200), into=st.integers(1, 50))

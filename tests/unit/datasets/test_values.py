@@ -20,7 +20,8 @@ from certrotd.codecs.tink import Tink
 from certrotd.datasets.documents import ListDocument
 from certrotd.datasets.keys import AssociatedData, key_from_json, key_to_json
 from certrotd.datasets.port import Row
-from certrotd.datasets.values import Batch, Form, Leftover, Seen, Values
+from certrotd.datasets.row_values import Batch, Seen
+from certrotd.datasets.values import Form, Leftover, Values
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 

@@ -139,6 +139,19 @@ def test_the_wait_for_one_s_turn_is_bounded(tmp_path: Path) -> None:
     assert 1800 <= clock.monotonic() < 1801
 
 
+def test_nobody_waits_for_a_turn_once_told_to_stop(tmp_path: Path) -> None:
+    """A thread that was woken before, and is withdrawing records, waited for half an hour."""
+    stopping = Stopping()
+    turn = turns(Context("own", tmp_path, stopping.clock), "the solver")
+    stopping.stop()
+    with pytest.raises(Stopped):
+        stopping.clock.sleep(1.0)
+    with turn(stopping.clock):  # what is free is had
+        for _ in range(2):
+            with pytest.raises(Stopped), in_turn(turn, Deadline(stopping.clock, 10.0)):
+                raise AssertionError
+
+
 @EVERY
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_are_for_the_operator(

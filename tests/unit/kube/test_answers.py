@@ -18,11 +18,13 @@ from certrotd.kube.api import Api, Denied, Invalid, Missing, Unsure, _read, was_
 from certrotd.kube.api import refused as failure_of
 from certrotd.state.ports import Conflict, TooLarge
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
 
 def refused(status: int, message: str = "no", **headers: str) -> Failure:
     content = json.dumps({"kind": "Status", "message": message}).encode()
     answer = Answer(status, {k.replace("_", "-"): v for k, v in headers.items()}, content, False)
-    return failure_of("PUT", "/api/v1/x", answer, _read(answer))
+    return failure_of("PUT", "/api/v1/x", answer, _read(answer), now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +60,19 @@ def test_only_what_roles_refuse_is_put_down_to_a_role() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"), [("7", 7), ("999999", 300), ("soon", None), ("-1", None), ("", None)]
+    ("told", "seconds"),
+    [
+        ("7", 7),
+        ("1.5", 1.5),
+        ("999999", 300),
+        ("Mon, 01 Jun 2026 00:00:40 GMT", 40),
+        ("soon", None),
+        ("-1", 0),
+        ("", None),
+    ],
 )
-def test_a_busy_server_says_how_long_to_wait(told: str, seconds: int | None) -> None:
-    """Within reason, and in seconds alone."""
+def test_a_busy_server_says_how_long_to_wait(told: str, seconds: float | None) -> None:
+    """Within reason: a proxy in front of it may name a date."""
     found = refused(429, retry_after=told)
     assert isinstance(found, Transient)
     assert found.retry_after == (None if seconds is None else timedelta(seconds=seconds))

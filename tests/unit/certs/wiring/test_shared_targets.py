@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.certs.ports import Target
+from certrotd.certs.target_ports import Target
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.generation import Checked, LiveCertificate
