@@ -26,9 +26,9 @@ class Traits:
     """What a codec declares.
 
     ``authenticated``: it opens nothing that another key wrote or that was altered, so keys may be
-    tried. ``deterministic``: one plaintext has one ciphertext under a key. ``text``: it is stored as
-    ASCII text. ``beginning``: what all ciphertext begins with that it reads or writes, whatever the
-    key; empty where nothing is common to all.
+    tried. ``deterministic``: one plaintext has one ciphertext under a key. ``text``: it is stored
+    as ASCII text. ``beginning``: what all ciphertext begins with that it reads or writes, whatever
+    the key; empty where nothing is common to all.
     """
 
     key_id: KeyIds

@@ -24,10 +24,11 @@ from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
 from certrotd.codecs.rails import ActiveRecord
 from certrotd.codecs.secretbox import PrefixedSecretbox
+from certrotd.codecs.selection import decrypt
 from certrotd.codecs.symmetric_encryption import SymmetricEncryption
 from certrotd.codecs.tink import Tink
 from certrotd.codecs.wso2 import Wso2
-from certrotd.keyring.material import Algorithm, DataKey, Material
+from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 
 NOW = 1_790_000_000
 PLAINTEXT = b'{"card": "4111 1111 1111 1111", "owner": "canary-plaintext"}'
@@ -66,6 +67,12 @@ def case(codec: Codec, algorithm: Algorithm) -> Case:
     old, new = key_of(algorithm, 1), key_of(algorithm, 2)
     impostor = replace(old, material=key_of(algorithm, 1, seed="other").material)
     return Case(codec, old, new, impostor)
+
+
+def reencrypt(codec: Codec, ciphertext: bytes, keys: KeySet, bound: bytes = b"") -> bytes:
+    """``ciphertext`` under the key that encrypts, in the form that it has."""
+    plaintext, _ = decrypt(codec, ciphertext, keys, bound)
+    return codec.encrypt(plaintext, keys.encrypting, bound, replacing=ciphertext)
 
 
 def symmetric(algorithm: Algorithm, **options: Any) -> Case:

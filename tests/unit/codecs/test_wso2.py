@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from certrotd.codecs.errors import CodecError, Damaged, Unsupported, WrongKey
 from certrotd.codecs.expectation import Json, Utf8
-from certrotd.codecs.selection import candidates, decrypt, reencrypt
+from certrotd.codecs.selection import candidates, decrypt
 from certrotd.codecs.wso2 import Wso2
 from certrotd.keyring.material import KeySet
-from tests.contract.codec_cases import CASES, PLAINTEXT
+from tests.contract.codec_cases import CASES, PLAINTEXT, reencrypt
 
 CASE = CASES["wso2"]()
 BOTH = KeySet.of([CASE.old, CASE.new], active=2)
