@@ -17,12 +17,7 @@ from certrotd.keyring.material import Algorithm, DataKey
 
 MARK = b"-----BEGIN AGE ENCRYPTED FILE-----\n"
 _END = b"\n-----END AGE ENCRYPTED FILE-----"
-_LINE = 64
 _LINES = re.compile(rb"(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/=]{1,64}")
-_CHUNK = 64 * 1024
-_TAG = 16
-_HEADER = 1024
-"""More than the header takes: one stanza, one that means nothing, and their MAC."""
 _TRAITS = Traits(KeyIds.NONE, frozenset({Algorithm.AGE_X25519}), beginning=MARK)
 
 
@@ -66,12 +61,6 @@ class Age:
         to = pyrage.x25519.Recipient.from_str(recipient_of(key))
         sealed: bytes = pyrage.encrypt(bounded(plaintext), [to], armored=True)
         return bounded(sealed.rstrip(b"\n"))
-
-    def growth(self, length: int) -> int:
-        """A tag for every 64 KiB, a third for base64, line breaks, and at most 1 KiB of header."""
-        binary = _HEADER + length + _TAG * (length // _CHUNK + 1)
-        text = -(-binary // 3) * 4
-        return len(MARK) + text + text // _LINE + len(_END) - length
 
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """None."""

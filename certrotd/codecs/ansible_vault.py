@@ -96,13 +96,6 @@ class AnsibleVault:
         lines = (text[at : at + _LINE] for at in range(0, len(text), _LINE))
         return bounded(b"\n".join([MARK + form, *lines]))
 
-    def growth(self, length: int) -> int:
-        """Each byte becomes four characters, and some 320 are around."""
-        padded = (length // BLOCK + 1) * BLOCK
-        text = 2 * (2 * _SALT + 1 + 2 * _MAC + 1 + 2 * padded)
-        label = 1 + _LONGEST_ID if self.key_ids else 0
-        return len(MARK + _PLAIN) + label + text + -(-text // _LINE) - length
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """None."""
         return ()

@@ -48,16 +48,6 @@ class Encoding(Enum):
                 return unbase64(joined)
         return unbase64(text, altchars=self._altchars())
 
-    def length(self, count: int) -> int:
-        """The length of ``count`` encoded bytes."""
-        match self:
-            case Encoding.NONE:
-                return count
-            case Encoding.BASE16:
-                return 2 * count
-        characters = (count + 2) // 3 * 4
-        return characters + (characters + _LINE - 1) // _LINE * (self is Encoding.BASE64)
-
     def beginnings(self, data: bytes) -> tuple[bytes, ...]:
         """What exactly the text of all that begins with ``data``, of five bytes, begins with."""
         match self:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _VERSION = b"\x80\0\0"  # the time follows: its first bytes are 0 for some million years
 _AROUND = 1 + 8 + 16 + 32
 _BLOCK = 16
-_TRAITS = Traits(KeyIds.NONE, frozenset({Algorithm.FERNET}), ttl=True, beginning=b"gAAA")
+_TRAITS = Traits(KeyIds.NONE, frozenset({Algorithm.FERNET}), beginning=b"gAAA")
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,6 @@ class FernetTokens:
         usable(_TRAITS, key, associated_data)
         written = int(self.now()) if replacing is None else _time_of(replacing)
         return bounded(key.made(_fernet).encrypt_at_time(bounded(plaintext), written))
-
-    def growth(self, length: int) -> int:
-        """A third and about a hundred bytes."""
-        padded = (length // _BLOCK + 1) * _BLOCK
-        return (_AROUND + padded + 2) // 3 * 4 - length
 
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """None: tokens of all keys begin alike."""

@@ -34,7 +34,6 @@ _BY_GCM = {"A128GCM": 16, "A192GCM": 24, "A256GCM": 32}
 _BY_CBC = {"A128CBC-HS256": 32, "A192CBC-HS384": 48, "A256CBC-HS512": 64}
 _CONTENT = _BY_GCM | _BY_CBC
 """The length of the key of each ``enc``, in bytes: of CBC half is the MAC's."""
-_LONGEST = '{"alg":"A256GCMKW","enc":"A256CBC-HS512","kid":"","iv":"","tag":"","typ":"","cty":""}'
 
 
 class _Token(NamedTuple):
@@ -124,13 +123,6 @@ class Jwe:
         parts = (_text(wrapped), _text(iv), _text(data), _text(tag))
         return bounded(b".".join((protected, *parts)))
 
-    def growth(self, length: int) -> int:
-        """A third and up to some 1,400 bytes: ids, ``typ`` and ``cty`` may be long."""
-        kept = 3 * 2 * MAX_ID + _length(_NONCE) + _length(TAG)
-        most = max(_CONTENT.values())
-        parts = (len(_LONGEST) + kept, most, BLOCK, (length // BLOCK + 1) * BLOCK, most // 2)
-        return sum(map(_length, parts)) + 4 - length
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """The header as it is written here for ``dir``; others write it in other ways, too."""
         if self.wrapped:
@@ -217,7 +209,3 @@ def _mac(key: bytes, protected: bytes, iv: bytes, data: bytes) -> bytes:
 
 def _text(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-
-def _length(count: int) -> int:
-    return (4 * count + 2) // 3

@@ -63,7 +63,3 @@ class StoredByApiServer:
     ) -> NoReturn:
         """Raises Unsupported."""
         raise Unsupported("what is in etcd is written by API servers alone")
-
-    def growth(self, length: int) -> int:
-        """Nothing is written by it."""
-        return 0

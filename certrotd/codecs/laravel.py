@@ -27,7 +27,6 @@ _NAMES = frozenset({"iv", "value", "mac"})
 _NONCE = 12
 _BEGINNING = b"eyJpdiI6I"  # of {"iv":", as Laravel writes it
 _TRAITS = Traits(KeyIds.NONE, _CBC | _GCM, beginning=_BEGINNING)
-_AROUND = len('{"iv":"","value":"","mac":"","tag":""}')
 
 
 class _Payload(NamedTuple):
@@ -92,11 +91,6 @@ class Laravel:
         payload = f'{{"iv":"{_text(iv)}","value":"{_text(value)}","mac":"{mac}"{end}}}'
         return bounded(base64.b64encode(payload.encode("ascii")))
 
-    def growth(self, length: int) -> int:
-        """About as much and 80 % again, and some 200 bytes."""
-        inner = _encoded(BLOCK) + _encoded((length // BLOCK + 1) * BLOCK) + 64
-        return _encoded(_AROUND + inner) - length
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """None: no key is named."""
         return ()
@@ -109,10 +103,6 @@ def _mac(key: DataKey, iv: bytes, value: bytes) -> bytes:
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _encoded(length: int) -> int:
-    return (length + 2) // 3 * 4
 
 
 def _parsed(ciphertext: bytes) -> _Payload:

@@ -288,14 +288,6 @@ class Layout:
             part is not None and is_marked(key.made(self._marking), plaintext, values[part])
         )
 
-    def growth(self, length: int) -> int:
-        """By the layout, with a key id of its greatest length."""
-        ct = length
-        if self.cipher.is_cbc:
-            asterisks = self.marks and self.padding is Padding.ASTERISK
-            ct = (length // BLOCK + 1 + (asterisks and length % BLOCK > 0)) * BLOCK
-        return self.form.length(self._lengths, ct) - length
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """Up to what follows ``{key}``, where only literals stand before it and one after it."""
         found = self.form.beginning(key_id) if "key" in self._names else None

@@ -39,7 +39,6 @@ class Encoding(NamedTuple):
     """A character class of it."""
     encode: Callable[[bytes], bytes]
     decode: Callable[[bytes], bytes]
-    length: Callable[[int], int]
 
 
 def _unpadded(altchars: bytes | None) -> Encoding:
@@ -47,9 +46,7 @@ def _unpadded(altchars: bytes | None) -> Encoding:
         return base64.b64encode(data, altchars).rstrip(b"=")
 
     alphabet = _DIGITS + (rb"_-" if altchars else rb"+/")
-    return Encoding(
-        alphabet, encode, partial(unpadded, altchars=altchars), lambda n: (4 * n + 2) // 3
-    )
+    return Encoding(alphabet, encode, partial(unpadded, altchars=altchars))
 
 
 def _padded(altchars: bytes | None) -> Encoding:
@@ -57,17 +54,16 @@ def _padded(altchars: bytes | None) -> Encoding:
         _DIGITS + (rb"_=-" if altchars else rb"+/="),
         lambda data: base64.b64encode(data, altchars),
         lambda text: unbase64(text, altchars=altchars),
-        lambda n: (n + 2) // 3 * 4,
     )
 
 
 ENCODINGS: Mapping[str, Encoding] = {
-    "hex": Encoding(rb"0-9a-f", lambda data: data.hex().encode(), unhex, lambda n: 2 * n),
+    "hex": Encoding(rb"0-9a-f", lambda data: data.hex().encode(), unhex),
     "base64": _padded(None),
     "base64url": _padded(b"-_"),
     "base64-unpadded": _unpadded(None),
     "base64url-unpadded": _unpadded(b"-_"),
-    "raw": Encoding(rb"\x00-\xff", lambda data: data, lambda text: text, lambda n: n),
+    "raw": Encoding(rb"\x00-\xff", lambda data: data, lambda text: text),
 }
 
 
@@ -100,10 +96,6 @@ class Group:
             elif piece != part:
                 raise Damaged("the ciphertext lacks the literal bytes of its layout")
         return found
-
-    def length(self, lengths: Mapping[str, int], ct: int) -> int:
-        """The length of its text, where ct has ``ct`` bytes."""
-        return self.encoding.length(self._fixed(lengths) + ct * ("ct" in self.parts))
 
     def _fixed(self, lengths: Mapping[str, int]) -> int:
         return sum(len(p) if isinstance(p, bytes) else lengths.get(p, 0) for p in self.parts)
@@ -201,15 +193,6 @@ class Form:
             item if isinstance(item, bytes)
             else item.render(values) if isinstance(item, Group)
             else values["key"]
-            for item in self.items
-        )  # fmt: skip
-
-    def length(self, lengths: Mapping[str, int], ct: int) -> int:
-        """The most that the text has, where ct has ``ct`` bytes."""
-        return sum(
-            len(item) if isinstance(item, bytes)
-            else item.length(lengths, ct) if isinstance(item, Group)
-            else MAX_KEY_ID
             for item in self.items
         )  # fmt: skip
 

@@ -86,10 +86,6 @@ class Layouts:
         """As Marking.marked."""
         return self._of(ciphertext).marked(ciphertext, key)
 
-    def growth(self, length: int) -> int:
-        """That of the longest form."""
-        return max(form.growth(length) for form in self.forms)
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """Those of all forms; empty where one of them does not tell."""
         every = [form.sql_prefixes(key_id) for form in self.forms]

@@ -69,11 +69,6 @@ class NodeJson:
         )
         return bounded(text.encode("ascii"))
 
-    def growth(self, length: int) -> int:
-        """As much again, and about 120 bytes for versions of up to 16 digits."""
-        empty = '{"keyVersion":,"iv":"","authTag":"","ciphertext":""}'
-        return len(empty) + len(str(_MAX_VERSION)) + 2 * (_IV + TAG) + length
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """Up to the version, as JSON.stringify writes it."""
         return (f'{{"keyVersion":{key_number(key_id, most=_MAX_VERSION)},'.encode(),)

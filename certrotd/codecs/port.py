@@ -26,10 +26,9 @@ class Traits:
     """What a codec declares.
 
     ``authenticated``: it opens nothing that another key wrote or that was altered, so keys may be
-    tried. ``deterministic``: one plaintext has one ciphertext under a key. ``ttl``: the ciphertext
-    holds the time of writing, which re-encryption keeps. ``text``: it is stored as ASCII text.
-    ``beginning``: what all ciphertext begins with that it reads or writes, whatever the key; empty
-    where nothing is common to all.
+    tried. ``deterministic``: one plaintext has one ciphertext under a key. ``text``: it is stored
+    as ASCII text. ``beginning``: what all ciphertext begins with that it reads or writes, whatever
+    the key; empty where nothing is common to all.
     """
 
     key_id: KeyIds
@@ -37,7 +36,6 @@ class Traits:
     authenticated: bool = True
     associated_data: bool = False
     deterministic: bool = False
-    ttl: bool = False
     text: bool = True
     beginning: bytes = b""
 
@@ -71,10 +69,6 @@ class Codec(Protocol):
         replacing: bytes | None = None,
     ) -> bytes:
         """The ciphertext; it keeps the time and the form of ``replacing``, which was decrypted."""
-        ...
-
-    def growth(self, length: int) -> int:
-        """By how many bytes at most a ciphertext exceeds a plaintext of ``length`` bytes."""
         ...
 
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:

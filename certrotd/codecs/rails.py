@@ -39,7 +39,6 @@ _FORM = re.compile(
 )  # fmt: skip
 _LOOSE = re.compile(re.escape(_BEGINNING) + rb'[A-Za-z0-9+/=]*","h":\{"')
 _KEY_ID = re.compile(r"[0-9a-f]{4}\Z")
-_AROUND = len('{"p":"","h":{"iv":"","at":"","i":"","c":true}}')
 
 
 class _Message(NamedTuple):
@@ -125,11 +124,6 @@ class ActiveRecord:
         headers = f'"iv":"{_text(iv)}","at":"{_text(sealed[-TAG:])}"{named}{flag}'
         return bounded(f'{{"p":"{_text(sealed[:-TAG])}","h":{{{headers}}}}}'.encode("ascii"))
 
-    def growth(self, length: int) -> int:
-        """A third, and about 100 bytes."""
-        headers = _encoded(_NONCE) + _encoded(TAG) + _encoded(4)
-        return _AROUND + _encoded(length) + headers - length
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """None: the key's hint comes after the ciphertext."""
         return ()
@@ -146,10 +140,6 @@ class ActiveRecord:
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _encoded(length: int) -> int:
-    return (length + 2) // 3 * 4
 
 
 def _parsed(ciphertext: bytes) -> _Message:

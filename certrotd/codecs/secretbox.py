@@ -71,10 +71,6 @@ class PrefixedSecretbox:
         prefix = f"{self.key_id_for(key)}:".encode("ascii")
         return bounded(prefix + base64.b64encode(sealed))
 
-    def growth(self, length: int) -> int:
-        """A third and about 70 bytes for slots of up to ten digits."""
-        return len("v9999999999:") + (_NONCE + TAG + length + 2) // 3 * 4 - length
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """Up to the colon."""
         return (f"{_id(key_id)}:".encode("ascii"),)

@@ -82,14 +82,3 @@ def opened_by(
         except WrongKey:
             continue
     raise WrongKey
-
-
-def reencrypt(codec: Codec, ciphertext: bytes, keys: KeySet, associated_data: bytes = b"") -> bytes:
-    """``ciphertext`` under the key that encrypts; as it is where that key wrote it.
-
-    Its associated data, time and form stay. Raises CodecError.
-    """
-    plaintext, key = decrypt(codec, ciphertext, keys, associated_data)
-    if key.version == keys.active:
-        return ciphertext
-    return codec.encrypt(plaintext, keys.encrypting, associated_data, replacing=ciphertext)

@@ -136,14 +136,6 @@ class SymmetricEncryption:
             stored = self._by_cbc(key, form, content)
         return bounded(self.encoding.encode(stored))
 
-    def growth(self, length: int) -> int:
-        """A third and some 60 bytes for a new value; one in a thousand more if compressed."""
-        most = length + (length >> 10) + 32 if self.compress else length
-        cbc = 6 + 2 + BLOCK + (most // BLOCK + 1) * BLOCK
-        gcm = 6 + 2 + NONCE + 2 + TAG + most
-        of_file = 2 + 70 + most // CHUNK * TAG if self.file else 0
-        return self.encoding.length(max(cbc, gcm) + of_file) - length
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """The header up to the version, encoded: base64 has four; none where headers may lack."""
         if not self.header:

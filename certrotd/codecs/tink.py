@@ -76,10 +76,6 @@ class Tink:
         nonce = os.urandom(NONCE)
         return prefix + nonce + cipher.encrypt(nonce, plaintext, associated_data)
 
-    def growth(self, length: int) -> int:
-        """33 bytes."""
-        return OVERHEAD
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """The first five bytes."""
         return (_prefix(key_id),)

@@ -27,8 +27,6 @@ from certrotd.keyring.material import DataKey
 _IV = 128
 _GCM = b"AES/GCM/NoPadding"
 _KEY_ID = 44  # a SHA-256 in base64
-_AROUND_INNER = len('{"cipher":"","initializationVector":""}')
-_AROUND_OUTER = len('{"c":"","t":"AES/GCM/NoPadding","iv":""}')
 
 
 class _Value(NamedTuple):
@@ -103,12 +101,6 @@ class Wso2:
         outer = f'{{"c":"{_base64(inner.encode())}","t":"{_GCM.decode()}","iv":"{text}"}}'
         return bounded(base64.b64encode(outer.encode()))
 
-    def growth(self, length: int) -> int:
-        """About as much and a half again, and some 900 bytes."""
-        named = len(',"keyId":""') + _KEY_ID if self.key_ids else 0
-        inner = _AROUND_INNER + _encoded(length + TAG) + _encoded(_IV) + named
-        return _encoded(_AROUND_OUTER + _encoded(inner) + _encoded(_IV)) - length
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """None: keyId comes last."""
         return ()
@@ -120,10 +112,6 @@ def _key_id(key: DataKey) -> str:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _encoded(length: int) -> int:
-    return (length + 2) // 3 * 4
 
 
 def _parsed(ciphertext: bytes) -> _Value:

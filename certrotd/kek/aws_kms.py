@@ -72,10 +72,6 @@ class AwsKms:
             return _key_id(self.key)
         return self.described(deadline, lambda found: _key_id(found["KeyId"]))
 
-    def version(self, deadline: Deadline) -> str:
-        """As KeyService.version: the id of the present key material; takes kms:DescribeKey."""
-        return self.described(deadline, lambda found: str(found.get("CurrentKeyMaterialId", "")))
-
     def encrypt(self, secret: bytes, context: Context, deadline: Deadline) -> Encrypted:
         """As KeyService.encrypt; takes kms:Encrypt."""
         return self.asked(

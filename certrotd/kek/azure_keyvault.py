@@ -101,10 +101,6 @@ class AzureKeyVault:
         del deadline
         return self.key.encode()
 
-    def version(self, deadline: Deadline) -> str:
-        """As KeyService.version; takes the permission keys/get."""
-        return self.asked("GET", "", None, deadline, lambda found: version_of(found["key"]["kid"]))
-
     def encrypt(self, secret: bytes, context: Context, deadline: Deadline) -> Encrypted:
         """As KeyService.encrypt; takes the permission keys/wrapKey."""
         del context

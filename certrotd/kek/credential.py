@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from certrotd.kek import sealing
 from certrotd.kek.file import read
-from certrotd.kek.port import Context, Description, KekUnavailable
+from certrotd.kek.port import Context, KekUnavailable
 
 if TYPE_CHECKING:  # which the client library does without
     pass
@@ -36,12 +36,6 @@ class CredentialKek:
     def rewrap(self, wrapped: bytes, context: Context) -> bytes:
         """As Kek.rewrap: with a fresh nonce, for a credential has one version."""
         return self.wrap(self.unwrap(wrapped, context), context)
-
-    def describe(self) -> Description:
-        """As Kek.describe."""
-        return Description(
-            "credential", self._what, sealing.identified(read(self._path())[0]).hex()
-        )
 
     @property
     def _what(self) -> str:

@@ -13,7 +13,7 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.reading import read_status
 from certrotd.files.writing import create_file, make_directory
 from certrotd.kek import sealing, volume
-from certrotd.kek.port import Context, Description, KekUnavailable, Unfit
+from certrotd.kek.port import Context, KekUnavailable, Unfit
 
 _TRIES = 3
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -39,10 +39,6 @@ class FileKek:
     def rewrap(self, wrapped: bytes, context: Context) -> bytes:
         """As Kek.rewrap: with a fresh nonce, for a file has one version."""
         return self.wrap(self.unwrap(wrapped, context), context)
-
-    def describe(self) -> Description:
-        """As Kek.describe."""
-        return Description("file", str(self.path), sealing.identified(self._read()).hex())
 
     def _read(self) -> bytes:
         if volume.entry(self.path) is not None:

@@ -93,15 +93,6 @@ class GcpKms:
         del deadline
         return self.key.encode()
 
-    def version(self, deadline: Deadline) -> str:
-        """As KeyService.version; takes cloudkms.cryptoKeys.get."""
-        return self._asked(
-            "get_crypto_key",
-            {"name": self.key},
-            deadline,
-            lambda found: str(found.primary.name).rpartition("/")[2],
-        )
-
     def encrypt(self, secret: bytes, context: Context, deadline: Deadline) -> Encrypted:
         """As KeyService.encrypt; takes cloudkms.cryptoKeyVersions.useToEncrypt."""
         aad = envelope.associated_data(context)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.kek import envelope, sealing
-from certrotd.kek.port import Context, Damaged, Description, KekUnavailable, Unfit, WrongKek
+from certrotd.kek.port import Context, Damaged, KekUnavailable, Unfit, WrongKek
 
 if TYPE_CHECKING:  # which the client library does without
     pass
@@ -125,10 +125,6 @@ class PassphraseKek:
     def rewrap(self, wrapped: bytes, context: Context) -> bytes:
         """As Kek.rewrap: by the parameters that it has now."""
         return self.wrap(self.unwrap(wrapped, context), context)
-
-    def describe(self) -> Description:
-        """As Kek.describe; two passphrases cannot be told apart by an id."""
-        return Description("passphrase", self._what)
 
     @property
     def _what(self) -> str:

@@ -66,10 +66,6 @@ class Pkcs11:
         del deadline
         return self.key.encode()
 
-    def version(self, deadline: Deadline) -> str:
-        """As KeyService.version: the key's CKA_ID in hex, for a token has no versions."""
-        return self._asked("look", b"", b"", {}, deadline).hex()
-
     def encrypt(self, secret: bytes, context: Context, deadline: Deadline) -> Encrypted:
         """As KeyService.encrypt."""
         nonce = os.urandom(NONCE)

@@ -2,7 +2,7 @@
 
 The vendor's module is loaded here and not in the daemon: it may crash, hang or keep threads. JSON
 comes from standard input: ``module``, ``token``, ``key`` (labels), ``pin``, ``seconds``, ``act``
-(encrypt, decrypt or look), ``data``, ``nonce`` and ``aad`` in hex. Prints JSON: ``data`` in hex,
+(encrypt or decrypt), ``data``, ``nonce`` and ``aad`` in hex. Prints JSON: ``data`` in hex,
 or ``error``, the name of what went wrong.
 """
 
@@ -41,8 +41,6 @@ def _done(pkcs11: Any, given: dict[str, Any]) -> bytes:
             key_type=pkcs11.KeyType.AES,
             label=given["key"],
         )
-        if given["act"] == "look":
-            return bytes(key[pkcs11.Attribute.ID])
         work = getattr(key, given["act"], None)
         if work is None:  # as the attribute CKA_ENCRYPT or CKA_DECRYPT has it
             raise NotPermitted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from certrotd.errors import NeedsOperator, Transient
@@ -51,20 +50,6 @@ class Unfit(NeedsOperator):
     """What is there is no KEK, or others can read it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
-    """A KEK for people and reports: its type, where it is kept, and the id of its present key.
-
-    The id is in whatever that key wraps; empty where it takes a secret to know it. ``version`` is
-    what a service calls the present version of the key; empty where it has none, or does not say.
-    """
-
-    type: str
-    place: str
-    id: str = ""
-    version: str = ""
-
-
 class Kek(Protocol):
     """Wraps keys, and gives them back to whoever names the same context.
 
@@ -85,8 +70,4 @@ class Kek(Protocol):
 
     def rewrap(self, wrapped: bytes, context: Context) -> bytes:
         """The same key, wrapped by the present version of this KEK; raises as unwrap()."""
-        ...
-
-    def describe(self) -> Description:
-        """What it is, in words."""
         ...

@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.kek import envelope, sealing
 from certrotd.kek.bounded import within
-from certrotd.kek.port import MAX_KEY, Context, Damaged, Description, KekUnavailable
+from certrotd.kek.port import MAX_KEY, Context, Damaged, KekUnavailable
 
 PAUSES = (0.2, 0.8)
 """Seconds before the second and the third try, while there is time."""
@@ -57,10 +57,6 @@ class KeyService(Protocol):
         """What is the same for all versions of the key, and no other key's."""
         ...
 
-    def version(self, deadline: Deadline) -> str:
-        """What the service calls the version that encrypts now; empty if it does not say."""
-        ...
-
     def encrypt(self, secret: bytes, context: Context, deadline: Deadline) -> Encrypted:
         """32 bytes, encrypted by the present version."""
         ...
@@ -94,13 +90,6 @@ class ServiceKek:
         """As Kek.rewrap: unwrapped by its version, wrapped by the present one."""
         deadline = self._deadline()
         return self._wrap(self._unwrap(wrapped, context, deadline), context, deadline)
-
-    def describe(self) -> Description:
-        """As Kek.describe."""
-        deadline = self._deadline()
-        version = asked(self.service.place, self.service.version, deadline)
-        kind, place = self.service.type, self.service.place
-        return Description(kind, place, self._id(deadline).hex(), version)
 
     def _wrap(self, key: bytes, context: Context, deadline: Deadline) -> bytes:
         if len(key) > MAX_KEY:

@@ -63,13 +63,9 @@ class Vault:
         del deadline
         return self.key.encode()
 
-    def version(self, deadline: Deadline) -> str:
-        """As KeyService.version; takes read on keys/KEY."""
-        return str(self._latest(deadline))
-
     def encrypt(self, secret: bytes, context: Context, deadline: Deadline) -> Encrypted:
         """As KeyService.encrypt; takes read on keys/KEY, for Vault makes a key that is missing."""
-        self._latest(deadline)
+        self._check_type(deadline)
         given = {"plaintext": encoded(secret), **_bound(context)}
         text = self.asked(
             "POST", f"encrypt/{self.key}", given, deadline, lambda found: found["ciphertext"]
@@ -113,16 +109,14 @@ class Vault:
         said = "; ".join(str(each) for each in errors) if isinstance(errors, list) else ""
         raise self._judged(answer, said, deadline.clock.now())
 
-    def _latest(self, deadline: Deadline) -> int:
-        def take(found: Mapping[str, Any]) -> tuple[str, int]:
-            return str(found["type"]), int(found["latest_version"])
-
-        kind, version = self.asked("GET", f"keys/{self.key}", None, deadline, take)
+    def _check_type(self, deadline: Deadline) -> None:
+        """Raises Unfit unless the key takes associated data."""
+        path = f"keys/{self.key}"
+        kind = self.asked("GET", path, None, deadline, lambda found: str(found["type"]))
         if kind not in AEAD:
             raise Unfit(
                 f"{self.place} is of the type {kind}", hint=f"make one of {', '.join(AEAD[:3])}"
             )
-        return version
 
     def _exchange(
         self, method: str, path: str, given: Mapping[str, Any] | None, deadline: Deadline

@@ -67,15 +67,10 @@ def decide(
 
 
 def explain(
-    policy: Policy,
-    standing: Standing,
-    attempts: Attempts,
-    asked: Asked = DAEMON,
-    *,
-    now: datetime,
+    policy: Policy, standing: Standing, attempts: Attempts, *, now: datetime
 ) -> Iterator[Tried]:
     """Every rule that decide() tries, in its order, and why it matched or did not."""
-    case = Case(policy, standing, attempts, now, asked)
+    case = Case(policy, standing, attempts, now, DAEMON)
     yield from tried(RULES, case)
     if isinstance(due := due_of(RULES, case), Wait):
         return

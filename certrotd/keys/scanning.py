@@ -67,12 +67,6 @@ class Residues:
         self.kept.write(self._judged(found, at))
         return found
 
-    def undeclared(self, found: Scanned) -> list[str]:
-        """What was found and is not to be ignored, in words."""
-        return [
-            f"{each.place}: {each.what}" for each in found.found if self.ignored(each.place) is None
-        ]
-
     def ignored(self, place: str) -> str | None:
         """Why what is in a place may stay, None if nobody said that it may."""
         declared = (e.why for e in self.entry.residue.ignore if fnmatchcase(place, e.place))

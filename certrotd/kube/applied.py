@@ -30,7 +30,6 @@ class Applied:
     name: str
     patience: float = 60.0
     manager: str = MANAGER
-    word: Callable[[], str] = word
     memory: Memory = field(default_factory=Memory, compare=False, repr=False)
 
     def alone(self) -> AbstractContextManager[None]:
@@ -80,7 +79,7 @@ class Applied:
         Raises Conflict if it is another by now, DiskTrouble, and what Api.apply does. A request
         without an answer may have been carried out: the word that came with it tells.
         """
-        mine = self.word()
+        mine = word()
         metadata: Object = {
             "name": self.name,
             "namespace": self.namespace,

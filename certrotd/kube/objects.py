@@ -106,20 +106,16 @@ class Objects:
 
         return self.patiently(f"read {self.place(name)}", get)
 
-    def find(self, labels: Mapping[str, str], *, metadata: bool = True) -> list[Object]:
-        """Those that have these labels, too; raises DiskTrouble, or what Api.find does."""
-        return self._find(labels, metadata=metadata)
-
     def all_of(self, whose: str, labels: Mapping[str, str]) -> list[Object]:
         """All of ``whose``, which have these labels: at least the metadata. Raises as find()."""
         known = self.memory.of(whose)
         if known is None:
             just = self.memory.just_left(whose, self.api.clock)
             if just is None or not just.complete:
-                return self._find(labels, metadata=True)
+                return self.find(labels)
             known = just
         elif not known.complete:
-            found = self._find(labels, metadata=False)
+            found = self.find(labels, metadata=False)
             known.forget()
             known.objects.update((self.whose(each), each) for each in found)
             known.complete = True
@@ -130,7 +126,8 @@ class Objects:
         every = {STATE: self.instance, PART: self.part, **labels}
         return ",".join(f"{key}={value}" for key, value in every.items())
 
-    def _find(self, labels: Mapping[str, str], *, metadata: bool) -> list[Object]:
+    def find(self, labels: Mapping[str, str], *, metadata: bool = True) -> list[Object]:
+        """Those that have these labels, too; raises DiskTrouble, or what Api.find does."""
         path, wanted = self.kind.path(self.namespace), self.selector(labels)
         selection = Selection(path, labels=wanted, metadata=metadata)
         return self.patiently(

@@ -14,7 +14,7 @@ from certrotd.kube.folders import SecretFolder
 from certrotd.kube.found_lease import DURATION
 from certrotd.kube.leases import Hold, Leases
 from certrotd.kube.objects import Objects
-from certrotd.kube.records import SecretHistory, SecretJournal, in_flight, is_in_flight
+from certrotd.kube.records import SecretJournal, in_flight, is_in_flight
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.wakes import Wakes
 from certrotd.kube.watch import Watched
@@ -74,9 +74,6 @@ class ClusterState:
 
     def journal(self, subject: str) -> SecretJournal:
         return SecretJournal(self._records, subject)
-
-    def history(self, subject: str) -> SecretHistory:
-        return SecretHistory(self._records, subject)
 
     def in_flight(self) -> frozenset[str]:
         if self._watched is None:

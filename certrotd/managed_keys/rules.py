@@ -86,11 +86,9 @@ def decide(policy: Policy, standing: Standing, asked: Asked = DAEMON, *, now: da
     return decided(RULES, WAITS, Case(policy, standing, now, asked))
 
 
-def explain(
-    policy: Policy, standing: Standing, asked: Asked = DAEMON, *, now: datetime
-) -> Iterator[Tried]:
+def explain(policy: Policy, standing: Standing, *, now: datetime) -> Iterator[Tried]:
     """Every rule that decide() tries, in its order, and why it matched or did not."""
-    return explained(RULES, WAITS, Case(policy, standing, now, asked))
+    return explained(RULES, WAITS, Case(policy, standing, now))
 
 
 def _disabled(case: Case) -> Wait | None:

@@ -19,21 +19,17 @@ from certrotd.outputs.errors import NotExpressible
 from certrotd.outputs.key_text import unique
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     ImportedKey,
     OneFile,
     Present,
-    Shape,
     Traits,
     deliverable,
     encrypting_first,
 )
 from certrotd.outputs.reading import MAX_KEYS, text_of
 
-_TRAITS = Traits(
-    "age-identities", Shape.RING, None, frozenset({Algorithm.AGE_X25519}), Encrypts.FIRST
-)
+_TRAITS = Traits("age-identities", None, frozenset({Algorithm.AGE_X25519}))
 _OF_A_KEY = re.compile(r"# (?:created|public key): \S+")
 
 

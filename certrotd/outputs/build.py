@@ -26,7 +26,7 @@ from certrotd.keyring.material import Algorithm, Material
 from certrotd.outputs.encodings import KeyEncoding, printable_material
 from certrotd.outputs.errors import NotDeliverable
 from certrotd.outputs.files import OutputFiles
-from certrotd.outputs.port import Encrypts, Output, Placed
+from certrotd.outputs.port import Output, Placed
 
 _WSO2 = frozenset({Algorithm.AES_128_GCM, Algorithm.AES_192_GCM, Algorithm.AES_256_GCM})
 
@@ -155,7 +155,7 @@ def _key_list(entry: KeyListEntry, algorithm: Algorithm) -> Output:
     from certrotd.outputs.key_text import KeyText
 
     keys = KeyText(frozenset({algorithm}), KeyEncoding(entry.encoding), entry.prefix)
-    return KeyList(entry.place, entry.at, keys, Encrypts(entry.encrypts))
+    return KeyList(entry.place, entry.at, keys, first=entry.encrypts == "first")
 
 
 def _json_key(entry: JsonKeyEntry, algorithm: Algorithm) -> Output:

@@ -22,11 +22,9 @@ from certrotd.outputs.errors import NotDeliverable, NotExpressible
 from certrotd.outputs.key_text import KeyText, unique
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     OneFile,
     Present,
-    Shape,
     Traits,
     deliverable,
     encrypting_first,
@@ -48,10 +46,8 @@ class DotenvSlots(OneFile):
         count = len(self.slots)
         return Traits(
             "dotenv",
-            Shape.TWO_SLOTS if count == 2 else Shape.RING,
             count,
             self.keys.algorithms,
-            Encrypts.NAMED,
             ids=Slots(tuple(self.slots)),
             printable=self.keys.encoding.printable,
         )
@@ -116,13 +112,10 @@ class DotenvKeys(OneFile):
     def traits(self) -> Traits:
         """A ring, or two places, or one."""
         capacity = self.capacity if self.previous else 1
-        shape = {1: Shape.ONE_SLOT, 2: Shape.TWO_SLOTS}.get(capacity or 0, Shape.RING)
         return Traits(
             "dotenv",
-            shape,
             capacity,
             self.keys.algorithms,
-            Encrypts.NAMED,
             printable=self.keys.encoding.printable,
             secondary=self.secondary and self.previous is not None,
         )

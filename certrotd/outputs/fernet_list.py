@@ -16,11 +16,9 @@ from certrotd.outputs.env_file import EnvFile
 from certrotd.outputs.key_text import KeyText, unique
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     OneFile,
     Present,
-    Shape,
     Traits,
     deliverable,
     encrypting_first,
@@ -28,7 +26,7 @@ from certrotd.outputs.port import (
 from certrotd.outputs.reading import text_of
 
 _KEYS = KeyText(frozenset({Algorithm.FERNET}), KeyEncoding.BASE64URL)
-_TRAITS = Traits("fernet-list", Shape.RING, None, _KEYS.algorithms, Encrypts.FIRST)
+_TRAITS = Traits("fernet-list", None, _KEYS.algorithms)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,9 @@ from certrotd.outputs.errors import NotExpressible
 from certrotd.outputs.key_text import KeyText
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     OneFile,
     Present,
-    Shape,
     Traits,
     deliverable,
 )
@@ -41,10 +39,8 @@ class JsonKey(OneFile):
         """One slot."""
         return Traits(
             "json-key",
-            Shape.ONE_SLOT,
             1,
             self.keys.algorithms,
-            Encrypts.FIRST,
             printable=self.keys.encoding.printable,
             secondary=False,
         )

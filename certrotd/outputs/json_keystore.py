@@ -21,12 +21,10 @@ from certrotd.outputs.encodings import KeyEncoding
 from certrotd.outputs.errors import NotDeliverable, NotExpressible
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     ImportedKey,
     OneFile,
     Present,
-    Shape,
     Traits,
     deliverable,
     oldest_first,
@@ -35,9 +33,7 @@ from certrotd.outputs.reading import MAX_KEYS, json_bytes, json_of, members
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,15}\Z", re.ASCII)
 _MOST = 2**53 - 1  # what a number of JavaScript holds exactly
-_TRAITS = Traits(
-    "json-keystore", Shape.RING, None, frozenset({Algorithm.AES_256_GCM}), Encrypts.NAMED
-)
+_TRAITS = Traits("json-keystore", None, frozenset({Algorithm.AES_256_GCM}))
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,7 @@ class JsonKeystore(OneFile):
         active = [n for n, status in statuses.items() if status == "active"]
         if active != [current]:
             raise NotExpressible(f"{where}: not exactly the key in currentVersion is active")
-        waiting = [n for n in numbers if n > current and statuses[n] == "decrypt-only"]
-        secondary = numbers.index(waiting[-1]) if waiting else None
-        return Imported(keys, numbers.index(current), secondary)
+        return Imported(keys, numbers.index(current))
 
     def render(self, delivery: Delivery, present: Present) -> Contents:
         """As Output.render."""

@@ -18,11 +18,9 @@ from certrotd.outputs.errors import NotExpressible
 from certrotd.outputs.key_text import KeyText, unique
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     OneFile,
     Present,
-    Shape,
     Traits,
     deliverable,
     encrypting_first,
@@ -40,17 +38,15 @@ class KeyList(OneFile):
     path: Path
     at: tuple[str, ...]
     keys: KeyText
-    encrypts: Encrypts = Encrypts.LAST
+    first: bool = False
 
     @cached_property
     def traits(self) -> Traits:
         """A ring of any number of keys."""
         return Traits(
             "key-list",
-            Shape.RING,
             None,
             self.keys.algorithms,
-            self.encrypts,
             printable=self.keys.encoding.printable,
         )
 
@@ -64,7 +60,7 @@ class KeyList(OneFile):
         if len(nodes) > MAX_KEYS:
             raise NotExpressible(f"{self.path}: {what} has over {MAX_KEYS} keys")
         texts = [yaml_text.text(document, each, f"a key of {what}") for each in nodes]
-        if self.encrypts is Encrypts.FIRST:
+        if self.first:
             texts.reverse()
         found = [self.keys.read(text, f"{self.path}: {what}") for text in texts]
         return Imported(unique(found, str(self.path)), len(found) - 1)
@@ -78,7 +74,7 @@ class KeyList(OneFile):
         if known and [each.material for each in known.keys] == [each.material for each in keys]:
             return {self.path: present[self.path]}
         texts = [self.keys.written(key) for key in keys]
-        if self.encrypts is Encrypts.FIRST:
+        if self.first:
             texts.reverse()
         document, node = self._found(present)
         if node is None:

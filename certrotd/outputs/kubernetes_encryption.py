@@ -23,12 +23,10 @@ from certrotd.outputs.errors import NotDeliverable, NotExpressible
 from certrotd.outputs.key_text import KeyText, unique
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     ImportedKey,
     OneFile,
     Present,
-    Shape,
     Traits,
     deliverable,
     encrypting_first,
@@ -63,10 +61,8 @@ class KubernetesEncryption(OneFile):
         """A ring of named keys."""
         return Traits(
             "kubernetes-encryption-configuration",
-            Shape.RING,
             None,
             ALGORITHMS[self.provider],
-            Encrypts.FIRST,
             ids=_NAMES,
         )
 

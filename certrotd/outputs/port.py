@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -21,22 +20,6 @@ Present = Mapping[Path, bytes | None]
 
 Contents = Mapping[Path, bytes | None]
 """What is to stand at each path, None where nothing is to: a key file whose key is gone."""
-
-
-class Shape(StrEnum):
-    """How many keys an application holds, and so how a rotation can be staged."""
-
-    RING = "ring"
-    TWO_SLOTS = "two-slots"
-    ONE_SLOT = "one-slot"
-
-
-class Encrypts(StrEnum):
-    """Which key of the file encrypts: by its place in a list, or named by the file."""
-
-    FIRST = "first"
-    LAST = "last"
-    NAMED = "named"
 
 
 @dataclass(frozen=True)
@@ -54,10 +37,8 @@ class Traits:
     """
 
     type: str
-    shape: Shape
     capacity: int | None
     algorithms: frozenset[Algorithm]
-    encrypts: Encrypts
     ids: IdSpace | None = None
     iv_bytes: int = 0
     printable: bool = False
@@ -86,13 +67,11 @@ class ImportedKey:
 class Imported:
     """The keys that an application has now, oldest first as far as the file tells.
 
-    ``encrypting`` and ``secondary`` are places in ``keys``; no secondary where the form does not
-    tell it from an older key.
+    ``encrypting`` is a place in ``keys``.
     """
 
     keys: tuple[ImportedKey, ...]
     encrypting: int
-    secondary: int | None = None
 
 
 class Placed(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,16 +54,13 @@ def json_bytes(path: Path, data: bytes | None, wanted: object, *, indent: int) -
     return (json.dumps(wanted, indent=indent) + "\n").encode("ascii")
 
 
-def members(
-    value: object, required: Iterable[str], optional: Iterable[str] = (), *, where: str
-) -> dict[str, Any]:
+def members(value: object, names: Collection[str], *, where: str) -> dict[str, Any]:
     """``value``, a mapping with these names and no other; raises NotExpressible."""
     if not isinstance(value, dict):
         raise NotExpressible(f"{where} is not a mapping")
-    needed, known = set(required), {*required, *optional}
-    if missing := needed - value.keys():
+    if missing := set(names) - value.keys():
         raise NotExpressible(f"{where} has no {min(missing)}")
-    if extra := [name for name in value if name not in known]:
+    if extra := [name for name in value if name not in names]:
         raise NotExpressible(
             f"{where} has {_shown(extra[0])}, which would be lost",
             hint="certrotd rewrites only what it knows",

@@ -24,10 +24,8 @@ from certrotd.keyring.states import State
 from certrotd.outputs.errors import TemplateFailed
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     Present,
-    Shape,
     Traits,
     deliverable,
     encrypting_first,
@@ -83,13 +81,10 @@ class Template:
     @cached_property
     def traits(self) -> Traits:
         """As the operator tells it; nothing is read back."""
-        shape = {1: Shape.ONE_SLOT, 2: Shape.TWO_SLOTS}.get(self.capacity or 0, Shape.RING)
         return Traits(
             "template",
-            shape,
             self.capacity,
             frozenset({self.algorithm}),
-            Encrypts.NAMED,
             secondary=self.secondary and self.capacity != 1,
             readable=False,
         )

@@ -20,12 +20,10 @@ from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.outputs.errors import NotDeliverable, NotExpressible
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     ImportedKey,
     OneFile,
     Present,
-    Shape,
     Traits,
     deliverable,
     oldest_first,
@@ -57,10 +55,8 @@ class TinkKeyset(OneFile):
         """A ring of any number of keys, with ids of 32 bits."""
         return Traits(
             "tink",
-            Shape.RING,
             None,
             frozenset(_FORMS),
-            Encrypts.NAMED,
             ids=Drawn(32, self.below),
         )
 

@@ -21,12 +21,10 @@ from certrotd.outputs.errors import NotDeliverable, NotExpressible
 from certrotd.outputs.key_text import KeyText, unique
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     ImportedKey,
     OneFile,
     Present,
-    Shape,
     Traits,
     deliverable,
     encrypting_first,
@@ -67,10 +65,8 @@ class TomlKeys(OneFile):
         secondary = self.secondary and self.previous is not None
         return Traits(
             "toml",
-            Shape.TWO_SLOTS if self.previous else Shape.ONE_SLOT,
             capacity,
             self.keys.algorithms,
-            Encrypts.NAMED,
             printable=self.keys.encoding.printable,
             secondary=secondary,
             by_id=secondary and self.keys.encoding is KeyEncoding.WSO2,

@@ -22,11 +22,9 @@ from certrotd.outputs.cipher_entries import Entry, Wrapping, key_files, read_ent
 from certrotd.outputs.errors import NotDeliverable, NotExpressible
 from certrotd.outputs.port import (
     Contents,
-    Encrypts,
     Imported,
     ImportedKey,
     Present,
-    Shape,
     Traits,
     deliverable,
     encrypting_first,
@@ -36,7 +34,6 @@ MOST_VERSION = 255
 _KEK_BYTES = 32
 _TRAITS = Traits(
     "yaml-ciphers",
-    Shape.RING,
     MOST_VERSION,
     frozenset(
         {
@@ -47,7 +44,6 @@ _TRAITS = Traits(
             Algorithm.AES_256_GCM,
         }
     ),
-    Encrypts.FIRST,
     ids=Numbers(1, MOST_VERSION),
     iv_bytes=cbc.BLOCK,
 )

@@ -12,7 +12,7 @@ _PANIC = "pyo3_runtime"
 
 
 @contextmanager
-def foreign(what: str, *, hint: str = "") -> Iterator[None]:
+def foreign(what: str) -> Iterator[None]:
     """Within the block, whatever the X.509 library raises becomes InvalidInput ``what: reason``.
 
     It names a dozen exceptions, and others escape it: TypeError, OverflowError, and the panics of
@@ -26,7 +26,7 @@ def foreign(what: str, *, hint: str = "") -> Iterator[None]:
         if not _of_the_library(error):
             raise
         reason = _reason(error)
-        raise InvalidInput(f"{what}: {reason}" if reason else what, hint=hint) from None
+        raise InvalidInput(f"{what}: {reason}" if reason else what) from None
 
 
 def _reason(error: BaseException) -> str:

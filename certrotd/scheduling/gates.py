@@ -6,8 +6,6 @@ reason of its own.
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from certrotd.errors import Failure, LockHeld
 from certrotd.lifecycle.decision import Action, Decision
 from certrotd.lifecycle.gate import Gate, Held
@@ -33,6 +31,6 @@ def by_disk(full: Failure | None, decision: Decision | None) -> Held | None:
     return Held(Gate.DISK, str(full))
 
 
-def by_failure(failure: Failure, until: datetime | None = None, *, by: Gate = Gate.TROUBLE) -> Held:
+def by_failure(failure: Failure, *, by: Gate = Gate.TROUBLE) -> Held:
     """Something failed that the history does not show, or another process holds the lock."""
-    return Held(Gate.LOCK if isinstance(failure, LockHeld) else by, str(failure), until)
+    return Held(Gate.LOCK if isinstance(failure, LockHeld) else by, str(failure))

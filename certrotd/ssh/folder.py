@@ -113,10 +113,6 @@ class RemoteFolder:
         """Have ``live`` lead to that folder, by one rename."""
         self._do(f"point {self._live} at {name}", lambda sftp: self._switch(sftp, name))
 
-    def unlink(self) -> None:
-        """Take ``live`` away; it need not be there."""
-        self._do(f"remove {self._live}", lambda sftp: absent(sftp.remove(str(self._live))))
-
     def discard(self, name: str) -> None:
         """Remove a folder, whole or half written, unless ``live`` leads to it."""
 

@@ -18,7 +18,6 @@ from certrotd.state.check import sweep_state
 from certrotd.state.document import FileDocument
 from certrotd.state.folder import FileFolder
 from certrotd.state.format import migrate, require_known
-from certrotd.state.history import FileHistory
 from certrotd.state.journal import FileJournal, in_flight
 from certrotd.state.lock import FileLease, hold, holder_of, is_held
 from certrotd.state.ports import everybody
@@ -67,9 +66,6 @@ class StateDirectory:
 
     def journal(self, subject: str) -> FileJournal:
         return FileJournal(self.path, subject)
-
-    def history(self, subject: str) -> FileHistory:
-        return FileHistory(self.path, subject)
 
     def in_flight(self) -> frozenset[str]:
         return in_flight(self.path)

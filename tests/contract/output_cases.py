@@ -23,7 +23,7 @@ from certrotd.outputs.json_keystore import JsonKeystore
 from certrotd.outputs.key_list import KeyList
 from certrotd.outputs.key_text import KeyText
 from certrotd.outputs.kubernetes_encryption import KubernetesEncryption
-from certrotd.outputs.port import Contents, Encrypts, Output, Present
+from certrotd.outputs.port import Contents, Output, Present
 from certrotd.outputs.template import Template
 from certrotd.outputs.tink import TinkKeyset
 from certrotd.outputs.toml import TomlKeys
@@ -294,7 +294,7 @@ CASES = [
         ),
         material=letters,
     ),
-    Case("key-list-first", lambda: KeyList(FILE, ("keys",), HEX, Encrypts.FIRST)),
+    Case("key-list-first", lambda: KeyList(FILE, ("keys",), HEX, first=True)),
     Case(
         "kubernetes",
         lambda: KubernetesEncryption(FILE, "secretbox", ("secrets",)),

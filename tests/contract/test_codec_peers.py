@@ -16,11 +16,10 @@ from certrotd.codecs.errors import Unsupported
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.secretbox import PrefixedSecretbox
-from certrotd.codecs.selection import reencrypt
 from certrotd.codecs.tink import Tink
 from certrotd.codecs.wso2 import Wso2
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
-from tests.contract.codec_cases import key_of
+from tests.contract.codec_cases import key_of, reencrypt
 from tests.parts import locate
 
 TEXTS = ["", "x", "Größe €uro 🔑", "a" * 1000]

@@ -155,9 +155,6 @@ class Deterministic:
         stored = AESSIV(key.material.reveal()).encrypt(plaintext or b"-", [b"-"])
         return f"v{key.version}:{stored.hex()}".encode()
 
-    def growth(self, length: int) -> int:
-        return length + 16 + 9
-
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         return (f"{key_id}:".encode(),)
 

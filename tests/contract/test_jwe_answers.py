@@ -11,9 +11,9 @@ import pytest
 
 from certrotd.codecs.errors import Damaged, UnknownKey, Unsupported, WrongKey
 from certrotd.codecs.jwe import Jwe
-from certrotd.codecs.selection import decrypt, reencrypt
+from certrotd.codecs.selection import decrypt
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
-from tests.contract.codec_cases import key_of
+from tests.contract.codec_cases import key_of, reencrypt
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 GCM = (Algorithm.AES_128_GCM, Algorithm.AES_192_GCM, Algorithm.AES_256_GCM)

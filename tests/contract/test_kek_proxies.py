@@ -20,6 +20,7 @@ from certrotd.kek import azure_keyvault, gcp_kms
 from certrotd.kek.aws_kms import AwsKms
 from certrotd.kek.azure_keyvault import AzureKeyVault
 from certrotd.kek.gcp_kms import GcpKms
+from certrotd.kek.port import Context
 from certrotd.kek.service import KeyService
 from certrotd.kek.vault import Vault
 from tests.builders import soon
@@ -85,7 +86,7 @@ class Entra:
     def __init__(self, login: azure_keyvault.Login) -> None:
         self._login = login
 
-    def version(self, _deadline: Deadline) -> str:
+    def encrypt(self, _secret: bytes, _context: Context, _deadline: Deadline) -> str:
         """A token."""
         from azure.core.exceptions import AzureError
 
@@ -125,8 +126,8 @@ def test_a_proxy_of_the_environment_is_used_only_when_asked(
     """It would see who asks for which keys, and could keep them away."""
     nobody = f"https://127.0.0.1:{free_port()}"
     with pytest.raises(Failure):
-        make(nobody, tmp_path, False).version(soon(10))
+        make(nobody, tmp_path, False).encrypt(bytes(32), {}, soon(10))
     assert proxy.came == 0
     with pytest.raises(Failure):
-        make(nobody, tmp_path, True).version(soon(10))
+        make(nobody, tmp_path, True).encrypt(bytes(32), {}, soon(10))
     assert proxy.came > 0

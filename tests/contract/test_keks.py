@@ -156,17 +156,6 @@ class TestKeks:
         with pytest.raises(WrongKek):
             rig.other.rewrap(wrapped, CONTEXT)
 
-    def test_a_kek_describes_itself_without_its_key(self, rig: Rig) -> None:
-        """For the inventory that an assessor reads."""
-        described = rig.kek.describe()
-        assert described.type
-        assert described.place
-        assert described.id == rig.kek.describe().id
-        assert not described.id or described.id != rig.other.describe().id
-        if described.version:
-            rig.rotate()
-            assert rig.kek.describe().id == described.id
-
     @pytest.mark.parametrize("act", ["wrap", "unwrap", "rewrap"])
     @pytest.mark.parametrize(("rig", "trouble"), TROUBLES, indirect=["rig"])
     def test_a_kek_in_trouble_says_who_can_help(self, rig: Rig, trouble: str, act: str) -> None:

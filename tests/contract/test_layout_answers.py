@@ -13,9 +13,10 @@ from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.layout import IvFrom, Layout, LayoutCipher, Padding
 from certrotd.codecs.patterns import WholePattern
 from certrotd.codecs.rails import ActiveRecord
-from certrotd.codecs.selection import decrypt, reencrypt
+from certrotd.codecs.selection import decrypt
 from certrotd.errors import InvalidInput
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
+from tests.contract.codec_cases import reencrypt
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 GCM = LayoutCipher.AES_256_GCM

@@ -167,7 +167,6 @@ class TestNode:
             ("3", False),
         ]
         assert read.encrypting == 2
-        assert read.secondary is None
         assert read.keys[0].created is not None
 
 

@@ -53,11 +53,11 @@ class TestPkcs11:
 
     def test_a_key_is_found_by_its_label(self, token: SoftHsm, make: Callable[..., Pkcs11]) -> None:
         """One, and not one of two."""
-        assert isinstance(refusal(lambda: make("none").version(soon())), Unfit)
+        assert isinstance(refusal(lambda: make("none").encrypt(ONCE, {}, soon())), Unfit)
         for _ in range(2):
             token.make_key("twice")
-        assert "several AES keys" in str(refusal(lambda: make("twice").version(soon())))
-        assert make().version(soon()) == ""
+        assert "several AES keys" in str(refusal(lambda: make("twice").encrypt(ONCE, {}, soon())))
+        assert make().encrypt(ONCE, {}, soon()).identity == b"kek"
 
     def test_what_a_key_may_not_be_used_for_is_disabled(
         self, token: SoftHsm, make: Callable[..., Pkcs11]
@@ -74,7 +74,7 @@ class TestPkcs11:
     def test_a_token_that_is_not_there_passes(self, make: Callable[..., Pkcs11]) -> None:
         """An HSM on the network is away now and then."""
         with pytest.raises(KekUnavailable, match="NoSuchToken"):
-            make(label="other").version(soon())
+            make(label="other").encrypt(ONCE, {}, soon())
 
     def test_a_refused_pin_is_not_tried_again(
         self, token: SoftHsm, make: Callable[..., Pkcs11]
@@ -93,10 +93,10 @@ class TestPkcs11:
         keeper = make()
         keeper.pin.file.write_bytes(b"\xff")  # type: ignore[union-attr]
         with pytest.raises(Denied, match="not UTF-8"):
-            keeper.version(soon())
+            keeper.encrypt(ONCE, {}, soon())
         keeper.pin.file.unlink()  # type: ignore[union-attr]
         with pytest.raises(KekUnavailable):
-            keeper.version(soon())
+            keeper.encrypt(ONCE, {}, soon())
 
     def test_a_module_that_is_none_is_unfit(
         self, make: Callable[..., Pkcs11], tmp_path: Path
@@ -104,7 +104,7 @@ class TestPkcs11:
         """The path is wrong, or the vendor's package is not installed."""
         (tmp_path / "module.so").write_text("no library")
         for path in (tmp_path / "module.so", tmp_path / "none.so"):
-            assert isinstance(refusal(partial(make(module=path).version, soon())), Unfit)
+            assert isinstance(refusal(partial(make(module=path).encrypt, ONCE, {}, soon())), Unfit)
 
     def test_a_module_that_crashes_takes_only_its_own_process(
         self, make: Callable[..., Pkcs11], around: Around
@@ -113,10 +113,10 @@ class TestPkcs11:
         around.monkeypatch.setattr(pkcs11, "CHILD", around.tmp_path / "crashes.py")
         (around.tmp_path / "crashes.py").write_text("import os; os.abort()")
         with pytest.raises(KekUnavailable, match="status -6"):
-            make().version(soon())
+            make().encrypt(ONCE, {}, soon())
         (around.tmp_path / "crashes.py").write_text("print('{}')")
         with pytest.raises(KekUnavailable, match="cannot be read"):
-            make().version(soon())
+            make().encrypt(ONCE, {}, soon())
 
     def test_without_the_library_the_extra_is_named(
         self, make: Callable[..., Pkcs11], around: Around
@@ -124,7 +124,7 @@ class TestPkcs11:
         """python-pkcs11 is in none of the others."""
         (around.tmp_path / "pkcs11.py").write_text("raise ImportError")
         around.monkeypatch.setenv("PYTHONPATH", str(around.tmp_path))
-        assert "'.[hsm]'" in refusal(lambda: make().version(soon())).hint
+        assert "'.[hsm]'" in refusal(lambda: make().encrypt(ONCE, {}, soon())).hint
 
     def test_a_process_that_cannot_be_started_passes(
         self, make: Callable[..., Pkcs11], around: Around
@@ -132,12 +132,12 @@ class TestPkcs11:
         """The machine has no memory or processes left, or the interpreter is being replaced."""
         around.monkeypatch.setattr("sys.executable", "/nonexistent")
         with pytest.raises(KekUnavailable, match="could not be started"):
-            make().version(soon())
+            make().encrypt(ONCE, {}, soon())
 
     def test_without_time_nothing_is_started(self, make: Callable[..., Pkcs11]) -> None:
         """The deadline is the whole call's."""
         with pytest.raises(KekUnavailable, match="no time"):
-            make().version(Deadline(SystemClock(), 0))
+            make().encrypt(ONCE, {}, Deadline(SystemClock(), 0))
 
     @pytest.mark.parametrize("error", ["MechanismInvalid", "FunctionNotSupported"])
     def test_a_token_without_aes_gcm_is_unfit(
@@ -146,7 +146,7 @@ class TestPkcs11:
         """An older HSM, or one in a mode that allows less."""
         around.monkeypatch.setattr(pkcs11, "CHILD", around.tmp_path / "says.py")
         (around.tmp_path / "says.py").write_text(f"print({json.dumps({'error': error})!r})")
-        assert isinstance(refusal(lambda: make().version(soon())), Unfit)
+        assert isinstance(refusal(lambda: make().encrypt(ONCE, {}, soon())), Unfit)
 
     def test_what_a_token_says_otherwise_passes(
         self, make: Callable[..., Pkcs11], around: Around
@@ -155,4 +155,4 @@ class TestPkcs11:
         around.monkeypatch.setattr(pkcs11, "CHILD", around.tmp_path / "says.py")
         (around.tmp_path / "says.py").write_text("""print('{"error": "DeviceError"}')""")
         with pytest.raises(KekUnavailable, match="DeviceError"):
-            make().version(soon())
+            make().encrypt(ONCE, {}, soon())

@@ -232,12 +232,12 @@ class TestJournals:
         journal.append({"t": "end"}, sync=False)
         journal.close(SUMMARY)
         assert (state.in_flight(), state.journal(SUBJECT).peek()) == (frozenset(), None)
-        last = state.history(SUBJECT).last()
+        last = state.journal(SUBJECT).history.last()
         assert last is not None
         assert last["id"] == "r1"
-        assert state.history(SUBJECT).lines() == [last]
+        assert state.journal(SUBJECT).history.lines() == [last]
         journal.close(SUMMARY)  # a crash came between, and it is closed again
-        assert state.history(SUBJECT).lines() == [last]
+        assert state.journal(SUBJECT).history.lines() == [last]
 
     def test_records_of_another_process_are_seen(self, state: State) -> None:
         """Released ones, which nobody holds back any more."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from certrotd.clock import Deadline, ManualClock
 from certrotd.kek import sealing
-from certrotd.kek.port import Context, Description, Disabled, KekUnavailable
+from certrotd.kek.port import Context, Disabled, KekUnavailable
 
 
 @dataclass
@@ -43,9 +43,6 @@ class MemoryKek:
     def rewrap(self, wrapped: bytes, context: Context) -> bytes:
         self._asked("rewrap")
         return sealing.wrap(self.versions[-1], self._open(wrapped, context), context)
-
-    def describe(self) -> Description:
-        return Description("memory", self.name, sealing.identified(self.versions[-1]).hex())
 
     def _open(self, wrapped: bytes, context: Context) -> bytes:
         by = [each for each in self.versions if sealing.identified(each) == wrapped[4:12]]

@@ -175,7 +175,7 @@ class KeyBench:
 
     @property
     def history(self) -> History:
-        return self.state.history(str(self.policy.id))
+        return self.journal.history
 
     @property
     def within(self) -> Mapping[str, timedelta]:

@@ -148,7 +148,7 @@ class Bench:
 
     @property
     def history(self) -> History:
-        return self.state.history(str(self.policy.id))
+        return self.journal.history
 
     def document(self) -> TypedDocument[Seen]:
         return seen_in(self.state.document("managed-keys/orders"))

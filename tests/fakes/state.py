@@ -56,9 +56,6 @@ class MemoryState:
     def journal(self, subject: str) -> MemoryRecords:
         return MemoryRecords(self, subject)
 
-    def history(self, subject: str) -> MemoryLines:
-        return MemoryLines(self, subject)
-
     def in_flight(self) -> frozenset[str]:
         self.slow()
         return frozenset(self.journals)
@@ -234,7 +231,7 @@ class MemoryRecords:
 
     @property
     def history(self) -> MemoryLines:
-        return self._state.history(self._subject)
+        return MemoryLines(self._state, self._subject)
 
     def records(self) -> list[dict[str, Any]]:
         self.release()

@@ -49,7 +49,7 @@ class TestAnApiServerThatIsAway:
             thaw.join()
             lease.check()
             journal.close(SUMMARY)
-        assert [line["id"] for line in state.history(SUBJECT).lines()] == ["r1"]
+        assert [line["id"] for line in state.journal(SUBJECT).history.lines()] == ["r1"]
 
     def test_a_restart_of_the_server_loses_nothing(self, own: Home) -> None:
         """Its connections are cut, and the next question makes a new one."""

@@ -55,7 +55,7 @@ class TestTwoWriters:
         with pytest.raises(Fenced):
             acts[act]()
         assert home.state().journal(SUBJECT).peek() == [BEGIN, {"t": "resume"}]
-        assert home.state().history(SUBJECT).lines() == []
+        assert home.state().journal(SUBJECT).history.lines() == []
 
     def test_a_journal_that_somebody_deleted_is_not_made_anew(self, home: Home) -> None:
         """It would have the end of a rotation without its beginning."""
@@ -161,9 +161,9 @@ class TestSizes:
         for number in range(6):
             journal.append(BEGIN, sync=True)
             journal.close({**SUMMARY, "id": f"r{number}", "why": "y" * (MAX_LINES // 4)})
-        assert [line["id"] for line in state.history(SUBJECT).lines()] == ["r3", "r4", "r5"]
+        assert [line["id"] for line in state.journal(SUBJECT).history.lines()] == ["r3", "r4", "r5"]
         journal.append({"t": "note", "x": "y" * (MAX_JOURNAL - 100)}, sync=True)
-        last = state.history(SUBJECT).last()
+        last = state.journal(SUBJECT).history.last()
         assert last is not None
         assert last["id"] == "r5"
 

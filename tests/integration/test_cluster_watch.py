@@ -181,7 +181,7 @@ def test_a_rotation_takes_few_calls(home: Home) -> None:
             journal.append({"t": "done", "i": 0}, sync=True)
             journal.close(SUMMARY)
             assert journal.history.last() is not None
-        assert state.history(SUBJECT).last() is not None
+        assert state.journal(SUBJECT).history.last() is not None
         assert [each.split("?")[0].split()[0] for each in calls] == [
             *had,
             *(made, "update", "update"),

@@ -1,6 +1,6 @@
 """Google Cloud KMS as its REST reference describes it, with real AES keys.
 
-Written after the published reference (cryptoKeys: get, encrypt, decrypt, with CRC32C checksums;
+Written after the published reference (cryptoKeys: encrypt, decrypt, with CRC32C checksums;
 states of versions; google.rpc errors), and never compared with the real service.
 """
 
@@ -51,8 +51,6 @@ class GoogleKms:
             return error(404, "NOT_FOUND", f"CryptoKey {name} not found.")
         given = json.loads(request.body) if request.body else {}
         match request.method, act:
-            case "GET", "":
-                return _json({"name": name, "primary": self._primary(name)})
             case "POST", "encrypt":
                 return self._encrypt(name, given)
             case "POST", "decrypt":

@@ -289,7 +289,7 @@ class Token(Unlimited):
 
     @property
     def history(self) -> History:
-        return self.premises.state.history(str(self.id))
+        return self.journal.history
 
     def look(self, *, now: datetime, thorough: bool = False) -> TokenFound:
         try:

@@ -8,9 +8,8 @@ import pytest
 
 from certrotd.codecs.errors import Damaged, Unsupported
 from certrotd.codecs.secretbox import PrefixedSecretbox
-from certrotd.codecs.selection import reencrypt
 from certrotd.keyring.material import KeySet
-from tests.contract.codec_cases import CASES, PLAINTEXT
+from tests.contract.codec_cases import CASES, PLAINTEXT, reencrypt
 
 CASE = CASES["secretbox"]()
 CODEC = PrefixedSecretbox()

@@ -84,7 +84,7 @@ def test_a_kek_of_another_length_is_refused(tmp_path: Path, size: int) -> None:
     made = file.make(tmp_path / "kek")
     made.path.write_bytes(b"k" * size)
     with pytest.raises(Unfit, match=r"bytes"):
-        made.describe()
+        made.wrap(b"key", {})
 
 
 def test_a_link_to_a_kek_is_refused(tmp_path: Path) -> None:
@@ -92,20 +92,20 @@ def test_a_link_to_a_kek_is_refused(tmp_path: Path) -> None:
     file.make(tmp_path / "real")
     (tmp_path / "kek").symlink_to("real")
     with pytest.raises(Unfit, match="is a symbolic link"):
-        file.FileKek(tmp_path / "kek").describe()
+        file.FileKek(tmp_path / "kek").wrap(b"key", {})
 
 
 def test_a_fifo_is_no_kek(tmp_path: Path) -> None:
     """And nobody waits for what it would say."""
     os.mkfifo(tmp_path / "kek")
     with pytest.raises(Unfit, match="not a regular file"):
-        file.FileKek(tmp_path / "kek").describe()
+        file.FileKek(tmp_path / "kek").wrap(b"key", {})
 
 
 def test_a_kek_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     """Its volume may be mounted later; a new one would be no help."""
     with pytest.raises(KekUnavailable, match="is not there") as refused:
-        file.FileKek(tmp_path / "kek").describe()
+        file.FileKek(tmp_path / "kek").wrap(b"key", {})
     assert "mount or restore it" in refused.value.hint
 
 
@@ -121,7 +121,7 @@ def test_a_kek_on_a_failing_disk_is_waited_for(
     with monkeypatch.context() as patched:
         patched.setattr(os, "open", failing)
         with pytest.raises(KekUnavailable, match="Input/output error"):
-            made.describe()
+            made.wrap(b"key", {})
 
 
 def test_a_credential_of_the_same_bytes_unwraps_what_the_file_wrapped(
@@ -131,7 +131,6 @@ def test_a_credential_of_the_same_bytes_unwraps_what_the_file_wrapped(
     made = file.make(tmp_path / "kek")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert CredentialKek("kek").unwrap(made.wrap(b"key", {}), {}) == b"key"
-    assert CredentialKek("kek").describe().id == made.describe().id
 
 
 class Volume:
@@ -183,22 +182,22 @@ class TestVolume:
         """0644 is the default of a volume."""
         volume.file.chmod(mode)
         with pytest.raises(Unfit, match="others than its owner and its pod's group") as refused:
-            file.FileKek(volume.kek).describe()
+            file.FileKek(volume.kek).wrap(b"key", {})
         assert "defaultMode: 0400" in refused.value.hint
 
     def test_a_group_that_certrotd_is_not_in_may_not_read_it(self, volume: Volume) -> None:
         """It is not the fsGroup of its pod; without a right it is no matter whose group it is."""
         os.chown(volume.file, 0, 4711)
         with pytest.raises(Unfit, match="by the group 4711, which is not certrotd's"):
-            file.FileKek(volume.kek).describe()
+            file.FileKek(volume.kek).wrap(b"key", {})
         volume.file.chmod(0o400)
-        assert file.FileKek(volume.kek).describe()
+        assert file.FileKek(volume.kek).wrap(b"key", {})
 
     def test_a_file_of_somebody_else_is_refused(self, volume: Volume) -> None:
         """The kubelet is root."""
         os.chown(volume.file, 4711, 0)
         with pytest.raises(Unfit, match="belongs to user 4711"):
-            file.FileKek(volume.kek).describe()
+            file.FileKek(volume.kek).wrap(b"key", {})
 
     @pytest.mark.parametrize("to", ["..", "/etc", "../volume", "data", "..2027/.."])
     def test_links_of_another_form_are_not_followed(self, volume: Volume, to: str) -> None:
@@ -207,20 +206,20 @@ class TestVolume:
         data.unlink()
         data.symlink_to(to)
         with pytest.raises(Unfit, match="is a symbolic link"):
-            file.FileKek(volume.kek).describe()
+            file.FileKek(volume.kek).wrap(b"key", {})
 
     def test_a_link_to_another_entry_is_not_followed(self, volume: Volume) -> None:
         """The kubelet makes none."""
         other = volume.folder / "other"
         other.symlink_to("..data/kek")
         with pytest.raises(Unfit, match="is a symbolic link"):
-            file.FileKek(other).describe()
+            file.FileKek(other).wrap(b"key", {})
 
     def test_an_entry_that_is_gone_is_missed(self, volume: Volume) -> None:
         """Somebody has removed it from the Secret."""
         volume.file.unlink()
         with pytest.raises(KekUnavailable, match="is not there"):
-            file.FileKek(volume.kek).describe()
+            file.FileKek(volume.kek).wrap(b"key", {})
 
     def test_a_version_that_is_replaced_meanwhile_is_read_anew(
         self, volume: Volume, monkeypatch: pytest.MonkeyPatch
@@ -239,7 +238,7 @@ class TestVolume:
 
         monkeypatch.setattr(file, "read", read)
         changes = 1
-        assert file.FileKek(volume.kek).describe()
+        assert file.FileKek(volume.kek).wrap(b"key", {})
         reads[0], changes = 0, 3
         with pytest.raises(KekUnavailable, match="changes all the time"):
-            file.FileKek(volume.kek).describe()
+            file.FileKek(volume.kek).wrap(b"key", {})

@@ -42,10 +42,6 @@ class Locker:
     def identity(self, deadline: Deadline) -> bytes:
         return self.name
 
-    def version(self, deadline: Deadline) -> str:
-        self._called("version")
-        return "7"
-
     def encrypt(self, secret: bytes, context: Context, deadline: Deadline) -> Encrypted:
         self._called("encrypt")
         return Encrypted(bytes(a ^ 255 for a in secret), self.name)
@@ -182,12 +178,6 @@ class TestEnvelope:
         assert kek(moved).unwrap(wrapped, CONTEXT) == b"key"
         with pytest.raises(WrongKek):
             kek(Locker()).unwrap(wrapped, CONTEXT)
-
-    def test_a_description_has_the_version(self) -> None:
-        """The report says by which one keys are wrapped now."""
-        described = kek(Locker()).describe()
-        assert (described.type, described.place, described.version) == ("locker", "the locker", "7")
-        assert described.id == envelope.kek_id("locker", b"locker").hex()
 
 
 class TestBounds:

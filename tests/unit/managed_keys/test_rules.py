@@ -281,5 +281,5 @@ def test_whatever_is_seen_is_decided_and_explained(
         assert left != 0
     if isinstance(decision, Action):
         assert decision.act in ("look", "rotate", "set_period")
-    tried = list(explain(policy, known, asked, now=NOW))
+    tried, decision = list(explain(policy, known, now=NOW)), decide(policy, known, now=NOW)
     assert next(each for each in reversed(tried) if each.matched).code == decision.code

@@ -17,7 +17,7 @@ from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.keyring.material import Algorithm
 from certrotd.outputs.build import Chance, files_of, new_iv, new_material, output_of
 from certrotd.outputs.errors import NotDeliverable
-from certrotd.outputs.port import Encrypts, Output, Shape
+from certrotd.outputs.port import Output
 from tests.contract.output_cases import delivery_of
 
 ENTRY: TypeAdapter[OutputEntry] = TypeAdapter(OutputEntry)
@@ -43,48 +43,45 @@ def wrong(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "algorithm", "shape", "encrypts"),
+    ("text", "algorithm", "capacity"),
     [
-        ("type: tink", GCM, Shape.RING, Encrypts.NAMED),
-        ("type: json-keystore", GCM, Shape.RING, Encrypts.NAMED),
-        ("type: dotenv, slots: {v1: A, v2: B}, version: C", GCM, Shape.TWO_SLOTS, Encrypts.NAMED),
-        ("type: dotenv, slots: {a: A, b: B, c: C}, version: D", GCM, Shape.RING, Encrypts.NAMED),
-        ("type: dotenv, key: A, previous: B", GCM, Shape.RING, Encrypts.NAMED),
-        ("type: dotenv, key: A, previous: B, capacity: 2", GCM, Shape.TWO_SLOTS, Encrypts.NAMED),
-        ("type: dotenv, key: A, encoding: hex", GCM, Shape.ONE_SLOT, Encrypts.NAMED),
-        ("type: toml", GCM, Shape.TWO_SLOTS, Encrypts.NAMED),
-        ("type: toml, previous: null, encoding: hex", GCM, Shape.ONE_SLOT, Encrypts.NAMED),
+        ("type: tink", GCM, None),
+        ("type: json-keystore", GCM, None),
+        ("type: dotenv, slots: {v1: A, v2: B}, version: C", GCM, 2),
+        ("type: dotenv, slots: {a: A, b: B, c: C}, version: D", GCM, 3),
+        ("type: dotenv, key: A, previous: B", GCM, None),
+        ("type: dotenv, key: A, previous: B, capacity: 2", GCM, 2),
+        ("type: dotenv, key: A, encoding: hex", GCM, 1),
+        ("type: toml", GCM, 2),
+        ("type: toml, previous: null, encoding: hex", GCM, 1),
         (
             "type: yaml-ciphers, key_directory: /etc/app/enc, stem: app, mode: '0400'",
             Algorithm.AES_256_CBC,
-            Shape.RING,
-            Encrypts.FIRST,
+            255,
         ),
-        ("type: fernet-list", Algorithm.FERNET, Shape.RING, Encrypts.FIRST),
-        ("type: fernet-list, separator: newline", Algorithm.FERNET, Shape.RING, Encrypts.FIRST),
-        ("type: fernet-list, variable: KEYS", Algorithm.FERNET, Shape.RING, Encrypts.FIRST),
-        ("type: key-list", GCM, Shape.RING, Encrypts.LAST),
-        ("type: key-list, at: [keys], encrypts: first", GCM, Shape.RING, Encrypts.FIRST),
+        ("type: fernet-list", Algorithm.FERNET, None),
+        ("type: fernet-list, separator: newline", Algorithm.FERNET, None),
+        ("type: fernet-list, variable: KEYS", Algorithm.FERNET, None),
+        ("type: key-list", GCM, None),
+        ("type: key-list, at: [keys], encrypts: first", GCM, None),
         (
             "type: kubernetes-encryption-configuration",
             Algorithm.XSALSA20_POLY1305,
-            Shape.RING,
-            Encrypts.FIRST,
+            None,
         ),
         (
             "type: kubernetes-encryption-configuration, provider: aesgcm, resources: ['*.*']",
             GCM,
-            Shape.RING,
-            Encrypts.FIRST,
+            None,
         ),
     ],
 )
 def test_an_entry_becomes_an_output_that_renders(
-    text: str, algorithm: Algorithm, shape: Shape, encrypts: Encrypts
+    text: str, algorithm: Algorithm, capacity: int | None
 ) -> None:
     """Each type, as an operator writes it."""
     output = built(text, algorithm)
-    assert (output.traits.shape, output.traits.encrypts) == (shape, encrypts)
+    assert output.traits.capacity == capacity
     assert output.traits.type in text
     assert output.paths({})[0] == Path("/etc/app/keys")
     given = delivery_of(output, 1, algorithms=[algorithm])
@@ -105,7 +102,7 @@ def test_a_template_is_read_when_its_output_is_built(tmp_path: Path) -> None:
         built(text)
     source.write_text("{{ active.hex }}")
     output = built(text)
-    assert output.traits.shape is Shape.ONE_SLOT
+    assert output.traits.capacity == 1
     assert output.render(delivery_of(output, 1), {})
 
 

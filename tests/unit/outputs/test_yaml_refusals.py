@@ -13,7 +13,7 @@ from certrotd.outputs.encodings import KeyEncoding
 from certrotd.outputs.errors import NotExpressible
 from certrotd.outputs.key_list import KeyList
 from certrotd.outputs.key_text import KeyText
-from certrotd.outputs.port import Encrypts, difference
+from certrotd.outputs.port import difference
 from certrotd.outputs.yaml_ciphers import YamlCiphers
 from tests.unit.outputs.refusing import (
     B64,
@@ -261,7 +261,7 @@ def test_ciphers_that_would_share_a_key_file_are_refused() -> None:
 
 def test_the_first_key_of_a_list_encrypts_where_the_application_takes_it_so() -> None:
     """The control of Rails' order."""
-    output = KeyList(FILE, ("keys",), KeyText(GCM, KeyEncoding.HEX), Encrypts.FIRST)
+    output = KeyList(FILE, ("keys",), KeyText(GCM, KeyEncoding.HEX), first=True)
     written = output.render(delivery(output, "", ""), {})[FILE] or b""
     assert written.index(b"4242") < written.index(b"4141")
     written = RAILS.render(delivery(RAILS, "", ""), {})[FILE] or b""
