@@ -1,7 +1,8 @@
 """Tiers by directory, and factories of the real servers."""
 
+import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,6 +30,20 @@ settings.load_profile("same")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--quick``, as ``scripts/test fast`` asks for it."""
     parser.addoption("--quick", action="store_true", help="leave out what tests/long.txt lists")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects tests without looking for garbage: that took half of the time.
+
+    Modules and tests stay to the end, so that no later look need go through them either.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

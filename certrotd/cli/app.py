@@ -139,7 +139,7 @@ def rotate(
         typer.Option(
             metavar="TIME", help="How long to wait, such as 5m, while another process is at work."
         ),
-    ] = "0s",
+    ] = "10s",
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:

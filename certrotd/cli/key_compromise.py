@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from certrotd.audit.record import Happened
 from certrotd.cli.confirmation import confirm
 from certrotd.cli.keys import account, of_keyring, one_keyring
 from certrotd.cli.output import say
-from certrotd.clock import Deadline
 from certrotd.errors import LockHeld, NeedsOperator
 from certrotd.keyring.states import Version
 from certrotd.keys import rotation
@@ -19,8 +19,7 @@ from certrotd.lifecycle.decision import DAEMON
 from certrotd.rotation.step import JSON
 
 PATIENCE = 300.0
-"""So many seconds a batch of a re-encryption is waited for."""
-NAP = 0.5
+"""So many seconds it is waited for whoever works on the keyring: a re-encryption ends its batch."""
 
 
 def compromise(
@@ -35,7 +34,7 @@ def compromise(
     """Carry out ``certrotd keys compromise``; the exit code."""
     if version is not None:  # else which one it is has to be looked up first
         confirm(name, f"version {version} of {name} never encrypts again", confirmed)
-    with one_keyring(config, name, "compromise") as (keyring, site):
+    with one_keyring(config, name, "compromise", lock_patience=PATIENCE) as (keyring, site):
         number = version or _active(keyring)
         if version is None:
             confirm(name, f"version {number} of {name} never encrypts again", confirmed)
@@ -43,7 +42,8 @@ def compromise(
             told = _told(keyring, "reported", number, reason)
             site.audit.record(told)
             keyring.suspicions.add(number, reason)
-            _wait(keyring, Deadline(site.clock, PATIENCE))
+            with suppress(LockHeld), keyring.lock():
+                pass
             if _is_done(keyring, number):
                 keyring.suspicions.drop(number)
                 say(f"{name}: the daemon has dealt with version {number} meanwhile")
@@ -104,17 +104,3 @@ def _is_remembered(keyring: ConfiguredKeyring, number: int) -> bool:
 def _is_done(keyring: ConfiguredKeyring, number: int) -> bool:
     version = _version(_case(keyring), number)
     return version is not None and version.compromised
-
-
-def _wait(keyring: ConfiguredKeyring, deadline: Deadline) -> None:
-    """Until nobody works on the keyring: a re-encryption lets go of it after its batch."""
-    told = False
-    while not deadline.passed:
-        try:
-            with keyring.lock():
-                return
-        except LockHeld as held:
-            if not told:
-                say(f"{keyring.policy.name}: waits for {held.holder} to end a batch")
-                told = True
-            deadline.pause(NAP)

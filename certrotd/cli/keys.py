@@ -198,6 +198,7 @@ def keyring_at(
     dry: bool = False,
     writes: bool = False,
     listen: Callable[[str], None] = lambda _line: None,
+    lock_patience: float | None = None,
 ) -> Iterator[tuple[ConfiguredKeyring, Site]]:
     """A keyring of the configuration, for ``certrotd keys COMMAND``; the rest as open_site().
 
@@ -205,7 +206,13 @@ def keyring_at(
     """
     clock, command = clock or SystemClock(), f"certrotd keys {command}"
     with open_site(
-        config, clock=clock, command=command, listen=listen, dry=dry, writes=writes
+        config,
+        clock=clock,
+        command=command,
+        listen=listen,
+        dry=dry,
+        writes=writes,
+        lock_patience=lock_patience,
     ) as site:
         [subject] = site.inventory.chosen(ids_of([name]))
         found = keyring_of(subject).managed
@@ -214,9 +221,13 @@ def keyring_at(
 
 
 @contextmanager
-def one_keyring(config: Path, name: str, command: str) -> Iterator[tuple[ConfiguredKeyring, Site]]:
+def one_keyring(
+    config: Path, name: str, command: str, *, lock_patience: float | None = None
+) -> Iterator[tuple[ConfiguredKeyring, Site]]:
     """As keyring_at(), for a command that writes."""
-    with keyring_at(config, name, command, listen=say, writes=True) as (keyring, site):
+    with keyring_at(
+        config, name, command, listen=say, writes=True, lock_patience=lock_patience
+    ) as (keyring, site):
         site.prepare()
         yield keyring, site
 

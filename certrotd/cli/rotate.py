@@ -17,7 +17,7 @@ from certrotd.cli.warned import logging_in_lines
 from certrotd.clock import Deadline
 from certrotd.config.durations import parse
 from certrotd.daemon.stopping import Stopping
-from certrotd.daemon.wiring import Site, open_site
+from certrotd.daemon.wiring import Site, open_site, waits_for
 from certrotd.errors import Failure, InvalidInput, LockHeld, UsageError
 from certrotd.id import Id
 from certrotd.lifecycle.decision import Asked, Decision
@@ -40,7 +40,7 @@ def rotate(
     dry_run: bool,
     as_json: bool,
     quiet: bool = False,
-    wait: str = "0s",
+    wait: str = "10s",
 ) -> int:
     """Carry out ``certrotd rotate``; the exit code.
 
@@ -51,7 +51,13 @@ def rotate(
     command = "certrotd rotate"
     asked = Asked(forced=force, by_hand=True, named=bool(names))
     with open_site(
-        config, clock=stopping.clock, command=command, listen=say, dry=dry_run, writes=True
+        config,
+        clock=stopping.clock,
+        command=command,
+        listen=say,
+        dry=dry_run,
+        writes=True,
+        lock_patience=0.0,  # others that were chosen are rotated meanwhile
     ) as site:
         chosen = site.inventory.with_followers(site.inventory.chosen(names))
         if dry_run:
@@ -61,14 +67,17 @@ def rotate(
         stopping.listen()
         with logging_in_lines(), progress_of(len(chosen), quiet=quiet) as live:
             runner = site.runner(live.hear, stopping)
-            deadline = Deadline(stopping.clock, patience.total_seconds())
             reports = list(site.inventory.rotate(chosen, runner, asked))
+            deadline, heard = Deadline(stopping.clock, patience.total_seconds()), set[Id]()
             while (held := _held(reports)) and not stopping() and not deadline.passed:
                 with suppress(Stopped):
                     deadline.pause(POLL)
                 again = [each for each in chosen if each.id in held]
                 reports = [each for each in reports if each.subject not in held]
                 reports += site.inventory.rotate(again, runner, asked)
+                for each in set(held := _held(reports)) - heard:
+                    say(waits_for(held[each], deadline.remaining))
+                    heard.add(each)
         if quiet:
             reports = [report for report in reports if _is_news(report)]
         return _show(reports, chosen, as_json=as_json)
@@ -81,9 +90,9 @@ def _patience(wait: str) -> timedelta:
         raise UsageError(f"--wait: {error.message}", hint=error.hint) from None
 
 
-def _held(reports: Iterable[Report]) -> set[Id]:
+def _held(reports: Iterable[Report]) -> Mapping[Id, LockHeld]:
     """The subjects that another process works on."""
-    return {each.subject for each in reports if isinstance(each.failure, LockHeld)}
+    return {each.subject: each.failure for each in reports if isinstance(each.failure, LockHeld)}
 
 
 def _is_news(report: Report) -> bool:

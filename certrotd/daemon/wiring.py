@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import datetime
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from certrotd.config.load import load
 from certrotd.config.model import Config
 from certrotd.daemon.home import Home
 from certrotd.daemon.wings import wings_of
-from certrotd.errors import Failure
+from certrotd.errors import Failure, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
 from certrotd.kube.patience import READING
@@ -29,6 +29,7 @@ from certrotd.state.check import full, unwritable
 from certrotd.state.format import require_current
 from certrotd.state.lock import NoLease
 from certrotd.state.ports import Lease
+from certrotd.wording import span
 
 if TYPE_CHECKING:  # what only rotating needs
     from certrotd.audit.log import AuditLog
@@ -37,12 +38,17 @@ if TYPE_CHECKING:  # what only rotating needs
     from certrotd.lifecycle.runner import Runner
     from certrotd.rotation.engine import Event
 
+LOCK_PATIENCE = 10.0
+"""So many seconds a command waits while another process works on the same subject."""
+_QUIETLY = 1.0  # a look of the daemon is over by then, and nobody needs to hear of it
+
 
 class Site:
     """One configuration wired up; what its wings have is shared by all rotations.
 
     ``patience`` is as of a Home that it makes itself. Of a ``dry`` one nothing is written, locks
-    and adapters included.
+    and adapters included. ``lock_patience`` is how many seconds it waits for the lock of a subject,
+    and ``listen`` hears for whom.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class Site:
         command: str,
         home: Home | None = None,
         patience: float | None = None,
+        lock_patience: float = 0.0,
         listen: Callable[[str], None] = lambda _line: None,
         dry: bool = False,
         audit_damaged: Callable[[str], None] = lambda _why: None,
@@ -60,6 +67,7 @@ class Site:
         asked_service: AskedService = lambda _subject, _issuer, _failure: None,
     ) -> None:
         self._dry = dry
+        self._lock_patience = lock_patience
         self.config = config
         self.clock = clock
         self._listen = listen
@@ -217,14 +225,38 @@ class Site:
             return failure
         return None
 
+    @contextmanager
     def lock(
         self, name: str, what: str, wait: float | None, *, shared: bool = False
-    ) -> AbstractContextManager[Lease]:
-        """The lock of that name; ``what`` it protects, in words, and seconds to wait for it."""
+    ) -> Iterator[Lease]:
+        """The lock of that name; ``what`` it protects, in words, and seconds to wait for it.
+
+        If that is None, this site's patience counts.
+        """
         if self._dry:
-            return nullcontext(NoLease())
-        deadline = Deadline(self.clock, wait) if wait is not None else None
-        return self.state.lock(name, what, wait=deadline, shared=shared)
+            yield NoLease()
+            return
+        patience = self._lock_patience if wait is None else 0.0
+        quietly = min(patience, _QUIETLY) if wait is None else wait
+        with ExitStack() as held:
+
+            def take(seconds: float) -> Lease:
+                deadline = Deadline(self.clock, seconds)
+                return held.enter_context(self.state.lock(name, what, wait=deadline, shared=shared))
+
+            try:
+                lease = take(quietly)
+            except LockHeld as refused:
+                if patience <= quietly:
+                    raise
+                self._listen(waits_for(refused, patience))
+                lease = take(patience - quietly)
+            yield lease
+
+
+def waits_for(refused: LockHeld, seconds: float) -> str:
+    """What is said before such a wait."""
+    return f"{refused.message}; waits up to {span(timedelta(seconds=seconds))}"
 
 
 def looking(path: Path, command: str) -> AbstractContextManager[Site]:
@@ -242,15 +274,19 @@ def open_site(
     dry: bool = False,
     writes: bool = False,
     patience: float | None = None,
+    lock_patience: float | None = None,
 ) -> Iterator[Site]:
     """The site of a configuration file, closed at the end of the block.
 
-    Raises ConfigInvalid, and NeedsOperator unless it ``writes`` (prepare() does) and the state
-    directory has another format.
+    One that ``writes`` waits for locks, LOCK_PATIENCE unless another is given. Raises
+    ConfigInvalid, and NeedsOperator unless it ``writes`` (prepare() does) and the state directory
+    has another format.
     """
     config = load(path).config
     if dry or not writes:
         require_current(config.state_dir)
+    if lock_patience is None:
+        lock_patience = LOCK_PATIENCE if writes else 0.0
     site = Site(
         config,
         clock=clock,
@@ -258,6 +294,7 @@ def open_site(
         listen=listen,
         dry=dry,
         patience=patience,
+        lock_patience=lock_patience,
         audit_damaged=lambda why: listen(f"the audit log is damaged: {why}"),
     )
     try:

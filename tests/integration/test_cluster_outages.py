@@ -84,7 +84,7 @@ class TestAnApiServerThatIsAway:
 
     def test_who_cannot_tell_whose_a_lock_is_stops(self, own: Home) -> None:
         """Another may have it by now."""
-        state = own.state(api=own.api(timeout=0.5), patience=0.5, duration=2)
+        state = own.state(api=own.api(timeout=3.0), patience=3.0, duration=2)
         with state.lock(SUBJECT, "certificate web") as lease:
             own.plane.pause()
             try:

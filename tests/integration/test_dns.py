@@ -296,7 +296,7 @@ def test_a_server_that_answers_wrong_is_never_passed_over(
 def test_a_record_that_no_server_shows_is_known_to_be_absent(primary: Bind, bind: Start) -> None:
     """Only if each of them says so: one that is silent may have it."""
     secondary = bind(primary=primary, address="127.0.0.2", port=primary.port)
-    propagation = _propagation(primary, patience=1)
+    propagation = _propagation(primary, patience=10)
     assert propagation.absent(RECORD, deadline=soon())
     _solver(primary).present(RECORD, deadline=soon())
     assert not propagation.absent(RECORD, deadline=soon())

@@ -33,19 +33,19 @@ class _Unix(http.client.HTTPConnection):
     """HTTP over a socket in the file system."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=60)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.sock.connect(str(self._path))
 
 
 def get(where: int | Path, path: str) -> Reply:
     """What is answered at a loopback port, or on a socket."""
     if isinstance(where, int):
-        connection = http.client.HTTPConnection("127.0.0.1", where, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", where, timeout=60)
     else:
         connection = _Unix(where)
     try:

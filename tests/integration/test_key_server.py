@@ -105,10 +105,10 @@ def test_processes_follow_a_rotation_over_the_socket(
     assert "waits for the acknowledgement of app" in first.stdout
     socket, box = tmp_path / "run/keys.sock", tmp_path / "box"
     with daemon(config), ExitStack() as stack:
-        wait_until(socket.exists, within=30, what="the socket is there")
+        wait_until(socket.exists, what="the socket is there")
         for _ in range(2):
             stack.enter_context(application(config, box))
-        wait_until(lambda: box.exists() and box.stat().st_size > 2000, within=30, what="load")
+        wait_until(lambda: box.exists() and box.stat().st_size > 2000, what="load")
         assert certrotd(config, "wake", "key/orders").returncode == 0
         wait_until(lambda: states(config) == {1: "active"}, within=60, what="version 1 is active")
         wait_until(
@@ -127,7 +127,7 @@ def test_processes_follow_a_rotation_over_the_socket(
             what="version 2 is active",
         )
         size = box.stat().st_size
-        wait_until(lambda: box.stat().st_size > size + 5000, within=30, what="they go on")
+        wait_until(lambda: box.stat().st_size > size + 5000, what="they go on")
 
 
 def test_a_user_who_is_not_a_reader_is_given_nothing(
@@ -139,7 +139,7 @@ def test_a_user_who_is_not_a_reader_is_given_nothing(
     certrotd(config, "rotate", "key/orders")
     socket = tmp_path / "run/keys.sock"
     with daemon(config):
-        wait_until(socket.exists, within=30, what="the socket is there")
+        wait_until(socket.exists, what="the socket is there")
         source = (
             "from certrotd.client import Keyring, NotPermitted\n"
             f"try:\n    Keyring.open('unix:{socket}', name='orders', client='app')\n"

@@ -12,7 +12,6 @@ from tests.parts.site import Site
 from tests.unit.daemon.http.scrape import value
 
 NOT_AFTER = "certrotd_subject_not_after_timestamp_seconds"
-SOON = 2.0
 WEB = {"kind": "certificate", "name": "web"}
 
 
@@ -22,7 +21,7 @@ def document(port: int) -> dict[str, Any]:
     return found
 
 
-def test_a_rotation_by_hand_is_on_the_page_within_two_seconds(site: Site) -> None:
+def test_a_rotation_by_hand_is_on_the_page_long_before_the_next_look(site: Site) -> None:
     """The alert says: certrotd rotate NAME. And then everything says that it is mended."""
     site.internal()
     port = listen(site)
@@ -34,7 +33,7 @@ def test_a_rotation_by_hand_is_on_the_page_within_two_seconds(site: Site) -> Non
         wait_until(lambda: document(port)["failing"] == ["certificate/web"])
         mended.touch()
         site.rotate("web")
-        wait_until(lambda: document(port)["failing"] == [], within=SOON)
+        wait_until(lambda: document(port)["failing"] == [])
         assert document(port)["states"]["certificate"]["ok"] == 1
         text = get(port, "/metrics").text
         assert value(text, NOT_AFTER, **WEB) == _end(site)
@@ -43,7 +42,6 @@ def test_a_rotation_by_hand_is_on_the_page_within_two_seconds(site: Site) -> Non
         site.rotate("web", "--force")
         wait_until(
             lambda: value(get(port, "/metrics").text, NOT_AFTER, **WEB) == _end(site),
-            within=SOON,
         )
 
 
@@ -74,7 +72,7 @@ def test_a_rotation_that_is_stuck_is_seen_after_a_restart(site: Site) -> None:
         assert "undoing baseline" in get(port, "/").text
         mended.touch()
         site.rotate("web", expect=1)  # undone at last, as it failed
-        wait_until(lambda: document(port)["subjects"][0]["in_flight"] is None, within=SOON)
+        wait_until(lambda: document(port)["subjects"][0]["in_flight"] is None)
 
 
 def test_journals_that_cannot_be_listed_are_no_reason_to_say_all_is_well(site: Site) -> None:
@@ -139,7 +137,7 @@ def test_a_mended_configuration_is_tried_at_once(site: Site) -> None:
         wait_until(lambda: document(port)["failing"] == ["certificate/web"])
         site.command("service", "exit 0")
         reload(site, daemon)
-        wait_until(lambda: document(port)["states"]["certificate"]["ok"] == 1, within=30.0)
+        wait_until(lambda: document(port)["states"]["certificate"]["ok"] == 1)
     site.command("service", "exit 3")
     site.rotate("web", "--force", expect=1)
     with running(site):
@@ -149,4 +147,4 @@ def test_a_mended_configuration_is_tried_at_once(site: Site) -> None:
     site.write()
     with running(site):
         wait_until(lambda: not is_closed(port))
-        wait_until(lambda: document(port)["states"]["certificate"]["ok"] == 1, within=30.0)
+        wait_until(lambda: document(port)["states"]["certificate"]["ok"] == 1)

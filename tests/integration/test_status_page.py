@@ -66,7 +66,7 @@ def page(parts: Parts, site: Site) -> Iterator[str]:
     )
     yield f"http://127.0.0.1:{port}"
     daemon.signal(signal.SIGTERM)
-    ended = daemon.end(within=20)
+    ended = daemon.end()
     assert ended.code == 0, ended.stderr
 
 

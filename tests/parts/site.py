@@ -291,9 +291,12 @@ class Site:
         self.path.chmod(0o644)
 
     def rotate(self, *arguments: str, expect: int = 0) -> Run:
-        """``rotate --json`` (of all, unless certificates are named), which must end like that."""
+        """``rotate --json`` (of all, unless certificates are named), which must end like that.
+
+        A daemon that works on one of them just then is waited for.
+        """
         named = [argument for argument in arguments if not argument.startswith("-")]
-        run = self.run("rotate", "--json", *(() if named else ("--all",)), *arguments)
+        run = self.run("rotate", "--json", "--wait=60s", *(() if named else ("--all",)), *arguments)
         assert run.code == expect, f"exit code {run.code}\n{run.stdout}{run.stderr}"
         return run
 

@@ -220,7 +220,7 @@ class TestHeld:
 def test_who_waits_rotates_once_the_other_process_is_done(
     certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Others that were chosen are rotated meanwhile; without --wait it is refused at once."""
+    """Others that were chosen are rotated meanwhile; with --wait 0s it is refused at once."""
     assert certrotd("plan") == 0  # it writes the configuration
     [path] = tmp_path.glob("*.yaml")
     other = Site(load(path).config, clock=ManualClock(NOW), command="certrotd run")
@@ -235,9 +235,10 @@ def test_who_waits_rotates_once_the_other_process_is_done(
     busy.start()
     try:
         assert held.wait(60)
-        assert certrotd("rotate", "web") == 1
+        assert certrotd("rotate", "web", "--wait", "0s") == 1
         assert "web is in use by" in "".join(capsys.readouterr())
-        assert certrotd("rotate", "web", "--wait", "1s") == 1
+        assert certrotd("rotate", "web", "--wait", "2s") == 1
+        assert "; waits up to " in capsys.readouterr().err
         timer = threading.Timer(1.5, free.set)
         timer.start()
         capsys.readouterr()
