@@ -11,6 +11,7 @@ from certrotd.certs.target_ports import Cautious, Precheck, Target
 from certrotd.certs.troubles import noting_trouble
 from certrotd.certs.world import World
 from certrotd.errors import Failure, failed
+from certrotd.pki.generation import Checked
 from certrotd.rotation.step import Done, Journaled, Ledger
 
 Finding = Failure | tuple[str, Checked]

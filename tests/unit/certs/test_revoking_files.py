@@ -18,7 +18,8 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.lifecycle.audited import Unrecorded
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
-from certrotd.pki.keys import key_digest, load
+from certrotd.pki.keys import key_digest
+from certrotd.pki.keys import load as load_key
 from certrotd.pki.revocation import Revocation
 from tests.builders import DAY, NOW
 from tests.fakes.audit import MemoryAudit
@@ -179,6 +180,6 @@ def test_a_key_that_is_said_to_be_compromised_is_remembered_whatever_the_ca_says
             audit=SimpleNamespace(record=lambda *_: None),
             note_compromised=known.__setitem__,
         )
-    its = key_digest(load(key).public_key())
+    its = key_digest(load_key(key).public_key())
     assert list(known) == ([its] if reason == "keyCompromise" else [])
     assert all("example.test" in of and "from a file" in of for of in known.values())
