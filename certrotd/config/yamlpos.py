@@ -44,7 +44,8 @@ _WORDS = {
     "true": True, "True": True, "TRUE": True,
     "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
-_MAYBE_OTHER = frozenset("0123456789+-.~nNtTfF")
+_MAYBE_NUMBER = frozenset("0123456789+-.")
+_MAYBE_OTHER = _MAYBE_NUMBER | frozenset("~nNtTfF")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})|0x[0-9a-fA-F]{1,16}|0o[0-7]{1,21}", re.ASCII)
 _FLOAT = re.compile(
     r"(?=.*[.eE])[-+]?(\.[0-9]+|(0|[1-9][0-9]{0,30})(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?", re.ASCII
@@ -212,6 +213,8 @@ def resolve(text: str) -> object:
     """What a plain scalar stands for in the core schema: nothing, truth, a number, or text."""
     if text in _WORDS:
         return _WORDS[text]
+    if text[0] not in _MAYBE_NUMBER:
+        return text  # such as the key "names" of each of 10,000 entries
     if _INTEGER.fullmatch(text):
         return int(text, 0)
     if _FLOAT.fullmatch(text) or _INFINITE.fullmatch(text):
