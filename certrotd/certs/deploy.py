@@ -87,17 +87,19 @@ class Swap(Journaled):
     """``live`` points at the generation: the one point where the new pair replaces the old.
 
     ``requested``: only while the configuration's request is the one it was issued for.
+    ``new_key``: this rotation has made its key, which nobody can know yet.
     """
 
     generation: int
     previous: int | None
     requested: bool = False
+    new_key: bool = False
     kind = "swap"
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         _deployable(world, self.generation)
         key, _ = world.store.read(world.name, self.generation)
-        if self.generation != self.previous:
+        if self.generation != self.previous and not self.new_key:
             refuse_compromised(key, world)
         if self.requested:
             so = f"generation {self.generation} is not put in place"

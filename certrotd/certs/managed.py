@@ -26,6 +26,7 @@ from certrotd.pki.revocation import REVOCATIONS, Revocation, revocations_in
 from certrotd.state.ports import History
 
 if TYPE_CHECKING:  # looking at certificates needs none of the libraries that rotating them does
+    from certrotd.certs.limits.sliding_windows import Over
     from certrotd.certs.world import World
     from certrotd.lifecycle.subject import DeletionForeseen
 
@@ -50,6 +51,10 @@ class Managed(managed.Managed, Protocol):
 
     def over(self) -> Mapping[str, datetime]:
         """Until when budgets at CAs are used up for it, by authority, if another CA was chosen."""
+        ...
+
+    def claim(self, issuer: str, *, renewal: bool, now: datetime) -> Over | None:
+        """Set room aside for an order at another CA than was planned; why there is none."""
         ...
 
     def deletion(self) -> DeletionForeseen:

@@ -120,7 +120,9 @@ def renewal(
             kept_key,
         ),
         ISSUED,
-        *_deployment(policy, standing, number, rotation=rotation, revoke=revoke),
+        *_deployment(
+            policy, standing, number, rotation=rotation, revoke=revoke, new_key=not kept_key
+        ),
     )
 
 
@@ -153,7 +155,7 @@ def rollback(
     return (
         preflight_of_targets(policy),
         ISSUED,
-        *_switch(policy, generation, live, rotation),
+        *_switch(policy, Swap(generation, live), rotation),
         RecordTargets(
             generation,
             policy.places,
@@ -213,9 +215,11 @@ def _deployment(
     *,
     rotation: str,
     revoke: Plan[World] = (),
+    new_key: bool = False,
 ) -> list[PlanItem[World]]:
     previous = standing.live.number if standing.live else None
-    items = _switch(policy, generation, previous, rotation, requested=policy.elsewhere)
+    swap = Swap(generation, previous, policy.elsewhere, new_key)
+    items = _switch(policy, swap, rotation)
     state = standing.state
     if policy.places or state.held or generation in state.withdrawn:
         # whoever rolled back by hand wants to stay there, wherever else that is brought now
@@ -229,18 +233,12 @@ def _prune(policy: Policy, spare: tuple[int, ...], rotation: str) -> Prune:
     return Prune(policy.keep, spare, rotation if policy.installs else "")
 
 
-def _switch(
-    policy: Policy,
-    generation: int,
-    previous: int | None,
-    rotation: str,
-    *,
-    requested: bool = False,
-) -> list[PlanItem[World]]:
+def _switch(policy: Policy, swap: Swap, rotation: str) -> list[PlanItem[World]]:
+    generation, previous = swap.generation, swap.previous
     items: list[PlanItem[World]] = []
     if policy.targets:
         items.append(Baseline(policy.targets, generation if generation != previous else None))
-    items.append(Swap(generation, previous, requested))
+    items.append(swap)
     if policy.installs:
         items.append(Install(generation, previous, rotation))
     for wave in policy.waves:

@@ -10,6 +10,7 @@ from certrotd.certs.case import left
 from certrotd.certs.decision import Renew
 from certrotd.certs.fallback import Trouble, choose, turn, waits_of
 from certrotd.certs.fitness import advised, to_outdo
+from certrotd.certs.limits.sliding_windows import renews
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import (
     AUTHORITY,
@@ -21,7 +22,7 @@ from certrotd.certs.policy import (
     Policy,
 )
 from certrotd.certs.world import World
-from certrotd.errors import one_line
+from certrotd.errors import Failure, one_line
 from certrotd.lifecycle.runner import Run, Told
 from certrotd.pki.generation import Standing
 from certrotd.pki.renewal import renewal_id
@@ -65,6 +66,10 @@ def renew(
             again=again,
             alone=run.asked.by_hand,
         )
+        if to_come.next and not run.asked.by_hand:
+            queue = _with_room(run, managed, standing, queue)
+            if not queue:
+                return outcome, unrecorded
         asked = "is asked instead of" if to_come.next else "is not asked instead of"
         remark = f"{managed.policy.name}: {queue[0].issuer} {asked} {its.issuer}: {to_come.why}"
         run.world().remark(remark)
@@ -87,6 +92,25 @@ def _begin_at(
     behind = [*policy.one_by_one()][policy.issuers.index(choice.policy.issuer) + 1 :]
     free = [each for each in behind if action.forced or waits.get(each.authority, now) <= now]
     return attempts.at_ca, choice.why, [choice.policy, *free]
+
+
+def _with_room(
+    run: Run[World], managed: Managed, standing: Standing, queue: list[Policy]
+) -> list[Policy]:
+    """The CAs yet to be asked, from the first one on whose account has room for an order now."""
+    now, name = run.runner.clock.now(), managed.policy.name
+    for number, each in enumerate(queue):
+        renewal = renews(standing, each.names, each.authority)
+        try:
+            over = managed.claim(each.issuer, renewal=renewal, now=now)
+        except Failure as failure:
+            why = str(failure)
+        else:
+            if over is None:
+                return queue[number:]
+            why = f"its limit is used up: {over.why}"
+        run.world().remark(f"{name}: {each.issuer} is not asked: {why}")
+    return []
 
 
 def _order(

@@ -32,6 +32,7 @@ from certrotd.stores.copies import displaced
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
     from certrotd.certs.compromised_keys import CompromisedKeys
     from certrotd.certs.deleting import User
+    from certrotd.certs.limits.sliding_windows import Over
     from certrotd.certs.wiring.adapters import Adapters
     from certrotd.certs.wiring.shared_targets import Groups
     from certrotd.certs.world import World
@@ -323,6 +324,16 @@ class ConfiguredCertificate:
 
     def over(self) -> Mapping[str, datetime]:
         return self._wing.accounts.passed_over(str(self.policy.id))
+
+    def claim(self, issuer: str, *, renewal: bool, now: datetime) -> Over | None:
+        """As Managed.claim; nothing waits where there is no room, as it is not asked for again."""
+        name, budget = str(self.policy.id), self._wing.accounts.budget(issuer)
+        if budget is None:
+            return None
+        over = budget.hold(name, self.policy.names, renewal=renewal, now=now)
+        if over is not None:
+            budget.release(name)
+        return over
 
     def configuration(self) -> str:
         return self._wing.configuration(self._entry)

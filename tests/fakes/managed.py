@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import Policy
 from certrotd.certs.world import World
 from certrotd.lifecycle.subject import DeletionForeseen
@@ -27,6 +28,7 @@ class FakeManaged:
     generation: Callable[[int], Generation]
     configuration: Callable[[], str] = lambda: "configured"
     over: Callable[[], Mapping[str, datetime]] = dict
+    claim: Callable[..., Over | None] = lambda *_, **__: None
     deletion: Callable[[], DeletionForeseen] = lambda: DeletionForeseen(None, (), ())
 
     @property

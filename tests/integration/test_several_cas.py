@@ -102,3 +102,32 @@ def test_the_daemon_turns_to_the_second_ca_where_the_budget_of_the_first_is_used
         daemon.wait_for("reloaded: 3 certificates")
         wait_until(lambda: "limit is used up" in site.status("third")["reason"])
     assert orders(first) == 1
+
+
+def test_the_second_ca_s_own_limit_holds_while_the_first_has_orders_open(
+    two: tuple[Site, Pebble, StepCA], parts: Parts, zones: tuple[Bind, Resolver]
+) -> None:
+    """Room there is for one of two certificates that the first CA does not finish in time."""
+    site, _, _ = two
+    slow = parts.start(Pebble, dns=zones[0].server, retry_after=0, validates_within=10**6)
+    site.acme(slow, "first", timeout="4s", request_timeout="4s", budget={"orders": 9, "per": "6h"})
+    site.config["issuers"]["second"]["budget"] = {"orders": 1, "per": "6h"}
+    site.config["concurrency"] = 1
+    site.certificate("web", APEX)
+    site.certificate("www", f"www.{APEX}")
+    with running(site) as daemon:
+        daemon.wait_for("second is not asked: its limit is used up")
+        wait_until(lambda: len(by_second(site)) == 1)
+        (there,) = by_second(site)
+        (missing,) = {"web", "www"} - {there}
+        wait_until(lambda: site.status(missing)["failures"] == 1)
+    assert by_second(site) == {there}
+    assert "did not decide in time" in site.status(missing)["last_failure"]
+    assert orders(slow) == 2
+    for name in (APEX, f"www.{APEX}"):
+        assert zones[0].txt(f"_acme-challenge.{name}") == set()
+
+
+def by_second(site: Site) -> set[str]:
+    """The certificates that the second CA has issued."""
+    return {name for name in ("web", "www") if site.status(name)["issued_by"] == "second"}

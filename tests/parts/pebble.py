@@ -17,6 +17,7 @@ class Pebble(Server):
 
     dns: "ip:port" of the server it asks for TXT (by TCP, with one plain query: no recursion).
     nonce_reject, authz_reuse: percent. retry_after: seconds, 0 sends no such header.
+    validates_within: how many seconds it takes at most to look at a challenge, by chance.
     eab: HMAC key (base64url) per key id; any makes a binding required.
     profiles: certificate lifetime in seconds per name; replaces the default ones.
     names: further names and addresses of its web server, such as that which pods reach it by.
@@ -32,6 +33,7 @@ class Pebble(Server):
         nonce_reject: int = 5,
         authz_reuse: int = 0,
         retry_after: int = 1,
+        validates_within: int = 0,
         strict: bool = True,
         chain_length: int = 1,
         alternate_roots: int = 0,
@@ -48,7 +50,8 @@ class Pebble(Server):
         self._strict = strict
         self._alternate_roots = alternate_roots
         self._environment = {
-            "PEBBLE_VA_NOSLEEP": "1",
+            "PEBBLE_VA_NOSLEEP": "0" if validates_within else "1",
+            "PEBBLE_VA_SLEEPTIME": str(validates_within),
             "PEBBLE_VA_ALWAYS_VALID": "0",
             "PEBBLE_WFE_NONCEREJECT": str(nonce_reject),
             "PEBBLE_AUTHZREUSE": str(authz_reuse),

@@ -265,6 +265,40 @@ def test_by_hand_the_next_ca_is_asked_at_once(point: Any) -> None:
     assert not two.case.world.solver.visible(f"_acme-challenge.{two.case.world.policy.names[0]}")
 
 
+@pytest.mark.parametrize(
+    ("full", "words"),
+    [
+        (Over("orders", NOW + DAY, "1 order in 6 h"), "its limit is used up: 1 order in 6 h"),
+        (DiskTrouble("read the budget", OSError(5, "gone")), "cannot read the budget"),
+    ],
+)
+def test_the_next_ca_is_not_asked_where_its_account_has_no_room(
+    full: Over | Failure, words: str
+) -> None:
+    """Neither by the daemon nor where nobody can tell; a person by hand is not held back."""
+    two = TwoCAs()
+    said: list[str] = []
+    two.case.world.otherwise["remark"] = said.append
+
+    def claim(_issuer: str, **_how: object) -> Over:
+        if isinstance(full, Failure):
+            raise full
+        return full
+
+    def rotate(**how: bool) -> Any:
+        two.case.clock.advance(HOUR)
+        two.first.faults["order"] = Transient("connection refused")
+        managed = replace(two.case.world.managed(), claim=claim)
+        return two.case.rotator().rotate(managed, **how)
+
+    assert rotate().failed
+    assert rotate().failed
+    assert (two.counts, len(two.second.orders)) == ((0, 0), 0)
+    assert [line for line in said if "second is not asked" in line and words in line]
+    assert not rotate(by_hand=True).failed
+    assert two.counts == (0, 1)
+
+
 def test_an_order_that_may_have_issued_is_waited_for() -> None:
     """No other CA is asked while the first one has, perhaps, a certificate for us."""
     two = TwoCAs()
